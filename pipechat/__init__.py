@@ -1,0 +1,3 @@
+"""pipechat: the Unix filter for chat models."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,164 @@
+"""What can go wrong, and the exit code each failure has.
+
+Knows nothing else of pipechat. The tree, by exit code (DESIGN §4):
+
+    PipechatError
+    ├── BugError         1    anything unforeseen
+    ├── UsageError       2    bad flag, empty question, unreadable input
+    ├── SetupError       3    no key, bad config, 401, 403
+    ├── RefusedError     4    the API will refuse it again
+    ├── TryLaterError    5    408, 409, 429, 5xx
+    │   └── NetworkError 5    the connection or a deadline: says nothing of the answer
+    ├── IncompleteError  6    the answer was cut, truncated, filtered or refused
+    ├── SessionError     9    the store: missing, busy, unreadable, unwritable
+    ├── OutputError     11    stdout or -o FILE could not be written
+    └── Interrupted     128+n a signal ended the turn
+        └── ReaderLeft  141   nobody reads stdout any more
+"""
+
+import signal
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """The exit status of the program, one for each kind of failure."""
+
+    COMPLETE = 0
+    BUG = 1
+    USAGE = 2
+    SETUP = 3
+    REFUSED = 4
+    TRY_LATER = 5
+    INCOMPLETE = 6
+    SESSION = 9
+    OUTPUT = 11
+    HANGUP = 128 + signal.SIGHUP
+    INTERRUPT = 128 + signal.SIGINT
+    READER_LEFT = 128 + signal.SIGPIPE
+    TERMINATED = 128 + signal.SIGTERM
+
+
+class PipechatError(Exception):
+    """A failure that pipechat foresees.
+
+    `code` is the word that stderr and the `error` event name; `message` says what
+    happened; `hint` says what to try. `retryable`: another try may help.
+    """
+
+    exit_code: ExitCode = ExitCode.BUG
+    retryable: bool = False
+
+    def __init__(
+        self, code: str, message: str, hint: str = "", *, retryable: bool | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+        if retryable is not None:
+            self.retryable = retryable
+
+    def line(self) -> str:
+        """The one line for stderr, without the newline: `pipechat: CODE: what. What to try.`"""
+        text = f"pipechat: {self.code}: {_sentence(self.message)}"
+        return f"{text} {_sentence(self.hint)}" if self.hint else text
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?", "…")) else text + "."
+
+
+class BugError(PipechatError):
+    """What pipechat did not foresee; `__cause__` is what was raised."""
+
+    def __init__(self, error: Exception) -> None:
+        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        super().__init__("bug", " ".join(what.split()), "Run it again with -v and report it.")
+        self.__cause__ = error
+
+
+class UsageError(PipechatError):
+    """The command line or the input is wrong; nothing was sent."""
+
+    exit_code = ExitCode.USAGE
+
+
+class SetupError(PipechatError):
+    """The key or the configuration is missing, wrong or refused."""
+
+    exit_code = ExitCode.SETUP
+
+
+class RefusedError(PipechatError):
+    """The API refused the request and will refuse it again."""
+
+    exit_code = ExitCode.REFUSED
+
+
+class TryLaterError(PipechatError):
+    """The request failed for now.
+
+    `status` is the HTTP status where there was one; `retry_after_s` what the server asked
+    for, in seconds; `again` whether pipechat itself may send the request once more.
+    """
+
+    exit_code = ExitCode.TRY_LATER
+    retryable = True
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        hint: str = "",
+        *,
+        status: int | None = None,
+        retry_after_s: float | None = None,
+        again: bool = True,
+    ) -> None:
+        super().__init__(code, message, hint)
+        self.status = status
+        self.retry_after_s = retry_after_s
+        self.again = again
+
+
+class NetworkError(TryLaterError):
+    """The connection failed or a deadline passed."""
+
+
+class IncompleteError(PipechatError):
+    """The answer ended, but it is not whole."""
+
+    exit_code = ExitCode.INCOMPLETE
+
+
+class SessionError(PipechatError):
+    """The session store failed: missing, busy, unreadable, unwritable, full."""
+
+    exit_code = ExitCode.SESSION
+
+
+class OutputError(PipechatError):
+    """stdout or the file of -o could not be written."""
+
+    exit_code = ExitCode.OUTPUT
+
+
+class Interrupted(PipechatError):  # noqa: N818 — not an error of ours: somebody asked us to stop
+    """A signal ended the turn; the program dies by `signum` once the partial is kept."""
+
+    retryable = True
+
+    def __init__(self, signum: int) -> None:
+        name = signal.Signals(signum).name
+        super().__init__("interrupted", f"stopped by {name}")
+        self.signum = signum
+        self.exit_code = ExitCode(128 + signum)
+
+
+class ReaderLeft(Interrupted):
+    """stdout has no reader any more (EPIPE): the request is given up."""
+
+    def __init__(self) -> None:
+        super().__init__(signal.SIGPIPE)
+        self.code = "reader_left"
+        self.message = "the reader of stdout went away"

@@ -1,0 +1,154 @@
+"""What is said: messages, requests, turns, and what a turn cost.
+
+Owns the types that the rest passes around; knows no file, no stream and no SDK.
+"""
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal, TypedDict
+
+Role = Literal["system", "user", "assistant"]
+TurnStatus = Literal["complete", "partial", "failed"]
+
+Usage = Mapping[str, Any]
+"""Tokens as the server reported them: `prompt_tokens`, `completion_tokens`, `total_tokens`,
+and whatever else it adds. Source: the OpenAI API reference, `CompletionUsage`."""
+
+
+class Message(TypedDict):
+    """One entry of a request's `messages`, in the API's own shape."""
+
+    role: Role
+    content: str
+
+
+class TurnError(TypedDict):
+    """Why a turn is not complete: the code that stderr named, and its message."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """One request to `/chat/completions`.
+
+    `options` are further fields of the body (temperature, max_tokens, what -O gave), sent as
+    they are and stronger than ours.
+    """
+
+    model: str
+    messages: Sequence[Message]
+    stream: bool = True
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def body(self, *, usage_asked: bool = True) -> dict[str, Any]:
+        """The JSON body. `usage_asked=False` leaves out `stream_options`, which some servers
+        answer with 400."""
+        body: dict[str, Any] = {"model": self.model, "messages": list(self.messages)}
+        if self.stream:
+            body["stream"] = True
+            if usage_asked:
+                body["stream_options"] = {"include_usage": True}
+        return {**body, **self.options}
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One question and what became of it: a record of the session file (DESIGN §6).
+
+    `turn_tokens`: what this turn alone adds to a context, in tokens, where the server's
+    figures told it. Times are seconds from the request; `time` is RFC 3339 in UTC.
+    """
+
+    id: str
+    time: str
+    status: TurnStatus
+    model: str
+    question: str
+    answer: str
+    system: str | None = None
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    first_token_s: float | None = None
+    total_s: float | None = None
+    error: TurnError | None = None
+    request_id: str | None = None
+    turn_tokens: int | None = None
+
+    def record(self) -> dict[str, Any]:
+        """The record as it stands in the file, keys in their documented order."""
+        return {
+            "v": 1,
+            "id": self.id,
+            "time": self.time,
+            "status": self.status,
+            "model": self.model,
+            "system": self.system,
+            "question": self.question,
+            "answer": self.answer,
+            "finish_reason": self.finish_reason,
+            "usage": self.usage,
+            "first_token_s": self.first_token_s,
+            "total_s": self.total_s,
+            "error": self.error,
+            "request_id": self.request_id,
+            "turn_tokens": self.turn_tokens,
+        }
+
+    @classmethod
+    def from_record(cls, record: object) -> "Turn":
+        """Read a record. Unknown keys are passed over.
+
+        Raises:
+            ValueError: it is not a turn: not an object, or a key has another type.
+        """
+        if not isinstance(record, dict):
+            raise ValueError("not an object")
+        for key in ("id", "question", "answer"):
+            if not isinstance(record.get(key), str):
+                raise ValueError(f"no {key}")
+        if record.get("status") not in ("complete", "partial", "failed"):
+            raise ValueError("no status")
+        return cls(
+            id=record["id"],
+            time=_of(record, "time", str) or "",
+            status=record["status"],
+            model=_of(record, "model", str) or "",
+            question=record["question"],
+            answer=record["answer"],
+            system=_of(record, "system", str),
+            finish_reason=_of(record, "finish_reason", str),
+            usage=_of(record, "usage", dict),
+            first_token_s=_of(record, "first_token_s", float),
+            total_s=_of(record, "total_s", float),
+            error=_of(record, "error", dict),
+            request_id=_of(record, "request_id", str),
+            turn_tokens=_of(record, "turn_tokens", int),
+        )
+
+
+def _of(record: Mapping[str, Any], key: str, kind: type) -> Any:
+    value = record.get(key)
+    if value is None or isinstance(value, kind):
+        return value
+    if kind is float and isinstance(value, int):
+        return float(value)
+    raise ValueError(f"{key} is not {kind.__name__}")
+
+
+def new_turn_id() -> str:
+    """A UUIDv7 (RFC 9562 §5.7): ids sort by time. `uuid.uuid7` comes only with Python 3.14."""
+    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def now() -> str:
+    """The time in UTC, RFC 3339, to the millisecond: `2026-11-23T09:15:00.123Z`."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

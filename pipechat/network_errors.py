@@ -1,0 +1,63 @@
+"""What a failed connection means, told by its innermost cause.
+
+The SDK says "Connection error." for all of them (FAULTS §1); the cause is in the chain.
+"""
+
+import errno
+import socket
+from collections.abc import Iterator
+
+from pipechat.errors import NetworkError, PipechatError, SetupError
+
+
+def network_error(error: BaseException, *, host: str) -> PipechatError:
+    """The error for what the transport raised, with the cause and what to try."""
+    chain = list(_chain(error))
+    names = {kind.__name__ for cause in chain for kind in type(cause).__mro__}
+    text = next((str(cause) for cause in reversed(chain) if str(cause)), "")
+    if "SSLCertVerificationError" in names or "CERTIFICATE_VERIFY_FAILED" in text:
+        message = f"the certificate of {host} is not trusted: {text}"
+        hint = "Check the base URL; SSL_CERT_FILE names your own authority."
+        return NetworkError("bad_certificate", message, hint, again=False)
+    if "ProxyError" in names or any(_is_from(cause, "socksio") for cause in chain):
+        return NetworkError("proxy_failed", f"the proxy failed: {text}", "Check --proxy.")
+    if "LocalProtocolError" in names or "InvalidURL" in names:
+        hint = "Check the key and the base URL for characters that do not belong there."
+        return SetupError("bad_request_parts", f"the request cannot be sent: {text}", hint)
+    if "UnsupportedProtocol" in names:
+        return SetupError("bad_base_url", text, "Check --base-url and --proxy.")
+    for cause in chain:
+        if isinstance(cause, socket.gaierror):
+            hint = "Check the base URL and the network."
+            return NetworkError("unknown_host", f"the name {host} does not resolve", hint)
+    if any(isinstance(cause, ConnectionRefusedError) for cause in chain):
+        hint = "Is the server running? Check --base-url."
+        return NetworkError("connection_refused", f"{host} refused the connection", hint)
+    if any(_is_unreachable(cause) for cause in chain):
+        message = f"{host} cannot be reached: {text}"
+        return NetworkError("unreachable", message, "Check the network.")
+    if "ConnectTimeout" in names or "TimeoutException" in names or "TimeoutError" in names:
+        return NetworkError("timeout", f"{host} did not answer in time", "Raise --timeout.")
+    if "ConnectError" in names or "SSLError" in names:
+        message = f"no connection to {host}: {text}" if text else f"no connection to {host}"
+        return NetworkError("connection_failed", message, "Check --base-url and the network.")
+    message = f"the connection to {host} was lost: {text}" if text else f"{host} hung up"
+    return NetworkError("connection_lost", message, "Ask again.")
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _is_from(cause: BaseException, package: str) -> bool:
+    return type(cause).__module__.split(".")[0] == package
+
+
+def _is_unreachable(cause: BaseException) -> bool:
+    codes = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL)
+    return isinstance(cause, OSError) and cause.errno in codes
