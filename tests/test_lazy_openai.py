@@ -1,0 +1,320 @@
+"""What `load_openai` promises: the SDK's own objects, later; and the plain import where in doubt.
+
+Each test that depends on what was imported before runs in an interpreter of its own.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+LOAD = "import json, os, sys\nfrom pipechat.lazy_openai import load_openai\n"
+
+
+def run(script: str, *, fake_sdk: Path | None = None, **environ: str) -> Any:
+    """Run `script` in a fresh interpreter and return what it prints, read as JSON."""
+    path = [str(ROOT)] if fake_sdk is None else [str(fake_sdk), str(ROOT)]
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD + script],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path), **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def write_sdk(folder: Path, files: dict[str, str]) -> Path:
+    """A made-up SDK: an `openai` package of `files`, each folder with an `__init__.py`."""
+    for name, text in files.items():
+        file = folder / "openai" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    for inner in [folder / "openai", *(folder / "openai").rglob("*/")]:
+        (inner / "__init__.py").touch()
+    return folder
+
+
+FACES = """
+import openai.types.chat, openai.types.responses, openai.types.shared
+packages = [openai, openai.types, openai.types.chat, openai.types.responses, openai.types.shared]
+face = {}
+for package in packages:
+    for name in names.get(package.__name__, ()) if names else list(vars(package)):
+        value = getattr(package, name)
+        if isinstance(value, type):
+            face[package.__name__ + ":" + name] = [value.__module__, value.__qualname__]
+"""
+
+
+def test_the_names_served_are_those_of_the_plain_import() -> None:
+    plain = run(
+        "names, openai = None, load_openai(os.environ)" + FACES + "print(json.dumps(face))",
+        PIPECHAT_PLAIN_IMPORT="1",
+    )
+    names: dict[str, list[str]] = {}
+    for address in plain:
+        package, name = address.split(":")
+        names.setdefault(package, []).append(name)
+    quick = run(f"names, openai = {names}, load_openai({{}})" + FACES + "print(json.dumps(face))")
+    assert len(plain) > 300
+    assert quick == plain
+
+
+def test_a_served_name_is_the_object_of_its_submodule() -> None:
+    assert run("""
+openai = load_openai({})
+from openai.types.chat import ChatCompletion
+from openai.types.chat import chat_completion
+print(json.dumps([
+    ChatCompletion is chat_completion.ChatCompletion,
+    ChatCompletion is openai.types.chat.ChatCompletion,
+    openai.types.chat.chat_completion is chat_completion,
+    openai.types.batch is sys.modules["openai.types.batch"],
+]))
+""") == [True, True, True, True]
+
+
+def test_models_that_nobody_asked_for_are_not_imported() -> None:
+    imported = run("load_openai({}); print(json.dumps(sorted(sys.modules)))")
+    assert "openai" in imported
+    assert "openai.types.responses.response" not in imported
+    assert "openai.types.chat.chat_completion" not in imported
+    assert "openai.resources" not in imported
+    assert sum(name.startswith("openai.types.") for name in imported) < 30
+
+
+def test_no_import_hook_outlives_the_import() -> None:
+    assert run("""
+before = list(sys.meta_path)
+load_openai({})
+print(json.dumps(sys.meta_path == before))
+""")
+
+
+def test_plain_import_is_one_variable_away() -> None:
+    imported = run(
+        "load_openai(os.environ); print(json.dumps(sorted(sys.modules)))", PIPECHAT_PLAIN_IMPORT="1"
+    )
+    assert "openai.types.responses.response" in imported
+
+
+def test_an_sdk_imported_before_is_returned_as_it_is() -> None:
+    assert run("""
+import openai
+before = dict(sys.modules)
+print(json.dumps([load_openai({}) is openai, sys.modules == before]))
+""") == [True, True]
+
+
+def test_models_work_after_the_quick_import() -> None:
+    assert run("""
+load_openai({})
+import pickle, typing
+from openai.types.chat import ChatCompletion, ChatCompletionUserMessageParam
+completion = ChatCompletion.model_validate({
+    "id": "1", "object": "chat.completion", "created": 1, "model": "m",
+    "choices": [{"index": 0, "finish_reason": "stop", "logprobs": None,
+                 "message": {"role": "assistant", "content": "hi"}}],
+})
+from openai.types.chat.chat_completion import Choice
+print(json.dumps([
+    completion.choices[0].message.content,
+    isinstance(completion.choices[0], Choice),
+    pickle.loads(pickle.dumps(completion)) == completion,
+    "content" in typing.get_type_hints(ChatCompletionUserMessageParam),
+    "properties" in ChatCompletion.model_json_schema(),
+]))
+""") == ["hi", True, True, True, True]
+
+
+def test_the_whole_client_works_after_the_quick_import() -> None:
+    assert run("""
+openai = load_openai({})
+import httpx2
+answer = {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [
+    {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "hi"}}]}
+transport = httpx2.MockTransport(lambda request: httpx2.Response(200, json=answer))
+client = openai.OpenAI(api_key="x", http_client=httpx2.Client(transport=transport))
+completion = client.chat.completions.create(model="m", messages=[])
+print(json.dumps([completion.choices[0].message.content, type(completion).__name__]))
+""") == ["hi", "ChatCompletion"]
+
+
+def test_star_import_and_dir_offer_every_name() -> None:
+    assert run("""
+openai = load_openai({})
+untouched = "Response" in vars(openai.types.responses)
+listed = {"Response", "response", "__name__"} <= set(dir(openai.types.responses))
+from openai.types.responses import *
+print(json.dumps([untouched, listed, Response.__module__, hasattr(openai.types, "Nonsense")]))
+""") == [False, True, "openai.types.responses.response", False]
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        ("httpx2.Response(400)", "BadRequestError"),
+        ("httpx2.Response(401)", "AuthenticationError"),
+        ("httpx2.Response(403)", "PermissionDeniedError"),
+        ("httpx2.Response(404)", "NotFoundError"),
+        ("httpx2.Response(409)", "ConflictError"),
+        ("httpx2.Response(422)", "UnprocessableEntityError"),
+        ("httpx2.Response(429)", "RateLimitError"),
+        ("httpx2.Response(500)", "InternalServerError"),
+        ("fail(httpx2.ConnectError('no'))", "APIConnectionError"),
+        ("fail(httpx2.ReadTimeout('late'))", "APITimeoutError"),
+    ],
+)
+def test_what_the_sdk_raises_is_caught_by_its_exported_class(answer: str, error: str) -> None:
+    assert run(f"""
+openai = load_openai({{}})
+import httpx2
+def fail(error):
+    raise error
+transport = httpx2.MockTransport(lambda request: {answer})
+http_client = httpx2.Client(transport=transport)
+client = openai.OpenAI(api_key="x", http_client=http_client, max_retries=0)
+try:
+    client.post("/chat/completions", cast_to=httpx2.Response, body={{}}, stream=True)
+except openai.{error} as error:
+    print(json.dumps([type(error) is openai.{error}, isinstance(error, openai.OpenAIError)]))
+""") == [True, True]
+
+
+def test_every_exported_error_class_is_the_one_the_sdk_defines() -> None:
+    found = run("""
+openai = load_openai({})
+from openai import _exceptions
+errors = {name: value for name in openai.__all__
+          if isinstance(value := getattr(openai, name), type) and issubclass(value, Exception)}
+print(json.dumps({name: value is getattr(_exceptions, name) for name, value in errors.items()}))
+""")
+    assert {"OpenAIError", "APIError", "APIStatusError", "RateLimitError"} <= found.keys()
+    assert all(found.values())
+
+
+REEXPORT = "from .thing import Thing as Thing\n"
+
+
+@pytest.mark.parametrize(
+    "init",
+    [
+        REEXPORT,
+        '"""Said."""\nfrom __future__ import annotations\n' + REEXPORT + "__all__ = ['Thing']\n",
+    ],
+    ids=["re-exports", "docstring, __future__ and __all__"],
+)
+def test_a_package_that_only_reexports_is_put_off(init: str, tmp_path: Path) -> None:
+    sdk = write_sdk(
+        tmp_path,
+        {
+            "__init__.py": "from . import types\n",
+            "types/__init__.py": init,
+            "types/thing.py": "class Thing: ...\n",
+        },
+    )
+    script = """
+openai = load_openai({})
+early = "openai.types.thing" in sys.modules
+from openai.types import *
+print(json.dumps([early, Thing is sys.modules["openai.types.thing"].Thing, openai.types.__doc__]))
+"""
+    doc = "Said." if "Said" in init else None
+    assert run(script, fake_sdk=sdk) == [False, True, doc]
+
+
+@pytest.mark.parametrize(
+    "init",
+    [
+        REEXPORT + "from .thing import *\n",
+        REEXPORT + "import os\n",
+        REEXPORT + "from typing import TYPE_CHECKING\n",
+        REEXPORT + "from . import thing\n",
+        REEXPORT + "from ..other import Other\n",
+        REEXPORT + "EXTRA = 1\n",
+        REEXPORT + "class Extra(Thing): ...\n",
+        REEXPORT + "def __getattr__(name): return name\n",
+        REEXPORT + "Thing.touched = True\n",
+        REEXPORT + "print\n",
+        REEXPORT + "assert Thing(1)\n",
+        REEXPORT + "from .thing import thing\n",
+        REEXPORT + "for EXTRA in __path__: pass\n",
+    ],
+)
+def test_a_package_that_does_more_runs_as_it_is_written(init: str, tmp_path: Path) -> None:
+    sdk = write_sdk(
+        tmp_path,
+        {
+            "__init__.py": "from . import types\n",
+            "other.py": "class Other: ...\n",
+            "types/__init__.py": init,
+            "types/thing.py": "class Thing:\n    def __init__(self, *a): ...\nthing = Thing()\n",
+        },
+    )
+    script = """
+types = load_openai(os.environ).types
+print(json.dumps({name: repr(type(value)) for name, value in vars(types).items()
+                  if name not in ("__loader__", "__builtins__")}))
+"""
+    plain = run(script, fake_sdk=sdk, PIPECHAT_PLAIN_IMPORT="1")
+    assert "Thing" in plain
+    assert run(script, fake_sdk=sdk) == plain
+
+
+def test_an_sdk_without_the_expected_packages_is_imported_plainly(tmp_path: Path) -> None:
+    sdk = write_sdk(
+        tmp_path,
+        {"__init__.py": "from .types import Thing\n", "types.py": "class Thing: ...\n"},
+    )
+    assert run("print(json.dumps(load_openai({}).Thing.__module__))", fake_sdk=sdk) == (
+        "openai.types"
+    )
+
+
+def test_an_sdk_that_the_quick_way_breaks_is_imported_plainly_from_a_clean_start(
+    tmp_path: Path,
+) -> None:
+    sdk = write_sdk(
+        tmp_path,
+        {
+            "__init__.py": "from . import core, types\nThing = vars(types)['Thing']\n",
+            "core.py": "import sys\nsys.cores = [*getattr(sys, 'cores', ()), sys.modules]\n",
+            "types/__init__.py": REEXPORT,
+            "types/thing.py": "class Thing: ...\n",
+        },
+    )
+    assert run(
+        """
+before = list(sys.meta_path)
+openai = load_openai({})
+print(json.dumps([
+    openai.Thing is sys.modules["openai.types.thing"].Thing,
+    sys.modules["openai"] is openai,
+    "__getattr__" in vars(openai.types),
+    len(sys.cores),
+    sys.meta_path == before,
+]))
+""",
+        fake_sdk=sdk,
+    ) == [True, True, False, 2, True]
+
+
+def test_an_sdk_that_cannot_be_imported_at_all_says_so_itself(tmp_path: Path) -> None:
+    sdk = write_sdk(tmp_path, {"__init__.py": "raise ImportError('needs a newer Python')\n"})
+    assert run(
+        """
+before = list(sys.meta_path)
+try:
+    load_openai({})
+except ImportError as error:
+    print(json.dumps([str(error), error.__context__, sys.meta_path == before]))
+""",
+        fake_sdk=sdk,
+    ) == ["needs a newer Python", None, True]
