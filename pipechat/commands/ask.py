@@ -1,0 +1,195 @@
+"""`pipechat ask`: one question, its answer on stdout."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, get_args
+
+import typer
+
+from pipechat import jsonl
+from pipechat.commands import options as opt
+from pipechat.commands.wiring import (
+    TellingSink,
+    failed_before_start,
+    guard_against_signals,
+    load_settings,
+    make_client,
+    open_store,
+    report,
+    usage_line,
+)
+from pipechat.conversation import Conversation, IfBusy, InMemory, InSession, Keeper, prepare_turn
+from pipechat.environment import QUIET_STDIN_S, Environment
+from pipechat.errors import PipechatError, ReaderLeft, UsageError
+from pipechat.messages import new_turn_id
+from pipechat.prompt import check_argument, compose_question, decode_text
+from pipechat.settings import Settings
+from pipechat.sinks import FileOutput, FileSink, OnceBroken, make_sink
+from pipechat.turn import Sink
+
+
+def ask(
+    context: typer.Context,
+    question: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="The question; `-`, or none at all, takes it from stdin. With both, stdin "
+            "follows the words after an empty line.",
+            metavar="[QUESTION…|-]",
+            show_default=False,
+        ),
+    ] = None,
+    session: opt.Session = None,
+    last_turns: opt.LastTurns = None,
+    context_tokens: opt.ContextTokens = None,
+    model: opt.Model = None,
+    temperature: opt.Temperature = None,
+    max_tokens: opt.MaxTokens = None,
+    options: opt.Options = None,
+    system: opt.System = None,
+    output_format: Annotated[
+        str | None,
+        opt.option(
+            "--output-format",
+            help="text, json (the last event alone), ndjson or stream-json [text].",
+            metavar="FORMAT",
+        ),
+    ] = None,
+    output: Annotated[
+        str | None,
+        opt.option(
+            "--output",
+            "-o",
+            help="Write to FILE, which appears only when the answer is whole.",
+            metavar="FILE",
+        ),
+    ] = None,
+    no_stream: Annotated[
+        bool, opt.option("--no-stream", help="Ask for the whole answer at once.")
+    ] = False,
+    no_stdin: Annotated[
+        bool, opt.option("--no-stdin", help="Leave stdin alone, for `while read` loops.")
+    ] = False,
+    dry_run: Annotated[
+        bool, opt.option("--dry-run", help="Print the request as JSON; send nothing.")
+    ] = False,
+    timeout: opt.Timeout = None,
+    first_token_timeout: opt.FirstTokenTimeout = None,
+    idle_timeout: opt.IdleTimeout = None,
+    retries: opt.Retries = None,
+    allow_truncated: opt.AllowTruncated = False,
+    if_busy: opt.IfBusy = None,
+    proxy: opt.Proxy = None,
+    base_url: opt.BaseUrl = None,
+    insecure_http: opt.InsecureHttp = False,
+    profile: opt.Profile = None,
+    offline: opt.Offline = False,
+    raw: opt.Raw = False,
+    lossy: opt.Lossy = False,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
+    usage: opt.ShowUsage = False,
+) -> int:
+    """Ask a question; the answer streams to stdout, and nothing else does."""
+    given = {name: value for name, value in locals().items() if name not in _NOT_SETTINGS}
+    env: Environment = context.obj
+    try:
+        settings = load_settings(env, given)
+        return _ask(env, settings, question or [], given)
+    except PipechatError as error:
+        _tell_programs(env, error, output_format)
+        raise
+
+
+_NOT_SETTINGS = ("context", "question")
+
+
+def _ask(env: Environment, settings: Settings, words: list[str], given: dict[str, Any]) -> int:
+    question = _read_question(env, settings, words, given)
+    if given["dry_run"]:
+        _print_request(env, settings, question, given["session"])
+        return 0
+    keeper = _keeper(env, settings, given["session"], given["if_busy"])
+    client = make_client(env, settings)
+    sink = _make_sink(env, settings, given["output"], raw=given["raw"])
+    conversation = Conversation(
+        settings, keeper, client, lambda run: guard_against_signals(env, run)
+    )
+    if settings.offline:
+        env.warn("offline: no model is asked")
+    terminal, cause = conversation.ask(question, sink)
+    if settings.usage:
+        env.stderr.note(usage_line(terminal))
+    if cause is not None:
+        report(env, cause)
+        if isinstance(cause, ReaderLeft):
+            return int(cause.exit_code)
+    return int(terminal.exit_code)
+
+
+def _read_question(
+    env: Environment, settings: Settings, words: list[str], given: dict[str, Any]
+) -> str:
+    words = [check_argument(word, "the question") for word in words]
+    wants_stdin = not words or words[-1] == "-"
+    if words and wants_stdin:
+        words = words[:-1]
+    data = None
+    if given["no_stdin"]:
+        if wants_stdin and not words:
+            raise UsageError("empty_question", "--no-stdin leaves no question without words")
+    elif wants_stdin or (env.stdin.is_data and _stdin_speaks(env)):
+        if env.stdin.is_terminal:
+            env.warn("type the question, then Ctrl-D on a line of its own")
+        data = env.stdin.read_all(settings.max_input_bytes)
+    text = None if data is None else decode_text(data, "stdin", lossy=given["lossy"])
+    return compose_question(words, text)
+
+
+def _stdin_speaks(env: Environment) -> bool:
+    if env.stdin.speaks_within(QUIET_STDIN_S):
+        return True
+    env.warn(f"stdin said nothing for {QUIET_STDIN_S:g} s: going on without it (see --no-stdin)")
+    return False
+
+
+def _keeper(
+    env: Environment, settings: Settings, session: str | None, if_busy: str | None
+) -> Keeper:
+    if if_busy is not None and if_busy not in get_args(IfBusy):
+        raise UsageError("bad_option", f"--if-busy: {if_busy!r} is neither wait nor fail")
+    if session is not None:
+        wait: Any = if_busy
+        return InSession(open_store(env), session, wait, settings.timeout_s)
+    if if_busy is not None:
+        raise UsageError("bad_option", "--if-busy needs a --session")
+    return InMemory()
+
+
+def _print_request(
+    env: Environment, settings: Settings, question: str, session: str | None
+) -> None:
+    keeper = _keeper(env, settings, session, None)
+    prepared = prepare_turn(settings, keeper, new_turn_id(), question)
+    env.stdout.write(jsonl.dumps(prepared.request.body()) + b"\n")
+
+
+def _make_sink(env: Environment, settings: Settings, path: str | None, *, raw: bool) -> Sink:
+    if path is None:
+        env.stdout.check_open()
+        sink = make_sink(env.stdout, settings.output_format, raw=raw)
+    else:
+        file = FileOutput(path, 0o666 & ~env.umask)
+        sink = FileSink(make_sink(file, settings.output_format), file)
+    if env.verbose:
+        sink = TellingSink(env, sink)
+    return OnceBroken(sink)
+
+
+def _tell_programs(env: Environment, error: PipechatError, output_format: str | None) -> None:
+    """A program that reads events gets its terminal event, though nothing started."""
+    if output_format in ("json", "ndjson", "stream-json"):
+        try:
+            env.stdout.write(jsonl.dumps(failed_before_start(error).record()) + b"\n")
+        except PipechatError:
+            return  # the line on stderr and the exit code remain

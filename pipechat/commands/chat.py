@@ -1,0 +1,165 @@
+"""`pipechat chat`: the tutorial's loop, on the same turns as `ask`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+
+import typer
+
+from pipechat.commands import options as opt
+from pipechat.commands.wiring import (
+    TellingSink,
+    end_by_signal,
+    load_settings,
+    make_client,
+    open_store,
+    report,
+    usage_line,
+)
+from pipechat.conversation import Conversation, InMemory, InSession, Keeper
+from pipechat.environment import Environment
+from pipechat.errors import ExitCode, PipechatError
+from pipechat.events import Event, Start
+from pipechat.prompt import compose_question
+from pipechat.settings import Settings
+from pipechat.signals import TurnSignals, interruptible
+from pipechat.sinks import OnceBroken, make_sink
+from pipechat.turn import Sink, TurnRun
+
+RULE = "-" * 10
+QUIT = "QUIT"
+_PROMPTS = {"zh": ("问：", "答：")}
+_OTHER_PROMPTS = ("You: ", "AI: ")
+
+
+def chat(
+    context: typer.Context,
+    session: opt.Session = None,
+    last_turns: opt.LastTurns = None,
+    context_tokens: opt.ContextTokens = None,
+    model: opt.Model = None,
+    temperature: opt.Temperature = None,
+    max_tokens: opt.MaxTokens = None,
+    options: opt.Options = None,
+    system: opt.System = None,
+    timeout: opt.Timeout = None,
+    first_token_timeout: opt.FirstTokenTimeout = None,
+    idle_timeout: opt.IdleTimeout = None,
+    retries: opt.Retries = None,
+    allow_truncated: opt.AllowTruncated = False,
+    proxy: opt.Proxy = None,
+    base_url: opt.BaseUrl = None,
+    insecure_http: opt.InsecureHttp = False,
+    profile: opt.Profile = None,
+    offline: opt.Offline = False,
+    raw: opt.Raw = False,
+    lossy: opt.Lossy = False,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
+    usage: opt.ShowUsage = False,
+) -> int:
+    """Talk to the model, question by question; QUIT or Ctrl-D leaves.
+
+    Ctrl-C stops an answer, keeps what came, and goes on. Without --session the conversation is
+    forgotten at the end. From a pipe, every line is a question, and the exit status is that of
+    the last turn that failed.
+    """
+    given = {name: value for name, value in locals().items() if name != "context"}
+    env: Environment = context.obj
+    settings = load_settings(env, given)
+    env.stdout.check_open()
+    client = make_client(env, settings)
+    keeper: Keeper = InMemory()
+    if session is not None:
+        keeper = InSession(open_store(env), session, None, None)
+
+    def guard(run: TurnRun) -> AbstractContextManager[object]:
+        return TurnSignals(
+            lambda cause: end_by_signal(env, run, cause), lambda: run.concluding, client.cancel
+        )
+
+    if settings.offline:
+        env.warn("offline: no model is asked")
+    conversation = Conversation(settings, keeper, client, guard)
+    return _loop(env, settings, conversation, raw=raw, lossy=lossy)
+
+
+def _loop(
+    env: Environment, settings: Settings, conversation: Conversation, *, raw: bool, lossy: bool
+) -> int:
+    you, ai = _prompts(settings, env.environ)
+    status = 0
+    for line in _lines(env, you, lossy=lossy):
+        if line.strip() == QUIT:
+            break
+        if not line.strip():
+            continue
+        sink: Sink = make_sink(env.stdout, "text", raw=raw)
+        if env.stdin.is_terminal:
+            sink = _PromptSink(env, sink, ai)
+        status = _turn(env, settings, conversation, line, OnceBroken(sink)) or status
+        env.stdout.write(f"{RULE}\n".encode())
+    env.stdout.write(b"Bye!\n")
+    return 0 if env.stdin.is_terminal else status
+
+
+def _turn(
+    env: Environment, settings: Settings, conversation: Conversation, line: str, sink: Sink
+) -> int:
+    """One turn; a failure is a line on stderr, and its exit status."""
+    if env.verbose:
+        sink = TellingSink(env, sink)
+    try:
+        terminal, cause = conversation.ask(compose_question([line], None), sink)
+    except PipechatError as error:
+        report(env, error)
+        return int(error.exit_code)
+    if cause is not None:
+        report(env, cause)
+        if cause.exit_code in (ExitCode.READER_LEFT, ExitCode.OUTPUT):
+            raise cause
+    if settings.usage:
+        env.stderr.note(usage_line(terminal))
+    return int(terminal.exit_code)
+
+
+def _lines(env: Environment, prompt: str, *, lossy: bool) -> Iterator[str]:
+    """Questions: typed at the prompt, or the lines of a pipe."""
+    if not env.stdin.is_terminal:
+        yield from env.stdin.lines(lossy=lossy)
+        return
+    while True:
+        try:
+            with interruptible():
+                line = env.stdin.ask_line(prompt)
+        except KeyboardInterrupt:
+            env.stdout.write(b"\n")  # as in a shell: the line is given up, not the program
+            continue
+        if line is None:
+            env.stdout.write(b"\n")
+            return
+        yield line
+
+
+def _prompts(settings: Settings, environ: Mapping[str, str]) -> tuple[str, str]:
+    """The prompts of the config file, else those of the user's language (POSIX: LC_ALL is
+    stronger than LC_MESSAGES, and that than LANG)."""
+    names = ("LC_ALL", "LC_MESSAGES", "LANG")
+    language = next((environ[name] for name in names if environ.get(name)), "")
+    you, ai = _PROMPTS.get(language[:2].lower(), _OTHER_PROMPTS)
+    return settings.user_prompt or you, settings.assistant_prompt or ai
+
+
+class _PromptSink:
+    """Writes the model's prompt before its first words."""
+
+    def __init__(self, env: Environment, sink: Sink, prompt: str) -> None:
+        self._env = env
+        self._sink = sink
+        self._prompt = prompt
+
+    def emit(self, event: Event) -> None:
+        if isinstance(event, Start):
+            self._env.stdout.write(self._prompt.encode())
+        self._sink.emit(event)

@@ -1,0 +1,174 @@
+"""What several commands put together alike: settings, the store, the client, the sink."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pipechat.commands.options import request_options
+from pipechat.config import check_key, find_folders, read_config, run_key_command
+from pipechat.environment import Environment
+from pipechat.errors import BugError, Interrupted, PipechatError, SetupError, UsageError
+from pipechat.events import Error, Event, Retry
+from pipechat.prompt import check_argument, decode_text
+from pipechat.settings import Settings, check_key_is_safe, resolve_settings
+from pipechat.signals import TurnSignals
+from pipechat.turn import Sink, TurnRun
+
+if TYPE_CHECKING:
+    from pipechat.client import ChatClient
+    from pipechat.sessions import SessionStore
+
+# How long the last words of a process that a signal ends may wait for a reader.
+_LAST_WORDS_S = 0.5
+
+
+def load_settings(env: Environment, given: Mapping[str, Any]) -> Settings:
+    """Settings from what was given on the command line, the environment and the config file.
+
+    Raises:
+        UsageError, SetupError
+    """
+    env.quiet = bool(given.get("quiet"))
+    env.verbose = bool(given.get("verbose"))
+    folders = find_folders(env.environ)
+    flags = {**given, "options": request_options(given.get("options"))}
+    settings = resolve_settings(flags, env.environ, read_config(folders.config_file))
+    env.quiet = settings.quiet
+    if settings.api_key and not settings.offline:
+        env.stderr.hide(settings.api_key)
+    lossy = bool(given.get("lossy"))
+    if given.get("no_stream"):
+        settings = replace(settings, stream=False)
+    return replace(
+        settings,
+        system=_text_or_file(settings.system, lossy),
+        default_system=_text_or_file(settings.default_system, lossy),
+    )
+
+
+def _text_or_file(value: str | None, lossy: bool) -> str | None:
+    """The text itself, or for `@FILE` what the file holds, less one closing newline."""
+    if value is None or not value.startswith("@"):
+        return None if value is None else check_argument(value, "--system")
+    path = value[1:]
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError as error:
+        message = f"--system {value}: {error.strerror}"
+        raise UsageError("unreadable_input", message) from error
+    return decode_text(data, path, lossy=lossy).removesuffix("\n")
+
+
+def open_store(env: Environment) -> SessionStore:
+    """The session store of this user."""
+    from pipechat.sessions import SessionStore
+
+    return SessionStore(find_folders(env.environ).sessions, env.warn)
+
+
+def make_client(env: Environment, settings: Settings) -> ChatClient:
+    """The client, with its key found and checked.
+
+    Raises:
+        SetupError: no key, a key that cannot be one, or one that would go out in the clear.
+    """
+    if settings.api_key_command:
+        settings = replace(settings, api_key=run_key_command(settings.api_key_command))
+    if settings.api_key and not settings.offline:
+        env.stderr.hide(settings.api_key)
+        check_key(settings.api_key)
+    elif settings.needs_key:
+        raise SetupError(
+            "no_key",
+            "there is no API key",
+            "Set OPENAI_API_KEY, or api_key_command in config.toml; "
+            "use --base-url for a local server, or --offline to try without one.",
+        )
+    check_key_is_safe(settings)
+    from pipechat.client import ChatClient
+    from pipechat.lazy_openai import load_openai
+
+    return ChatClient(settings, load_openai(env.environ))
+
+
+def guard_against_signals(env: Environment, run: TurnRun) -> AbstractContextManager[object]:
+    """Until it is left, SIGINT, SIGTERM and SIGHUP end `run`, keep it, and kill the process."""
+
+    return TurnSignals(lambda cause: end_by_signal(env, run, cause), lambda: run.concluding)
+
+
+def end_by_signal(env: Environment, run: TurnRun, cause: Interrupted) -> None:
+    """Keep what came of `run`, and say so in time: the process is about to die."""
+    env.stdout.hurry(_LAST_WORDS_S)
+    env.stderr.hurry(_LAST_WORDS_S)
+    run.interrupt(cause)
+    report(env, cause)
+
+
+class TellingSink:
+    """Tells on stderr, with -v, of each retry as it happens; all goes on to the sink."""
+
+    def __init__(self, env: Environment, sink: Sink) -> None:
+        self._env = env
+        self._sink = sink
+
+    def emit(self, event: Event) -> None:
+        if isinstance(event, Retry):
+            self._env.stderr.note(
+                f"{event.code}: trying again in {event.wait_s:g} s (retry {event.attempt})"
+            )
+        self._sink.emit(event)
+
+
+def report(env: Environment, error: PipechatError) -> None:
+    """The one line for a failure; with -v its causes, and for a bug where it came from."""
+    env.stderr.line(error.line())
+    if not env.verbose:
+        return
+    if isinstance(error, BugError):
+        import traceback
+
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            env.stderr.line(line)  # line by line, each as clean as any message
+        return
+    cause = error.__cause__
+    while cause is not None:
+        env.stderr.line(f"  caused by {type(cause).__name__}: {cause}")
+        cause = cause.__cause__
+
+
+def usage_line(event: Event) -> str:
+    """`usage: 12 prompt + 34 completion = 46 tokens; first text 0.31 s, total 1.20 s`"""
+    usage = getattr(event, "usage", None) or {}
+    tokens = " ".join(
+        (
+            f"{usage.get('prompt_tokens', '?')} prompt +",
+            f"{usage.get('completion_tokens', '?')} completion =",
+            f"{usage.get('total_tokens', '?')} tokens",
+        )
+    )
+    first = getattr(event, "first_token_s", None)
+    total = getattr(event, "total_s", 0.0)
+    times = f"first text {first:.2f} s, total {total:.2f} s" if first else f"total {total:.2f} s"
+    return f"usage: {tokens if usage else 'not reported'}; {times}"
+
+
+def failed_before_start(error: PipechatError) -> Error:
+    """The terminal event of a turn that never started."""
+    return Error(
+        status="failed",
+        code=error.code,
+        exit_code=int(error.exit_code),
+        retryable=error.retryable,
+        message=error.message,
+        answer="",
+        usage=None,
+        finish_reason=None,
+        first_token_s=None,
+        total_s=0.0,
+        request_id=None,
+    )

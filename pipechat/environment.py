@@ -1,0 +1,233 @@
+"""The process's own streams and settings, in one object that is handed in.
+
+The only module that touches file descriptors 0 to 2 and `os.environ`. Bytes go out by
+`os.write`, unbuffered; what failed is told apart: nobody reads, closed, full.
+"""
+
+import errno
+import os
+import select
+import stat
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from pipechat.errors import OutputError, ReaderLeft, UsageError
+from pipechat.prompt import decode_text
+from pipechat.terminal import redacted, visible_line
+
+_READ_BYTES = 1 << 16
+# A pipe that poll calls writable takes at least this much without blocking (PIPE_BUF, pipe(7)).
+_SAFE_WRITE_BYTES = 4096
+QUIET_STDIN_S = 3.0
+
+
+class Output:
+    """A stream that bytes are written to at once. `closed`: the process was started without it."""
+
+    def __init__(self, fd: int, *, name: str, closed: bool = False) -> None:
+        self._fd = fd
+        self._name = name
+        self.closed = closed
+        self.is_terminal = not closed and os.isatty(fd)
+        # What a write that a signal interrupted has still to say: half an event is no event.
+        self._left = memoryview(b"")
+        self._ends_at: float | None = None
+
+    def write(self, data: bytes) -> None:
+        """All of `data`, now; after `hurry`, what of it a reader takes in time.
+
+        Raises:
+            ReaderLeft: nobody reads the pipe any more.
+            OutputError: it is closed, full or broken.
+        """
+        self.check_open()
+        if self._ends_at is not None:
+            self._write_in_time(data, self._ends_at)
+            return
+        self._left = memoryview(data)
+        while self._left:
+            try:
+                written = os.write(self._fd, self._left)
+            except BlockingIOError:
+                select.select([], [self._fd], [])
+                continue
+            except OSError as error:
+                self._left = memoryview(b"")
+                raise self._failure(error) from error
+            self._left = self._left[written:]
+
+    def hurry(self, seconds: float) -> None:
+        """From here on wait no longer than `seconds` in all for a reader: these are the last
+        words of a process that a signal ends, perhaps in the middle of a write."""
+        self._ends_at = time.monotonic() + seconds
+
+    def _write_in_time(self, data: bytes, ends_at: float) -> None:
+        left = memoryview(bytes(self._left) + data)
+        self._left = memoryview(b"")
+        poll = select.poll()
+        poll.register(self._fd, select.POLLOUT)
+        try:
+            while left and (wait := ends_at - time.monotonic()) > 0:
+                if poll.poll(wait * 1000):
+                    left = left[os.write(self._fd, left[:_SAFE_WRITE_BYTES]) :]
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def check_open(self) -> None:
+        """Raises OutputError where the process was started without this stream."""
+        if self.closed:
+            hint = "Redirect it to a file or a pipe."
+            raise OutputError("output_closed", f"{self._name} is closed", hint)
+
+    def _failure(self, error: OSError) -> OutputError | ReaderLeft:
+        if error.errno == errno.EPIPE:
+            return ReaderLeft()
+        message = f"{self._name} could not be written: {os.strerror(error.errno or 0)}"
+        return OutputError("output_failed", message, "The answer above is cut.")
+
+
+class Messages:
+    """stderr: one clean line a message; a failure to write one is nobody's to hear of."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._secrets: list[str] = []
+        self.is_terminal = output.is_terminal
+
+    def hide(self, secret: str) -> None:
+        """Never show `secret`, whatever says it."""
+        self._secrets.append(secret)
+
+    def hurry(self, seconds: float) -> None:
+        """As `Output.hurry`."""
+        self._output.hurry(seconds)
+
+    def line(self, text: str) -> None:
+        """Write `text` and a newline, control characters shown."""
+        for secret in self._secrets:
+            text = redacted(text, secret)
+        data = visible_line(text).encode("utf-8", "replace") + b"\n"
+        try:
+            self._output.write(data)
+        except (OutputError, ReaderLeft):
+            return
+
+    def note(self, text: str) -> None:
+        """A line that begins with the program's name."""
+        self.line(f"pipechat: {text}")
+
+
+class Input:
+    """stdin."""
+
+    def __init__(self, fd: int, *, closed: bool = False) -> None:
+        self._fd = fd
+        self.is_terminal = not closed and os.isatty(fd)
+        mode = 0 if closed else os.fstat(fd).st_mode
+        self.is_data = stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)
+
+    def speaks_within(self, seconds: float) -> bool:
+        """Whether a byte or the end comes in time."""
+        return bool(select.select([self._fd], [], [], seconds)[0])
+
+    def read_all(self, limit: int) -> bytes:
+        """All of it.
+
+        Raises:
+            UsageError: `input_too_large`: more than `limit` bytes; `unreadable_input`.
+        """
+        parts: list[bytes] = []
+        size = 0
+        while part := self.read_some():
+            parts.append(part)
+            size += len(part)
+            if size > limit:
+                message = f"stdin holds more than {limit} bytes"
+                hint = "Send less, or raise max_input_mib in config.toml."
+                raise UsageError("input_too_large", message, hint)
+        return b"".join(parts)
+
+    def read_some(self) -> bytes:
+        """What is there, waiting for at least a byte; b"" at the end.
+
+        Raises:
+            UsageError: `unreadable_input`.
+        """
+        try:
+            return os.read(self._fd, _READ_BYTES)
+        except BlockingIOError:
+            select.select([self._fd], [], [])
+            return self.read_some()
+        except OSError as error:
+            message = f"stdin could not be read: {error.strerror}"
+            raise UsageError("unreadable_input", message) from error
+
+    def lines(self, *, lossy: bool) -> Iterator[str]:
+        """Its lines as they come, without their ends; one that is not UTF-8 ends it.
+
+        Raises:
+            UsageError: `not_utf8`, `unreadable_input`.
+        """
+        rest = b""
+        while part := self.read_some():
+            *whole, rest = (rest + part).split(b"\n")
+            for line in whole:
+                yield decode_text(line, "stdin", lossy=lossy)
+        if rest:
+            yield decode_text(rest, "stdin", lossy=lossy)
+
+    def ask_line(self, prompt: str) -> str | None:
+        """A line typed at `prompt`, with line editing; None at the end (Ctrl-D)."""
+        import readline  # noqa: F401 — because importing it is what makes `input` edit lines
+
+        try:
+            return input(prompt)
+        except EOFError:
+            return None
+
+
+@dataclass(slots=True)
+class Environment:
+    """Everything that the program touches of its process."""
+
+    stdin: Input
+    stdout: Output
+    stderr: Messages
+    environ: Mapping[str, str]
+    umask: int
+    verbose: bool = False
+    quiet: bool = False
+
+    @classmethod
+    def of_process(cls) -> "Environment":
+        """This process's. Call it first: a descriptor that is missing is opened on /dev/null,
+        or the next file that is opened would take its place, and the answer go there."""
+        closed = _fill_missing_descriptors()
+        return cls(
+            stdin=Input(0, closed=0 in closed),
+            stdout=Output(1, name="stdout", closed=1 in closed),
+            stderr=Messages(Output(2, name="stderr", closed=2 in closed)),
+            environ=os.environ,
+            # What this program makes is the user's alone, whatever cron's umask is.
+            umask=os.umask(0o077),
+        )
+
+    def warn(self, text: str) -> None:
+        """A line that -q silences."""
+        if not self.quiet:
+            self.stderr.note(text)
+
+
+def _fill_missing_descriptors() -> set[int]:
+    missing = set()
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            missing.add(fd)
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != fd:  # descriptors below it are all open: it is `fd` by POSIX's rule
+                os.dup2(null, fd)
+                os.close(null)
+    return missing
