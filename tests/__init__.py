@@ -1,0 +1,1 @@
+"""The promises of pipechat, as tests."""
