@@ -1,0 +1,139 @@
+"""The real program, run as its users run it: a process of its own, real pipes, its own home.
+
+Everything a run writes is checked: the planted key is in none of it, and every event is as
+`pipechat schema event` says.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+
+PLANTED_KEY = "sk-planted-7f3a9c51d2e84b06"
+"""In the environment of every run; a test that finds it in an output has found a leak."""
+
+RUN_LIMIT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run left: its exit status as a shell gives it (128 + n for a signal) and bytes."""
+
+    status: int
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """stdout read as NDJSON."""
+        return [json.loads(line) for line in self.stdout.split(b"\n") if line]
+
+    @property
+    def code(self) -> str:
+        """The code that the one line on stderr names; "" where there is none."""
+        lines = [line for line in self.stderr.decode().splitlines() if line.count(": ") >= 2]
+        return lines[-1].split(": ")[1] if lines else ""
+
+
+class Program:
+    """pipechat with a home of its own."""
+
+    python = sys.executable
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.written: list[bytes] = []
+
+    def environ(self, extra: Mapping[str, str | None] | None = None) -> dict[str, str]:
+        """The environment of a run: nothing of the user's own settings, no proxies."""
+        keep = ("PATH", "LANG", "TMPDIR", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
+        environ = {name: os.environ[name] for name in keep if name in os.environ}
+        environ |= {
+            "HOME": str(self.home),
+            "PIPECHAT_HOME": str(self.home),
+            "OPENAI_API_KEY": PLANTED_KEY,
+            "PYTHONPATH": str(Path(__file__).parent.parent),
+        }
+        for name, value in (extra or {}).items():
+            environ.pop(name, None)
+            if value is not None:
+                environ[name] = value
+        return environ
+
+    def start(
+        self,
+        *arguments: str | bytes | Path,
+        env: Mapping[str, str | None] | None = None,
+        **options: Any,
+    ) -> "subprocess.Popen[bytes]":
+        """Start it; stdin, stdout and stderr are pipes unless said otherwise."""
+        for name in ("stdin", "stdout", "stderr"):
+            options.setdefault(name, subprocess.PIPE)
+        command = [self.python, "-m", "pipechat", *arguments]
+        return subprocess.Popen(command, env=self.environ(env), **options)
+
+    def run(
+        self,
+        *arguments: str | bytes | Path,
+        input: bytes | None = b"",
+        env: Mapping[str, str | None] | None = None,
+        **options: Any,
+    ) -> Result:
+        """Run it to its end."""
+        process = self.start(*arguments, env=env, **options)
+        return self.finish(process, input=input)
+
+    def finish(self, process: "subprocess.Popen[bytes]", input: bytes | None = None) -> Result:
+        """Wait for a started run, and check what it wrote."""
+        try:
+            stdout, stderr = process.communicate(input, timeout=RUN_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            raise
+        status = process.returncode
+        result = Result(status if status >= 0 else 128 - status, stdout or b"", stderr or b"")
+        self.written += [result.stdout, result.stderr]
+        arguments = process.args
+        assert isinstance(arguments, list)
+        if {"json", "ndjson", "stream-json"} & set(arguments) and "ask" in arguments:
+            check_events(result)
+        return result
+
+    def records(self, session: str) -> list[dict[str, Any]]:
+        """The records of a session's file, as they stand."""
+        path = self.home / "sessions" / f"{session}.jsonl"
+        return [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
+
+    def spools(self) -> list[Path]:
+        """The spools that stand in the folder."""
+        return sorted((self.home / "sessions").glob(".*.part"))
+
+
+@cache
+def _validator() -> jsonschema.Draft202012Validator:
+    from pipechat.schema import event_schema
+
+    return jsonschema.Draft202012Validator(event_schema())
+
+
+def check_events(result: Result) -> None:
+    """Every event is valid, exactly one is terminal and it is the last (DESIGN §5)."""
+    events = result.events
+    for event in events:
+        _validator().validate(event)
+    if events and b"--help" not in result.stdout:
+        terminal = [event["type"] in ("end", "error") for event in events]
+        assert terminal == [False] * (len(events) - 1) + [True]
+        texts = [event["text"] for event in events if event["type"] == "chunk"]
+        assert len(events) == 1 or "".join(texts) == events[-1]["answer"]
+        assert len(events) == 1 or events[0]["type"] == "start"

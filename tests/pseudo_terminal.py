@@ -1,0 +1,95 @@
+"""The program at a pseudo-terminal: typed at, and read as a person would read it."""
+
+import os
+import pty
+import select
+import subprocess
+import time
+from types import TracebackType
+from typing import Self
+
+from tests.program import Program
+
+LIMIT_S = 30.0
+
+
+class AtTerminal:
+    """A run whose stdin, stdout and stderr are one terminal, which is its controlling one."""
+
+    def __init__(self, program: Program, *arguments: str, env: dict[str, str | None]) -> None:
+        self._master, slave = pty.openpty()
+        self._process: subprocess.Popen[bytes] = program.start(
+            *arguments,
+            env={"TERM": "xterm", **env},
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+            preexec_fn=_take_terminal,
+        )
+        os.close(slave)
+        self.screen = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._process.kill()
+        self._process.wait()
+        os.close(self._master)
+
+    def type(self, text: str) -> None:
+        """Press these keys."""
+        os.write(self._master, text.encode())
+
+    def press_until(self, key: str, text: str) -> str:
+        """Press a key, again every second as a person would, until `text` is on the screen.
+        Python's readline looks at signals only between two keys: one that comes while the key
+        before it is still being shown waits for the next."""
+        for _ in range(int(LIMIT_S)):
+            self.type(key)
+            try:
+                return self.wait_for(text, 1.0)
+            except AssertionError:
+                continue
+        raise AssertionError(f"{text!r} never came")
+
+    def wait_for(self, text: str, seconds: float = LIMIT_S) -> str:
+        """Read until `text` is on the screen; what was shown since the last call."""
+        wanted, ends_at = text.encode(), time.monotonic() + seconds
+        shown = b""
+        while wanted not in shown:
+            assert time.monotonic() < ends_at, f"no {text!r} in {shown!r}"
+            if select.select([self._master], [], [], 0.1)[0]:
+                try:
+                    shown += os.read(self._master, 4096)
+                except OSError:  # Linux: the other side is closed
+                    break
+        self.screen += shown
+        assert wanted in shown, f"no {text!r} in {shown!r}"
+        return shown.decode().replace("\r\n", "\n")
+
+    def leave(self) -> int:
+        """Wait for the end; the exit status."""
+        while True:
+            try:
+                rest = os.read(self._master, 4096)
+            except OSError:
+                break
+            if not rest:
+                break
+            self.screen += rest
+        return self._process.wait(LIMIT_S)
+
+
+def _take_terminal() -> None:
+    """Make stdin the controlling terminal of the new session, so that Ctrl-C is a signal."""
+    import fcntl
+    import termios
+
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)

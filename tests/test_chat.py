@@ -1,0 +1,166 @@
+"""`pipechat chat`: the tutorial's loop, at a terminal and in a pipe."""
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.program import Program
+from tests.pseudo_terminal import AtTerminal
+from tests.servers import (
+    ChatServer,
+    Mark,
+    Reply,
+    Request,
+    UntilClientLeaves,
+    answer,
+    chunk,
+    error_reply,
+    stream_reply,
+)
+
+RULE = "----------\n"
+KEYS_CTRL_C, KEYS_CTRL_D = "\x03", "\x04"
+
+
+def remembers(request: Request) -> Reply:
+    """A model that knows the names it was told in the turns that went along."""
+    said = " ".join(m["content"] for m in request.messages if m["role"] == "user")
+    return answer("Your name is Ada." if "Ada" in said else "I do not know.")
+
+
+@pytest.mark.parametrize(
+    ("locale", "you", "ai"),
+    [
+        ({"LANG": "en_US.UTF-8"}, "You: ", "AI: "),
+        ({"LANG": "C", "LC_ALL": "zh_CN.UTF-8"}, "问：", "答："),
+    ],
+)
+def test_three_turns_where_the_second_needs_the_first(
+    program: Program, locale: dict[str, str | None], you: str, ai: str
+) -> None:
+    with ChatServer(remembers) as server:
+        arguments = ("chat", "--base-url", server.url, "--last-turns", "2")
+        with AtTerminal(program, *arguments, env=locale) as terminal:
+            terminal.wait_for(you)
+            terminal.type("I am Ada.\r")
+            terminal.wait_for(RULE.strip())
+            terminal.type("What is my name?\r")
+            assert f"{ai}Your name is Ada.\n{RULE}" in terminal.wait_for(RULE.strip() + "\r\n")
+            terminal.type("第三个问题\r")
+            terminal.wait_for(RULE.strip() + "\r\n")
+            terminal.type("And the fourth?\r")
+            terminal.wait_for(RULE.strip() + "\r\n")
+            terminal.type("QUIT\r")
+            terminal.wait_for("Bye!")
+            assert terminal.leave() == 0
+        sent = [[m["content"] for m in r.messages if m["role"] == "user"] for r in server.requests]
+    assert sent == [
+        ["I am Ada."],
+        ["I am Ada.", "What is my name?"],
+        ["I am Ada.", "What is my name?", "第三个问题"],
+        ["What is my name?", "第三个问题", "And the fourth?"],
+    ]
+
+
+def test_ctrl_c_stops_the_answer_keeps_it_as_partial_and_goes_on(program: Program) -> None:
+    left = threading.Event()
+    long = stream_reply(chunk("a long st"), UntilClientLeaves(left))
+    with ChatServer([long, answer("Second.")]) as server:
+        arguments = ("chat", "--session", "s", "--base-url", server.url)
+        with AtTerminal(program, *arguments, env={}) as terminal:
+            terminal.wait_for("You: ")
+            terminal.type("first\r")
+            terminal.wait_for("a long st")
+            terminal.type(KEYS_CTRL_C)
+            assert "interrupted" in terminal.wait_for(RULE.strip())
+            assert left.wait(30)
+            terminal.wait_for("You: ")
+            terminal.type("half a line")
+            terminal.wait_for("half a line")
+            terminal.press_until(KEYS_CTRL_C, "You: ")
+            terminal.type("second\r")
+            terminal.wait_for("Second.")
+            terminal.wait_for("You: ")
+            terminal.type(KEYS_CTRL_D)
+            terminal.wait_for("Bye!")
+            assert terminal.leave() == 0
+    assert [(r["status"], r["question"], r["answer"]) for r in program.records("s")] == [
+        ("partial", "first", "a long st"),
+        ("complete", "second", "Second."),
+    ]
+
+
+def test_an_error_is_one_line_and_the_loop_goes_on(program: Program) -> None:
+    with ChatServer([error_reply(401, "no"), answer("Better.")]) as server:
+        arguments = ("chat", "--base-url", server.url)
+        with AtTerminal(program, *arguments, env={}) as terminal:
+            terminal.wait_for("You: ")
+            terminal.type("first\r")
+            assert "pipechat: unauthorized: " in terminal.wait_for(RULE.strip())
+            terminal.type("\rsecond\r")  # an empty line is no question
+            terminal.wait_for("Better.")
+            terminal.type("QUIT\r")
+            assert terminal.leave() == 0
+
+
+def test_prompts_may_be_set_in_the_config(program: Program) -> None:
+    (program.home / "config.toml").write_text('user_prompt = "me> "\nassistant_prompt = "it> "\n')
+    with AtTerminal(program, "chat", "--offline", env={}) as terminal:
+        terminal.wait_for("me> ")
+        terminal.type("hello\r")
+        terminal.wait_for("it> offline")
+        terminal.type("QUIT\r")
+        assert terminal.leave() == 0
+
+
+def test_a_line_that_is_edited_is_sent_as_it_stands(program: Program) -> None:
+    with AtTerminal(program, "chat", "--offline", env={}) as terminal:
+        terminal.wait_for("You: ")
+        terminal.type("hello wrld\x02\x02\x02o\r")  # three to the left, then an o
+        terminal.wait_for("asked: hello world")
+
+
+def test_a_signal_that_ends_the_chat_keeps_the_partial_answer(program: Program) -> None:
+    begun = threading.Event()
+    reply = stream_reply(chunk("some"), Mark(begun), UntilClientLeaves(threading.Event()))
+    with ChatServer(reply) as server:
+        process = program.start("chat", "--session", "s", "--base-url", server.url)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"question\n")
+        process.stdin.flush()
+        assert begun.wait(30)
+        assert os.read(process.stdout.fileno(), 100) == b"some"
+        process.send_signal(signal.SIGTERM)
+        assert program.finish(process).status == 143
+    assert [(r["status"], r["answer"]) for r in program.records("s")] == [("partial", "some")]
+
+
+def test_from_a_pipe_every_line_is_a_question(program: Program) -> None:
+    result = program.run("chat", "--offline", "-q", input=b"one\n\ntwo\nQUIT\nthree\n")
+    assert result.status == 0
+    assert result.stdout.decode() == (
+        f"offline, with no earlier turn: you asked: one\n{RULE}"
+        f"offline, with 1 earlier turn: you asked: two\n{RULE}"
+        "Bye!\n"
+    )
+    assert result.stderr == b""
+
+
+def test_from_a_pipe_the_status_is_that_of_the_last_failure(program: Program) -> None:
+    with ChatServer([answer("One."), error_reply(401, "no")]) as server:
+        arguments = ("chat", "--base-url", server.url)
+        result = program.run(*arguments, input=b"one\ntwo\n")
+    assert (result.status, result.code) == (3, "unauthorized")
+    assert result.stdout.decode() == f"One.\n{RULE}{RULE}Bye!\n"
+
+
+def test_a_conversation_with_a_session_goes_on_another_day(program: Program) -> None:
+    arguments = ("chat", "--offline", "-q", "--session", "s")
+    program.run(*arguments, input=b"one\n")
+    again = program.run(*arguments, input=b"two\n")
+    assert b"with 1 earlier turn: you asked: two" in again.stdout
+    assert Path(program.home, "sessions", "s.jsonl").stat().st_mode & 0o777 == 0o600

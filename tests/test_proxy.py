@@ -1,0 +1,39 @@
+"""--proxy: the request goes through it, and names resolve where they should."""
+
+from tests.program import Program
+from tests.servers import ChatServer, HttpProxy, SocksProxy, answer
+
+NAME = "only-the-proxy-knows.test"
+
+
+def test_socks5h_reaches_a_server_by_a_name_that_only_the_proxy_can_resolve(
+    program: Program,
+) -> None:
+    with (
+        ChatServer(answer("Through.")) as server,
+        SocksProxy(names={NAME: ("127.0.0.1", server.port)}) as proxy,
+    ):
+        url = f"http://{NAME}:{server.port}/v1"
+        where = ("ask", "--base-url", url, "--insecure-http", "--retries", "0", "hello")
+        for scheme in ("socks5h", "socks5"):  # both resolve at the proxy
+            result = program.run(*where, "--proxy", proxy.url.replace("socks5h", scheme))
+            assert (result.status, result.stdout) == (0, b"Through.\n")
+        assert proxy.hosts == [NAME, NAME]
+        without = program.run(*where)
+        assert (without.status, without.code) == (5, "unknown_host")
+
+
+def test_an_http_proxy_is_taken_from_the_flag_or_the_environment(program: Program) -> None:
+    with ChatServer(answer("Through.")) as server, HttpProxy() as proxy:
+        where = ("ask", "--base-url", server.url, "hello")
+        assert program.run(*where, "--proxy", proxy.url).stdout == b"Through.\n"
+        assert program.run(*where, env={"HTTP_PROXY": None, "http_proxy": proxy.url}).status == 0
+        assert len(proxy.requests) == 2
+        refused = program.run(*where, "--retries", "0", "--proxy", "http://127.0.0.1:1")
+        assert refused.status == 5
+
+
+def test_a_proxy_with_a_password_in_its_url_is_refused(program: Program) -> None:
+    result = program.run("ask", "--proxy", "http://me:secret@127.0.0.1:1", "hello")
+    assert (result.status, result.code) == (2, "bad_option")
+    assert b"secret" not in result.stderr

@@ -1,0 +1,134 @@
+"""The README tells the truth: its commands run, its tables name what there is."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pipechat.errors import ExitCode
+from tests.program import Program
+from tests.servers import ChatServer, mirror
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+CRON_FIELDS = 5
+
+
+def blocks(language: str) -> list[str]:
+    """The fenced blocks of one language, in their order."""
+    return [text for name, text in BLOCKS if name == language]
+
+
+@pytest.fixture
+def here(tmp_path: Path, program: Program) -> Path:
+    """A folder as a user might stand in, with pipechat and scripts/pipechat at hand."""
+    here = tmp_path / "here"
+    for name in ("bin/pipechat", "scripts/pipechat"):
+        path = here / name
+        path.parent.mkdir(parents=True)
+        path.write_text(f'#!/bin/sh\nexec "{program.python}" -m pipechat "$@"\n')
+        path.chmod(0o755)
+    (here / "notes.txt").write_text("A note.\n")
+    (here / "build.log").write_text("ok\n")
+    (here / "list.txt").write_text("Lyon\nPorto\n")
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.invalid"]
+    for command in (["init", "-q"], ["add", "notes.txt"], ["commit", "-qm", "1"],
+                    ["add", "."], ["commit", "-qm", "2"]):  # fmt: skip
+        subprocess.run([*git, *command], cwd=here, check=True)
+    return here
+
+
+def run_in_bash(program: Program, here: Path, url: str, script: str) -> str:
+    """Run a script as a careful user would; it must succeed. Its stdout."""
+    environ = program.environ({"OPENAI_BASE_URL": url})
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=here,
+        env=environ | {"PATH": f"{here}/bin:{environ['PATH']}"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    program.written += [done.stdout, done.stderr]
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode()
+
+
+def test_every_command_of_the_readme_runs(program: Program, here: Path) -> None:
+    scripts = blocks("sh")
+    assert len(scripts) >= 8
+    with ChatServer(mirror()) as server:
+        outputs = [run_in_bash(program, here, server.url, script) for script in scripts]
+    everything = "".join(outputs)
+    assert "offline, with no earlier turn: you asked: What is a pipe?" in everything
+    assert "echo: What is the capital of France?" in everything
+    assert "answered" in everything
+    assert (here / "cities.txt").read_text().count("echo: One sentence about") == 2
+    assert (here / "summary.txt").read_text().startswith("echo: Summarise this file")
+
+
+def test_the_cron_line_of_the_readme_runs(program: Program, here: Path) -> None:
+    (line,) = blocks("crontab")
+    command = line.split(maxsplit=CRON_FIELDS)[CRON_FIELDS]
+    with ChatServer(mirror()) as server:
+        run_in_bash(program, here, server.url, command)
+    assert (program.home / "today.txt").read_text() == "echo: A proverb for today\n"
+    assert not (program.home / "pipechat.log").exists()
+
+
+def test_the_commands_that_need_a_server_of_ones_own_are_read_as_meant(
+    program: Program, here: Path
+) -> None:
+    for block in blocks("console"):
+        for line in block.splitlines():
+            command = line.removeprefix("$ ") + " --dry-run"
+            run_in_bash(program, here, "http://127.0.0.1:1/v1", command)
+
+
+def test_the_config_of_the_readme_is_taken(program: Program) -> None:
+    (config,) = blocks("toml")
+    path = program.home / "config.toml"
+    path.write_text(config)
+    path.chmod(0o600)
+    dry = program.run("ask", "--dry-run", "--profile", "local", "hello")
+    assert json.loads(dry.stdout)["model"] == "llama3.2"
+    assert json.loads(dry.stdout)["seed"] == 7
+
+
+def test_every_option_of_ask_is_in_the_readme_and_every_one_there_exists(
+    program: Program,
+) -> None:
+    help_text = program.run("ask", "--help").stdout.decode()
+    existing = set(re.findall(r"--[a-z][a-z-]+", help_text)) - {"--help"}
+    table = README[README.index("## Options") : README.index("`pipechat chat` takes")]
+    rows = "".join(line.split("|")[1] for line in table.splitlines() if line.startswith("| `"))
+    assert set(re.findall(r"--[a-z][a-z-]+", rows)) == existing
+
+
+def test_the_exit_codes_of_the_readme_are_the_programs() -> None:
+    table = README[README.index("## Exit codes") : README.index("## Events")]
+    named = {int(code) for code in re.findall(r"\b(\d{1,3})\b(?=[^|]*\|)", _first_cells(table))}
+    assert named == {int(code) for code in ExitCode}
+
+
+def _first_cells(table: str) -> str:
+    return "".join(
+        line.split("|")[1] + "|" for line in table.splitlines() if re.match(r"\| \d", line)
+    )
+
+
+def test_the_events_and_the_record_of_the_readme_have_the_keys_that_are_written(
+    program: Program,
+) -> None:
+    events_text, record_text = blocks("json")
+    shown = {each["type"]: set(each) for each in map(json.loads, events_text.splitlines())}
+    arguments = ("ask", "--offline", "--session", "s", "--output-format", "ndjson")
+    for event in program.run(*arguments, "hello").events:
+        assert set(event) == shown[event["type"]]
+    (failed,) = program.run(*arguments).events
+    assert set(failed) == shown["error"]
+    assert set(program.records("s")[0]) == set(json.loads(record_text))
