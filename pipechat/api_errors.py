@@ -4,6 +4,7 @@ Pure: statuses, headers and decoded bodies in, errors out. The shapes are WIRE.m
 codes DESIGN §4's.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,6 +48,10 @@ _WORDS = {
     "content_policy_violation": 400,
 }
 
+_UNKNOWN_MODEL = re.compile(
+    r"(unknown|no such|invalid) model|model\b.*(not found|not exist|n't exist|unknown)"
+)
+
 _FINAL_CODES = {
     402: ("insufficient_quota", "Check the plan and billing of this key."),
     404: ("not_found", "Check the model (-m) and the base URL; the path is BASE_URL/chat/…"),
@@ -59,6 +64,8 @@ class ErrorBody:
     `code` and `type`; `number` where the code is one."""
 
     def __init__(self, body: object) -> None:
+        if isinstance(body, list) and len(body) == 1:
+            body = body[0]  # one vendor wraps its errors in a list
         error = body
         if isinstance(body, Mapping):
             error = body.get("error", body)
@@ -78,7 +85,7 @@ class ErrorBody:
         if isinstance(value, int) and not isinstance(value, bool):
             self.number = self.number or value
         elif isinstance(value, str):
-            if value.isascii() and value.isdigit():
+            if value.isascii() and value.isdigit() and len(value) <= 3:
                 self.number = self.number or int(value)
             else:
                 self.words.append(value.lower())
@@ -88,14 +95,16 @@ class ErrorBody:
         else the number in its code."""
         text = self.message.lower()
         for word in self.words:
-            # `invalid_request_error` is the type of everything at OpenAI: the status knows more.
-            if word in _WORDS and (_WORDS[word] != 400 or fallback is None):
-                return _WORDS[word]
+            meant = _WORDS.get(word)
+            # `invalid_request_error`, `server_error` and their like are a server's type for
+            # everything: the status knows more.
+            if meant and (400 < meant < 500 or fallback is None):
+                return meant
         if "context length" in text or "context size" in text or "context window" in text:
             return 413
         if fallback == 400 and ("api key" in text or "api_key" in text):
             return 401
-        if fallback in (400, 503) and "model" in text and ("not found" in text or "exist" in text):
+        if fallback in (400, 503) and _UNKNOWN_MODEL.search(text):
             return 404
         if fallback is not None:
             return fallback

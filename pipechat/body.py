@@ -18,6 +18,7 @@ _DONE = Chunk(done=True)
 _WHOLE = Chunk(done=True, finish_null=True)
 _WHITE = b" \t\r\n"
 _BOM = b"\xef\xbb\xbf"
+_LONGEST_DONE = 16  # with blanks around it; the length is checked first, it is quicker
 _ERROR_OBJECT = re.compile(rb'\s*\{\s*"error"\s*:')
 
 
@@ -36,7 +37,7 @@ def read_body(segments: Iterable[bytes], *, content_type: str, host: str) -> Ite
     rest = iter(segments)
     head = b""
     for segment in rest:
-        head = head + segment
+        head = (head + segment).lstrip(_WHITE)  # blank lines before the first event are none
         if head.removeprefix(_BOM).lstrip(_WHITE) and not _BOM.startswith(head):
             break
     first = head.removeprefix(_BOM).lstrip(_WHITE)[:1]
@@ -75,7 +76,7 @@ def _read_events(head: bytes, rest: Iterator[bytes], host: str) -> Iterator[Chun
 
 def _read_event(event: ServerEvent, host: str) -> Chunk:
     data = event.data
-    if data[:1] == b"[" and data.strip() == b"[DONE]":
+    if len(data) < _LONGEST_DONE and data.strip() == b"[DONE]":
         return _DONE
     payload = _decoded(data, host, is_error=event.name == "error")
     if event.name == "error":

@@ -73,7 +73,7 @@ def read_config(path: str) -> dict[str, Any]:
 
     try:
         config = tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, or absurdly deep
         raise SetupError("bad_config", f"{path}: {error}") from error
     if mode & 0o077 and _holds_key(config):
         message = f"{path} holds a key and others may read it (mode {mode:04o})"

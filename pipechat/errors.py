@@ -69,11 +69,12 @@ def _sentence(text: str) -> str:
 
 
 class BugError(PipechatError):
-    """What pipechat did not foresee; `__cause__` is what was raised."""
+    """What pipechat did not foresee; `__cause__` is what was raised. Only its kind is told:
+    nobody knows what it quotes, and this goes into records and events."""
 
     def __init__(self, error: Exception) -> None:
-        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        super().__init__("bug", " ".join(what.split()), "Run it again with -v and report it.")
+        what = f"an unforeseen {type(error).__name__}"
+        super().__init__("bug", what, "Run it again with -v, and report what it says.")
         self.__cause__ = error
 
 

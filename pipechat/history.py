@@ -37,7 +37,7 @@ def select_context(turns: Sequence[Turn], context_tokens: int | None) -> Context
 def tokens_of(turn: Turn) -> int:
     """What `turn` adds to a context: what the server's figures told when it was recorded, else
     what they tell of the answer and an estimate of the question."""
-    if turn.turn_tokens is not None:
+    if turn.turn_tokens is not None and turn.turn_tokens >= 0:
         return turn.turn_tokens
     completion = _count(turn.usage, "completion_tokens")
     if completion is None:

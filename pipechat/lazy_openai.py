@@ -131,8 +131,8 @@ def _read_names(code: CodeType) -> dict[str, object] | None:
 
 def _note_import(
     name: str,
-    globals: object = None,
-    locals: object = None,
+    globals: object = None,  # noqa: ARG001 — because `__import__` is called with it
+    locals: object = None,  # noqa: ARG001 — because `__import__` is called with it
     fromlist: Sequence[str] | None = (),
     level: int = 0,
 ) -> object:
@@ -150,7 +150,7 @@ def _serve_on_first_use(module: ModuleType, names: Mapping[str, object]) -> None
     # A plain import also leaves the submodules themselves in the package: `openai.types.batch`.
     submodules = {export.submodule.partition(".")[0] for export in exports.values()}
 
-    def __getattr__(name: str) -> object:
+    def serve(name: str) -> object:
         if name in exports:
             source = import_module(f".{exports[name].submodule}", package)
             value = getattr(source, exports[name].name)
@@ -160,10 +160,10 @@ def _serve_on_first_use(module: ModuleType, names: Mapping[str, object]) -> None
             return import_module(f".{name}", package)
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
-    def __dir__() -> list[str]:
+    def names_served() -> list[str]:
         return sorted({*vars(module), *exports, *submodules})
 
     # `import *` takes what is in the module already, unless `__all__` says what to ask for.
     vars(module)["__all__"] = [name for name in exports if not name.startswith("_")]
     vars(module).update({name: value for name, value in names.items() if name not in exports})
-    vars(module).update(__getattr__=__getattr__, __dir__=__dir__)
+    vars(module).update(__getattr__=serve, __dir__=names_served)

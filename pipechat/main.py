@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from typing import Any, NoReturn
 
 import typer
 
 from pipechat import __version__
-from pipechat.commands.ask import ask
-from pipechat.commands.chat import chat
 from pipechat.commands.wiring import report
 from pipechat.environment import Environment
 from pipechat.errors import BugError, ExitCode, OutputError, PipechatError, UsageError
 from pipechat.signals import die_by
+
+_COMMANDS = ("ask", "chat", "history", "schema")
 
 # typer ≥ 0.25 carries a click of its own; its errors are reached through typer, whose name for
 # them stays.
@@ -45,7 +46,7 @@ def run(env: Environment, arguments: list[str]) -> int:
 
 
 def _run_command(env: Environment, arguments: list[str]) -> int:
-    command = typer.main.get_command(_make_app())
+    command = typer.main.get_command(_make_app(_named(arguments)))
     try:
         status = command.main(arguments, "pipechat", standalone_mode=False, obj=env)
     except typer.Exit as leaving:
@@ -57,7 +58,14 @@ def _run_command(env: Environment, arguments: list[str]) -> int:
     return int(status or 0)
 
 
-def _make_app() -> typer.Typer:
+def _named(arguments: list[str]) -> tuple[str, ...]:
+    """The command that the arguments name, else all of them: for --help, and to say which
+    there are. What is not run need be neither imported nor built."""
+    first = next((word for word in arguments if not word.startswith("-")), None)
+    return (first,) if first in _COMMANDS else _COMMANDS
+
+
+def _make_app(names: tuple[str, ...]) -> typer.Typer:
     app = typer.Typer(
         help="The Unix filter for chat models.",
         no_args_is_help=True,
@@ -67,8 +75,12 @@ def _make_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_global_options)
-    app.command()(ask)
-    app.command()(chat)
+    for name in names:
+        command = getattr(import_module(f"pipechat.commands.{name}"), name)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command)
+        else:
+            app.command()(command)
     return app
 
 

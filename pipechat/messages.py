@@ -133,9 +133,9 @@ class Turn:
 
 def _of(record: Mapping[str, Any], key: str, kind: type) -> Any:
     value = record.get(key)
-    if value is None or isinstance(value, kind):
+    if value is None or (isinstance(value, kind) and not isinstance(value, bool)):
         return value
-    if kind is float and isinstance(value, int):
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     raise ValueError(f"{key} is not {kind.__name__}")
 

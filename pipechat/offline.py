@@ -11,8 +11,6 @@ import httpx2
 
 from pipechat import jsonl
 
-MODEL = "offline"
-
 
 class OfflineTransport(httpx2.BaseTransport):
     """Takes the place of the network."""

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Mapping
+from datetime import UTC
 
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 8.0
@@ -10,7 +11,8 @@ LONGEST_WAIT_S = 8.0
 def backoff_s(attempt: int, jitter: float) -> float:
     """Seconds before attempt number `attempt` (1 is the first retry): exponential, and spread
     by `jitter` (0 to 1) over 75 % to 125 %, so that many clients do not come back at once."""
-    wait: float = min(FIRST_WAIT_S * 2 ** (attempt - 1), LONGEST_WAIT_S)
+    doublings = min(attempt - 1, 10)  # far past the longest wait: 2.0 ** 1024 is an error
+    wait: float = min(FIRST_WAIT_S * 2**doublings, LONGEST_WAIT_S)
     return wait * (0.75 + jitter / 2)
 
 
@@ -39,7 +41,9 @@ def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:
     from email.utils import parsedate_to_datetime  # costs 20 ms, and comes up once in a while
 
     try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
+        date = parsedate_to_datetime(value)
+        # A date without a zone is in GMT (RFC 9110 §5.6.7), not in the zone of this machine.
+        return max(0.0, date.replace(tzinfo=date.tzinfo or UTC).timestamp() - now)
     except ValueError:
         return None
 

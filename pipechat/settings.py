@@ -140,7 +140,9 @@ def _layers(
     profile = given.get("profile") or config.get("profile")
     if profile is not None:
         profiles = config.get("profiles")
-        values = profiles.get(profile) if isinstance(profiles, dict) else None
+        values = None
+        if isinstance(profile, str) and isinstance(profiles, dict):
+            values = profiles.get(profile)
         if not isinstance(values, dict):
             hint = f"Add [profiles.{profile}] to config.toml."
             raise SetupError("unknown_profile", f"there is no profile {profile!r}", hint)
@@ -217,7 +219,7 @@ def _text(value: object) -> str:
 
 def _model(value: object) -> str:
     model = _text(value)
-    if model.strip() != model or not model.isprintable():
+    if not model or model.strip() != model or not model.isprintable():
         raise ValueError("not the name of a model")
     return model
 
@@ -233,9 +235,9 @@ def _number(least: float, most: float = math.inf) -> Callable[[object], float]:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError("not a number")
         if not least <= value < math.inf:
-            raise ValueError(f"{value:g} is not {least:g} or more")
+            raise ValueError(f"{value} is not {least:g} or more")
         if value > most:
-            raise ValueError(f"{value:g} is more than {most:g}")
+            raise ValueError(f"{value} is more than {most:g}")
         return value
 
     return read

@@ -71,6 +71,12 @@ class TurnReducer:
         """The text so far, without a high surrogate that still waits for its other half."""
         return "".join(self._texts)
 
+    def texts_from(self, index: int) -> list[Event]:
+        """The text events from number `index` on, again: for a turn that was interrupted between
+        making them and showing them."""
+        texts = enumerate(self._texts[index:], index)
+        return [TextChunk(number, text) for number, text in texts]
+
     def feed(self, chunk: Chunk | Retry) -> Sequence[Event]:
         """The events that `chunk` makes: at most one of reasoning, and one of text."""
         if isinstance(chunk, Retry):
@@ -149,7 +155,7 @@ class TurnReducer:
             return IncompleteError("refused", "the model refused to answer")
         if self._tool_calls:
             return IncompleteError(*_CUT_REASONS["tool_calls"])
-        if reason or (self._done and self._finish_null):
+        if reason or (self._done and self._finish_null and self._texts):
             return None
         if self._texts:
             message = "the answer was cut: the stream ended without a finish reason"

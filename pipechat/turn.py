@@ -43,6 +43,7 @@ class TurnRun:
         self._reducer = reducer
         self._recorder = recorder
         self._sink = sink
+        self._texts_shown = 0
         self.concluding = False
 
     @property
@@ -74,10 +75,13 @@ class TurnRun:
         for event in events:
             if isinstance(event, TextChunk):
                 self._recorder.text(event.text)
+                self._texts_shown = event.index + 1
             self._sink.emit(event)
 
     def _show_held(self, cause: PipechatError) -> list[Event]:
-        events = list(self._reducer.fail(cause))
+        # What a signal, or a sink that broke on the event before, kept from being shown.
+        unshown = self._reducer.texts_from(self._texts_shown)
+        events = [*unshown, *self._reducer.fail(cause)]
         try:
             self._show(events[:-1])
         except PipechatError as output_cause:

@@ -35,7 +35,7 @@ def is_loopback(url: str) -> bool:
     """Whether the URL names this machine by a name that cannot mean another."""
     host = urlsplit(url).hostname or ""
     return host in ("localhost", "::1") or (
-        host.startswith("127.") and host.replace(".", "").isdigit()
+        host.startswith("127.") and host.isascii() and host.replace(".", "").isdigit()
     )
 
 

@@ -1,0 +1,71 @@
+"""What the property tests share: their profile, cuts of bytes, and an answer's whole outcome."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from pipechat.body import read_body
+from pipechat.errors import PipechatError
+from pipechat.events import Chunk, End, Error, Event, Retry, Terminal, TextChunk
+from pipechat.stream import TurnReducer
+
+MODEST = settings(deadline=None, max_examples=60)
+"""The dose of every property: enough to find a slip again, quick enough to run each time."""
+
+any_text = st.text(st.characters(codec=None, exclude_categories=()), max_size=8)
+"""Any string at all, lone surrogates included, as JSON escapes can make them."""
+
+
+def cut(data: bytes, points: Iterable[int]) -> list[bytes]:
+    """`data` in segments, cut at `points` (taken modulo its length)."""
+    ends = sorted({point % (len(data) + 1) for point in points} | {len(data)})
+    return [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+cut_points = st.lists(st.integers(0, 1 << 16), max_size=12)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an answer: its text as shown, and the terminal event without its times."""
+
+    text: str
+    terminal: Terminal
+
+    @property
+    def error(self) -> Error:
+        assert isinstance(self.terminal, Error)
+        return self.terminal
+
+
+def timeless(terminal: Terminal) -> Terminal:
+    """A terminal event with its clock readings blotted out."""
+    first = None if terminal.first_token_s is None else 0.0
+    return replace(terminal, first_token_s=first, total_s=0.0)
+
+
+def reduce(chunks: Iterable[Chunk | Retry], *, allow_truncated: bool = False) -> list[Event]:
+    """The events of a turn, by the reducer alone; what `chunks` raises ends it."""
+    reducer = TurnReducer(lambda: 0.0, allow_truncated=allow_truncated)
+    events: list[Event] = []
+    try:
+        for chunk in chunks:
+            events += reducer.feed(chunk)
+    except PipechatError as cause:
+        return [*events, *reducer.fail(cause)]
+    return [*events, *reducer.close()]
+
+
+def shown(events: Sequence[Event]) -> str:
+    """The chunk texts joined."""
+    return "".join(event.text for event in events if isinstance(event, TextChunk))
+
+
+def outcome_of(segments: Iterable[bytes], *, content_type: str = "text/event-stream") -> Outcome:
+    """What a response with this body comes to."""
+    events = reduce(read_body(segments, content_type=content_type, host="host"))
+    terminal = events[-1]
+    assert isinstance(terminal, End | Error)
+    return Outcome(shown(events), timeless(terminal))
