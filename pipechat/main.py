@@ -54,7 +54,9 @@ def _run_command(env: Environment, arguments: list[str]) -> int:
     except typer.Abort:
         return int(ExitCode.USAGE)
     except _CommandLineError as error:
-        raise UsageError("usage", error.format_message(), "See pipechat --help.") from error
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context else "pipechat"
+        raise UsageError("usage", error.format_message(), f"See {path} --help.") from error
     return int(status or 0)
 
 
@@ -68,7 +70,6 @@ def _named(arguments: list[str]) -> tuple[str, ...]:
 def _make_app(names: tuple[str, ...]) -> typer.Typer:
     app = typer.Typer(
         help="The Unix filter for chat models.",
-        no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,

@@ -302,6 +302,13 @@ def test_a_wrong_option_is_one_line_and_its_exit_code(
     assert result.stderr.count(b"\n") == 1
 
 
+def test_a_command_line_that_says_too_little_is_told_where_help_is(program: Program) -> None:
+    for arguments, where in (((), b"pipechat --help"), (("history",), b"pipechat history --help")):
+        result = program.run(*arguments)
+        assert (result.status, result.code, result.stderr.count(b"\n")) == (2, "usage", 1)
+        assert where in result.stderr
+
+
 def test_without_a_key_the_line_says_all_that_can_be_done(program: Program) -> None:
     result = program.run("ask", "hello", env={"OPENAI_API_KEY": None})
     assert (result.status, result.code) == (3, "no_key")
