@@ -14,7 +14,10 @@ def program(tmp_path: Path) -> Iterator[Program]:
     home = tmp_path / "home"
     home.mkdir()
     program = Program(home)
-    yield program
+    try:
+        yield program
+    finally:
+        program.close()
     planted = PLANTED_KEY.encode()
     for written in program.written:
         assert planted not in written

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -52,6 +53,7 @@ class Program:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.written: list[bytes] = []
+        self._started: list[subprocess.Popen[bytes]] = []
 
     def environ(self, extra: Mapping[str, str | None] | None = None) -> dict[str, str]:
         """The environment of a run: nothing of the user's own settings, no proxies."""
@@ -79,7 +81,19 @@ class Program:
         for name in ("stdin", "stdout", "stderr"):
             options.setdefault(name, subprocess.PIPE)
         command = [self.python, "-m", "pipechat", *arguments]
-        return subprocess.Popen(command, env=self.environ(env), **options)
+        process = subprocess.Popen(command, env=self.environ(env), **options)
+        self._started.append(process)
+        return process
+
+    def close(self) -> None:
+        """End what a failed test left running."""
+        for process in self._started:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                if pipe is not None:
+                    with suppress(OSError):  # stdin may hold bytes that nobody read
+                        pipe.close()
 
     def run(
         self,

@@ -29,6 +29,7 @@ class AtTerminal:
         )
         os.close(slave)
         self.screen = b""
+        self._unread = b""
 
     def __enter__(self) -> Self:
         return self
@@ -60,30 +61,30 @@ class AtTerminal:
         raise AssertionError(f"{text!r} never came")
 
     def wait_for(self, text: str, seconds: float = LIMIT_S) -> str:
-        """Read until `text` is on the screen; what was shown since the last call."""
+        """Read until `text` is on the screen; what was shown since the last call, up to it."""
         wanted, ends_at = text.encode(), time.monotonic() + seconds
-        shown = b""
-        while wanted not in shown:
-            assert time.monotonic() < ends_at, f"no {text!r} in {shown!r}"
+        while wanted not in self._unread:
+            assert time.monotonic() < ends_at, f"no {text!r} in {self._unread!r}"
             if select.select([self._master], [], [], 0.1)[0]:
-                try:
-                    shown += os.read(self._master, 4096)
-                except OSError:  # Linux: the other side is closed
-                    break
-        self.screen += shown
-        assert wanted in shown, f"no {text!r} in {shown!r}"
+                shown = self._read()
+                assert shown, f"no {text!r} in {self._unread!r}, and the program left"
+        end = self._unread.index(wanted) + len(wanted)
+        shown, self._unread = self._unread[:end], self._unread[end:]
         return shown.decode().replace("\r\n", "\n")
+
+    def _read(self) -> bytes:
+        try:
+            shown = os.read(self._master, 4096)
+        except OSError:  # Linux: the other side is closed
+            return b""
+        self.screen += shown
+        self._unread += shown
+        return shown
 
     def leave(self) -> int:
         """Wait for the end; the exit status."""
-        while True:
-            try:
-                rest = os.read(self._master, 4096)
-            except OSError:
-                break
-            if not rest:
-                break
-            self.screen += rest
+        while self._read():
+            continue
         return self._process.wait(LIMIT_S)
 
 

@@ -1,0 +1,181 @@
+"""JSON in and out, and files of lines read from either end.
+
+The only module that imports orjson; what orjson refuses and JSON allows goes through the
+standard library. Knows no record, no session and no path: callers hand in a descriptor.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+_FIRST_BLOCK = 1 << 16
+_LARGEST_BLOCK = 1 << 20
+# orjson gives up at 254 levels; no answer of a model is nested like that, an attack is.
+_DEEPEST = 250
+
+
+def dumps(value: object) -> bytes:
+    """`value` as compact JSON in UTF-8, without a newline: it is one line whatever it holds.
+
+    Lone surrogates become U+FFFD, NaN and the infinities null, and so does what is nested
+    deeper than 250 levels.
+
+    Raises:
+        TypeError: a value or a key is of a type that JSON has not.
+    """
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # a lone surrogate, more than 64 bits, too deep; or indeed no JSON
+        import json
+
+        text = json.dumps(_plain(value, 0), ensure_ascii=False, separators=(",", ":"))
+        return text.encode()
+
+
+def loads(data: bytes | str) -> Any:
+    """The value that `data` holds. Lone surrogate escapes stay as they are, since the other
+    half may come in the next piece; bytes that are not UTF-8 become U+FFFD; integers beyond 64
+    bits become the nearest float.
+
+    Raises:
+        ValueError: it is no JSON (RFC 8259; so NaN is refused), or nested too deeply.
+    """
+    try:
+        return orjson.loads(data)
+    except ValueError:
+        return _loads_leniently(data)
+
+
+def loads_line(line: bytes) -> Any:
+    """As `loads`, with lone surrogates replaced by U+FFFD: what stood in a file must be fit to
+    be shown and sent again."""
+    try:
+        return orjson.loads(line)
+    except ValueError:
+        return _plain(_loads_leniently(line), 0)
+
+
+def _loads_leniently(data: bytes | str) -> Any:
+    import json
+
+    text = data if isinstance(data, str) else bytes(data).decode("utf-8", "replace")
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _plain(value: Any, depth: int) -> Any:
+    if isinstance(value, str):
+        return whole_text(value)
+    if isinstance(value, float):
+        return value if value - value == 0 else None
+    if isinstance(value, dict | list | tuple) and depth >= _DEEPEST:
+        return None
+    if isinstance(value, dict):
+        if not all(isinstance(key, str) for key in value):
+            raise TypeError("a key is not a string")
+        return {whole_text(key): _plain(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, depth + 1) for item in value]
+    return value
+
+
+def whole_text(text: str) -> str:
+    """`text` fit for UTF-8: surrogate pairs joined, lone surrogates replaced by U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def lines_backwards(
+    fd: int, size: int | None = None, *, first_block: int = _FIRST_BLOCK
+) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file from the last to the first, as (offset in bytes, line without its
+    newline); a last line without newline counts.
+
+    Reads no more than the lines that are taken ask for, in blocks that double: at most twice
+    their bytes. The descriptor's own position stays where it is.
+
+    Args:
+        size: where to begin; the end of the file unless given.
+    """
+    position = os.fstat(fd).st_size if size is None else size
+    block_size = first_block
+    later: list[bytes] = []  # pieces of the line whose beginning is not read yet, last first
+    at_end = True
+    while position > 0:
+        start = max(0, position - block_size)
+        block = _pread_whole(fd, position - start, start)
+        if at_end:
+            block = block[:-1] if block.endswith(b"\n") else block
+            at_end = False
+        end = len(block)
+        while (newline := block.rfind(b"\n", 0, end)) >= 0:
+            later.append(block[newline + 1 : end])
+            yield start + newline + 1, b"".join(reversed(later))
+            later.clear()
+            end = newline
+        later.append(block[:end])
+        position = start
+        block_size = min(block_size * 2, max(_LARGEST_BLOCK, first_block))
+    if not at_end:
+        yield 0, b"".join(reversed(later))
+
+
+def lines_forwards(
+    fd: int, size: int | None = None, *, block: int = _LARGEST_BLOCK
+) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file from the first on, as (number from 1, line without its newline); a
+    last line without newline counts. Holds a block and a line, whatever the file's size.
+
+    Args:
+        size: where to stop; the end of the file unless given.
+    """
+    end = os.fstat(fd).st_size if size is None else size
+    position = 0
+    number = 0
+    begun: list[bytes] = []
+    while position < end and (data := os.pread(fd, min(block, end - position), position)):
+        position += len(data)
+        first, *others = data.split(b"\n")
+        begun.append(first)
+        for piece in others:
+            number += 1
+            yield number, b"".join(begun)
+            begun = [piece]
+    if last := b"".join(begun):
+        yield number + 1, last
+
+
+def count_lines(fd: int, size: int) -> int:
+    """How many lines the first `size` bytes hold, without looking into them."""
+    position = count = 0
+    data = b"\n"
+    while position < size and (
+        block := os.pread(fd, min(_LARGEST_BLOCK, size - position), position)
+    ):
+        data = block
+        count += data.count(b"\n")
+        position += len(data)
+    return count if data.endswith(b"\n") else count + 1
+
+
+def _pread_whole(fd: int, size: int, offset: int) -> bytes:
+    data = os.pread(fd, size, offset)
+    if len(data) == size:
+        return data
+    parts = [data]
+    while data and (size := size - len(data)):
+        offset += len(data)
+        data = os.pread(fd, size, offset)
+        parts.append(data)
+    return b"".join(parts)

@@ -1,0 +1,178 @@
+"""Sessions as wholes: delete, rename, fork. Imported only by those commands.
+
+Owns what happens to turns in flight and to NAME.torn; the locks and the temporary file are in
+`replacing.py`.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from pipechat.adoption import adopt_orphans, open_orphan
+from pipechat.errors import SessionError, UsageError
+from pipechat.replacing import locked, remove_if_free, temporary, torn_path_of, write_lines
+from pipechat.session_file import SessionFile, is_named, sync_folder, unwritable
+from pipechat.session_reading import Session, turns_forwards
+from pipechat.sessions import SessionStore
+from pipechat.spool import spools_of
+
+
+class DeleteReport(NamedTuple):
+    """What outlives `delete`: the file of torn lines, and turns in flight, which are appended
+    to a new session of the same name when they end."""
+
+    name: str
+    torn_path: str | None
+    in_flight: int
+
+
+def delete(store: SessionStore, name: str) -> DeleteReport:
+    """Remove session `name` and what crashed turns left of it; not NAME.torn.
+
+    Raises:
+        SessionError: `session_missing`, `session_unwritable`.
+    """
+    with locked(store, name) as session:
+        # All of it before the name goes: from then on the lock is nobody's.
+        in_flight = _drop_orphans(session, name)
+        for hidden in (f".{name}.rewrite", f".{name}.busy"):
+            remove_if_free(os.path.join(store.folder, hidden))
+        os.unlink(session.path)
+        sync_folder(store.folder)
+    torn_path = torn_path_of(store, name)
+    return DeleteReport(name, torn_path if os.path.lexists(torn_path) else None, in_flight)
+
+
+def rename(store: SessionStore, old: str, new: str) -> None:
+    """Give session `old` the name `new`, and to NAME.torn too where that name is free.
+
+    Refused as `session_busy` (retryable) while a turn is in flight, which would be appended to
+    `old`; an ask that begins later makes a new session `old`. So no turn is lost and none
+    strays.
+
+    Raises:
+        SessionError: `session_missing`, `session_exists`, `session_busy`, `session_unwritable`.
+    """
+    new_path = store.path(new)
+    with locked(store, old) as session:
+        entries = os.listdir(store.folder)
+        store.check_case(new, [entry for entry in entries if entry != f"{old}.jsonl"])
+        if adopt_orphans(session, old, entries, store.warn):
+            message = f"session {old!r} has a turn in flight, or one that could not be adopted"
+            hint = "Try again when it has ended."
+            raise SessionError("session_busy", message, hint, retryable=True)
+        with _reserved(store, new):
+            torn = torn_path_of(store, old), torn_path_of(store, new)
+            moves_torn = os.path.lexists(torn[0]) and not os.path.lexists(torn[1])
+            if moves_torn:
+                os.rename(*torn)
+            try:
+                os.rename(session.path, new_path)
+            except OSError:
+                if moves_torn:
+                    os.rename(*reversed(torn))
+                raise
+            sync_folder(store.folder)
+
+
+def fork(store: SessionStore, name: str, new: str, at: str | None = None) -> int:
+    """Copy the turns of session `name` into a new session `new`, which appears whole or not
+    at all. Lines that are no turns stay behind.
+
+    Args:
+        at: the last turn to copy: its number from 1, its id, or the beginning of its id that
+            no other has; None: all.
+
+    Returns:
+        How many turns were copied.
+
+    Raises:
+        UsageError: `no_such_turn`.
+        SessionError: `session_missing`, `session_exists`, `session_unreadable`,
+            `session_unwritable`.
+    """
+    new_path = store.path(new)
+    store.adopt(name)
+    with store.reading(name) as session:
+        count = None if at is None else _number_of(session, at)
+        if os.path.lexists(new_path):
+            raise _exists(new)
+        store.check_case(new, os.listdir(store.folder))
+        try:
+            with temporary(os.path.join(store.folder, f".{new}.fork")) as (fd, path):
+                copied = write_lines(fd, _first_lines(session, count))
+                os.fsync(fd)
+                os.link(path, new_path)  # unlike rename, it never replaces
+                sync_folder(store.folder)
+        except FileExistsError as error:
+            raise _exists(new) from error
+        except OSError as error:
+            raise unwritable(new, error) from error
+    return copied
+
+
+def _drop_orphans(session: SessionFile, name: str) -> int:
+    folder = os.path.dirname(session.path)
+    in_flight = 0
+    for entry in spools_of(name, os.listdir(folder)):
+        path = os.path.join(folder, entry)
+        try:
+            fd = open_orphan(path)
+        except BlockingIOError:
+            in_flight += 1
+        except OSError:
+            continue  # gone just now, or no spool of ours
+        else:
+            os.close(fd)
+            os.unlink(path)
+    return in_flight
+
+
+@contextmanager
+def _reserved(store: SessionStore, name: str) -> Iterator[None]:
+    """Hold `name`, which is free or an empty session that nobody uses, until it is replaced."""
+    path = store.path(name)
+    try:
+        file = SessionFile(path, create=True, wait=False)
+    except BlockingIOError as error:
+        raise _exists(name) from error
+    with file:
+        if os.fstat(file.fd).st_size or spools_of(name, os.listdir(store.folder)):
+            raise _exists(name)
+        try:
+            yield
+        except BaseException:
+            if is_named(file.fd, path):
+                os.unlink(path)
+            raise
+
+
+def _first_lines(session: Session, count: int | None) -> Iterator[bytes]:
+    for number, (_, line) in enumerate(turns_forwards(session), 1):
+        yield line
+        if number == count:
+            return
+
+
+def _number_of(session: Session, at: str) -> int:
+    """The number of the turn that `at` means. A UUIDv7 begins with 0 until the year 10889, so
+    digits that do not are a number."""
+    is_number = at.isascii() and at.isdigit() and at[0] != "0"
+    found: dict[str, int] = {}
+    quiet = session._replace(warn=lambda _: None)
+    for number, (turn, _) in enumerate(turns_forwards(quiet), 1):
+        if (number == int(at)) if is_number else (at and turn.id.startswith(at)):
+            found[turn.id] = number
+        if turn.id == at:
+            return number
+    if len(found) == 1:
+        return found.popitem()[1]
+    what = f"{len(found)} turns begin with {at!r}" if found else f"has no turn {at!r}"
+    hint = "Give its number from 1, or more of its id; `pipechat history show` has both."
+    raise UsageError("no_such_turn", f"session {session.name!r}: {what}", hint)
+
+
+def _exists(name: str) -> SessionError:
+    message = f"there is a session {name!r} already"
+    return SessionError("session_exists", message, "Take another name, or delete that one.")

@@ -1,0 +1,241 @@
+"""The store of sessions: one folder, one JSONL file a session, one record a turn (DESIGN §6).
+
+Owns the folder and the names in it. How a record is added is in `session_file.py`, the turn
+in flight in `spool.py`, what a crash left in `adoption.py`, how records are read in
+`session_reading.py`, rewrites in `rewrite.py`. Knows no client, no sink and no environment.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+from pipechat import session_reading, spool
+from pipechat.adoption import adopt_orphans
+from pipechat.errors import SessionError
+from pipechat.messages import Turn, new_turn_id
+from pipechat.session_file import (
+    SessionFile,
+    lock_in_time,
+    make_folder,
+    open_to_read,
+    settled_size,
+    unreadable,
+    unwritable,
+    words_for,
+)
+from pipechat.session_names import check_name, is_name
+from pipechat.session_reading import Session, Summary, Tail
+from pipechat.spool import TurnWriter
+
+__all__ = ["SessionStore", "Summary", "Tail", "TurnWriter", "check_name"]
+
+_SUFFIX = ".jsonl"
+
+
+class SessionStore:
+    """The sessions in a folder, which is made when the first turn is.
+
+    Args:
+        folder: where; any path.
+        warn: takes one line, without the program's name, for what is odd but no failure.
+
+    Every method that takes a name raises UsageError `bad_session_name`; the codes of the
+    SessionErrors are `session_missing`, `session_busy`, `session_unreadable`,
+    `session_unwritable` and `session_exists`.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], warn: Callable[[str], None]) -> None:
+        self.folder = os.path.abspath(os.fspath(folder))
+        self.warn = warn
+        self._warned: set[str] = set()
+
+    def path(self, name: str) -> str:
+        """Where session `name` is or would be."""
+        check_name(name)
+        return os.path.join(self.folder, name + _SUFFIX)
+
+    def exists(self, name: str) -> bool:
+        return os.path.lexists(self.path(name))
+
+    def begin(
+        self,
+        name: str,
+        *,
+        if_busy: Literal["wait", "fail"] | None = None,
+        wait_s: float | None = None,
+    ) -> TurnWriter:
+        """Make ready for a turn: the session is there, orphans are adopted, a spool is open.
+
+        Fails before anything is sent where the turn could not be kept. A signal that kills the
+        process meanwhile leaves at most an empty spool, which the next opener removes.
+
+        Args:
+            if_busy: one asker at a time: hold a lock for the whole turn. None: no such lock.
+            wait_s: how long `wait` waits, in seconds; None: for ever.
+
+        Raises:
+            SessionError: `session_busy` (retryable), `session_exists` where the name differs
+                from another's only by case, `session_unwritable`.
+        """
+        path = self.path(name)
+        busy_fd = None
+        created = False
+        try:
+            make_folder(self.folder)
+            self._warn_of_mode(self.folder, self.folder)
+            created = not os.path.lexists(path)
+            if created:
+                self.check_case(name, os.listdir(self.folder))
+            if if_busy is not None:
+                busy_fd = self._take_turn(name, 0 if if_busy == "fail" else wait_s)
+            with SessionFile(path, create=True) as session:
+                self._warn_of_mode(session.fd, path)
+                entries = os.listdir(self.folder)
+                self.check_case(name, entries)
+                adopt_orphans(session, name, entries, self.warn)
+                turn_id = new_turn_id()
+                spool_fd = spool.create_spool(self.folder, name, turn_id)
+        except BaseException as error:
+            if busy_fd is not None:
+                os.close(busy_fd)
+            if created:
+                spool.remove_if_unused(path, name)
+            if isinstance(error, OSError):
+                raise unwritable(name, error) from error
+            raise
+        return TurnWriter(path, name, turn_id, spool_fd, busy_fd, created=created)
+
+    def _take_turn(self, name: str, wait_s: float | None) -> int:
+        fd = lock_in_time(os.path.join(self.folder, f".{name}.busy"), wait_s)
+        if fd is None:
+            hint = "Try again when it has ended, or wait for it with --if-busy wait --timeout S."
+            message = f"session {name!r}: another ask holds it"
+            raise SessionError("session_busy", message, hint, retryable=True)
+        return fd
+
+    def check_case(self, name: str, entries: list[str]) -> None:
+        """Raises SessionError where `name` would be new, and differs from one of the folder's
+        `entries` only by case: on many disks they would be one file."""
+        file_name = name + _SUFFIX
+        if file_name in entries:
+            return
+        folded = file_name.casefold()
+        for entry in entries:
+            if entry.casefold() == folded:
+                other = entry.removesuffix(_SUFFIX)
+                message = f"session {name!r} differs from {other!r} only by case"
+                raise SessionError("session_exists", message, f"Use {other!r}, or another name.")
+
+    def adopt(self, name: str) -> None:
+        """Add the turns of processes that died. Where that cannot be, a warning: what is there
+        can still be read."""
+        path = self.path(name)
+        try:
+            if not spool.spools_of(name, os.listdir(self.folder)):
+                return
+            created = not os.path.lexists(path)
+            with SessionFile(path, create=True) as session:
+                adopt_orphans(session, name, os.listdir(self.folder), self.warn)
+                if created and os.fstat(session.fd).st_size == 0:
+                    os.unlink(path)  # deleted while a turn runs, which will make it again
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            reason = unwritable(name, error).message
+            self.warn(f"{reason}: an interrupted turn could not be added")
+
+    def read_tail(self, name: str, last_complete: int) -> Tail:
+        """The last `last_complete` complete turns, and the system message that holds. Costs
+        the same whatever the session's size. A session that is not there is empty."""
+        if not self.exists(name):
+            return Tail([], None)
+        with self.reading(name) as session:
+            return session_reading.read_tail(session, last_complete)
+
+    def last_turns(self, name: str, count: int) -> list[Turn]:
+        """The last `count` turns of any status, oldest first."""
+        with self.reading(name) as session:
+            return session_reading.last_turns(session, count)
+
+    def all_turns(self, name: str) -> Iterator[Turn]:
+        """Every turn, oldest first, in flat memory; doubles are dropped where they are near."""
+        with self.reading(name) as session:
+            for turn, _ in session_reading.turns_forwards(session):
+                yield turn
+
+    @contextmanager
+    def reading(self, name: str, *, tell_mode: bool = True) -> Iterator[Session]:
+        """Session `name`, open; an OSError within is told as `session_unreadable`."""
+        path = self.path(name)
+        try:
+            fd = open_to_read(path)
+            try:
+                if tell_mode:
+                    self._warn_of_mode(fd, path)
+                yield Session(name, fd, settled_size(fd), self.warn)
+            finally:
+                os.close(fd)
+        except FileNotFoundError as error:
+            raise missing(name) from error
+        except OSError as error:
+            raise unreadable(name, error) from error
+
+    def names(self) -> list[str]:
+        """The names of the sessions, sorted."""
+        return sorted(name for entry in self._entries() if (name := self._session_name(entry)))
+
+    def last_used(self) -> str | None:
+        """The session that was written last, a turn in flight or interrupted included."""
+        times: list[tuple[int, str]] = []
+        for entry in self._entries():
+            name = self._session_name(entry) or spool.session_of(entry.name)
+            status = _status(entry) if name and is_name(name) else None
+            if name and status and status.st_size:
+                times.append((status.st_mtime_ns, name))
+        return max(times)[1] if times else None
+
+    def summaries(self) -> Iterator[Summary]:
+        """One a session, sorted by name; one that cannot be read is told and left out."""
+        for name in self.names():
+            try:
+                with self.reading(name, tell_mode=False) as session:
+                    yield session_reading.summarize(session)
+            except SessionError as error:
+                self.warn(error.message)
+
+    def _entries(self) -> list["os.DirEntry[str]"]:
+        try:
+            with os.scandir(self.folder) as entries:
+                return list(entries)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            what, hint = words_for(error)
+            message = f"the folder {self.folder}: {what}"
+            raise SessionError("session_unreadable", message, hint) from error
+
+    @staticmethod
+    def _session_name(entry: "os.DirEntry[str]") -> str | None:
+        name = entry.name.removesuffix(_SUFFIX)
+        is_session = name != entry.name and is_name(name) and entry.is_file(follow_symlinks=False)
+        return name if is_session else None
+
+    def _warn_of_mode(self, opened: int | str, path: str) -> None:
+        mode = os.stat(opened).st_mode & 0o777
+        if mode & 0o077 and path not in self._warned:
+            self._warned.add(path)
+            wanted = "700" if path == self.folder else "600"
+            self.warn(f"{path} is open to others (mode {mode:o}); `chmod {wanted}` closes it")
+
+
+def missing(name: str) -> SessionError:
+    hint = "`pipechat history list` shows what there is."
+    return SessionError("session_missing", f"there is no session {name!r}", hint)
+
+
+def _status(entry: "os.DirEntry[str]") -> os.stat_result | None:
+    try:
+        return entry.stat(follow_symlinks=False)
+    except FileNotFoundError:  # gone since the folder was read
+        return None

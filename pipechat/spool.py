@@ -1,0 +1,194 @@
+"""The spool of a turn in flight (FAULTS §2).
+
+A spool is a hidden file `.NAME.TURNID.part` beside the session: one line of JSON, the record's
+head, then the bytes of the answer as they came. Its lock is held as long as its turn lives, so
+a spool whose lock is free is an orphan, and whoever next opens the session adopts it.
+Knows no listing of sessions and no context.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterable
+
+from pipechat import jsonl
+from pipechat.errors import SessionError
+from pipechat.messages import Turn
+from pipechat.session_file import (
+    FILE_MODE,
+    SAFE_FLAGS,
+    SessionFile,
+    is_named,
+    unwritable,
+    words_for,
+    write_all,
+)
+
+_ID_LENGTH = 36
+_SUFFIX = ".part"
+
+
+def spool_name(name: str, turn_id: str) -> str:
+    return f".{name}.{turn_id}{_SUFFIX}"
+
+
+def spools_of(name: str, entries: Iterable[str]) -> list[str]:
+    """Those of a folder's `entries` that are spools of session `name`, oldest first."""
+    prefix = f".{name}."
+    length = len(prefix) + _ID_LENGTH + len(_SUFFIX)
+    return sorted(
+        entry
+        for entry in entries
+        if len(entry) == length and entry.startswith(prefix) and entry.endswith(_SUFFIX)
+    )
+
+
+def session_of(entry: str) -> str | None:
+    """The session whose spool a folder's `entry` is; None where it is no spool."""
+    end = len(entry) - _ID_LENGTH - len(_SUFFIX) - 1
+    is_spool = end > 1 and entry[0] == entry[end] == "." and entry.endswith(_SUFFIX)
+    return entry[1:end] if is_spool else None
+
+
+class TurnWriter:
+    """Keeps one turn: piece by piece in its spool, at its end in the session.
+
+    Made by `SessionStore.begin`. `finish` may be called from a signal handler that interrupted
+    any other method between two bytecodes; from then on every method does nothing.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        name: str,
+        turn_id: str,
+        spool_fd: int,
+        busy_fd: int | None,
+        *,
+        created: bool,
+    ) -> None:
+        self.id = turn_id
+        self._name = name
+        self._path = path
+        self._created = created
+        self._spool = os.path.join(os.path.dirname(path), spool_name(name, turn_id))
+        self._fd = spool_fd
+        self._busy_fd = busy_fd
+        self._failure: OSError | None = None
+        self._done = False
+
+    def head(self, turn: Turn) -> None:
+        """Keep what is asked, before the request: the record as it would be without answer.
+
+        Raises:
+            SessionError: `session_unwritable`; nothing was sent yet, so `abandon` the turn.
+        """
+        record = {**turn.record(), "status": "partial", "answer": ""}
+        try:
+            write_all(self._fd, jsonl.dumps(record) + b"\n")
+        except OSError as error:
+            raise unwritable(self._name, error) from error
+
+    def text(self, text: str) -> None:
+        """Keep a piece of the answer, before it is shown. Never raises: an answer on its way
+        is worth more than its copy, so the first failure ends the copy and is kept for
+        `finish`."""
+        if self._failure is None and not self._done:
+            try:
+                write_all(self._fd, jsonl.whole_text(text).encode())
+            except OSError as error:
+                self._failure = error
+
+    def finish(self, turn: Turn) -> None:
+        """Append `turn` to the session and remove the spool; a second call does nothing.
+
+        Raises:
+            SessionError: `session_unwritable`: the turn could not be appended, and its spool
+                stays for the next opener; or it was appended, but its spool had failed.
+        """
+        if self._done:
+            return
+        self._done = True
+        try:
+            with SessionFile(self._path, create=True) as session:
+                session.append(jsonl.dumps(turn.record()))
+                self._remove_spool()
+        except OSError as error:
+            raise self._not_appended(error) from error
+        finally:
+            self._close()
+        if self._failure is not None:
+            what, hint = words_for(self._failure)
+            message = f"session {self._name!r}: the turn is kept, but {what} while it ran"
+            raise SessionError("session_unwritable", message, hint) from self._failure
+
+    def abandon(self) -> None:
+        """Leave no record: the request was never made."""
+        if not self._done:
+            self._done = True
+            self._remove_spool()
+            if self._created:
+                remove_if_unused(self._path, self._name)
+            self._close()
+
+    def _not_appended(self, error: OSError) -> SessionError:
+        what, hint = words_for(error)
+        rest = "what was shown is kept aside and comes back when the session is next used"
+        if self._failure is not None:
+            rest = "only the beginning of the answer is kept aside"
+        message = f"session {self._name!r}: the turn could not be added: {what}; {rest}"
+        return SessionError("session_unwritable", message, hint)
+
+    def _remove_spool(self) -> None:
+        try:
+            os.unlink(self._spool)
+        except FileNotFoundError:
+            return
+        except OSError:
+            self._empty_spool()
+
+    def _empty_spool(self) -> None:
+        try:
+            os.ftruncate(self._fd, 0)  # an empty spool is as good as none
+        except OSError:
+            return  # its id tells the adopter that the record is there
+
+    def _close(self) -> None:
+        for fd in (self._fd, self._busy_fd):
+            if fd is not None and fd >= 0:
+                os.close(fd)
+        self._fd = -1
+        self._busy_fd = None
+
+
+def remove_if_unused(path: str, name: str) -> None:
+    """Remove a session that holds nothing and has no turn in flight: its first turn was never
+    asked. Never raises: an empty session does no harm."""
+    try:
+        with SessionFile(path, create=False, wait=False) as session:
+            others = spools_of(name, os.listdir(os.path.dirname(path)))
+            if os.fstat(session.fd).st_size == 0 and not others:
+                os.unlink(path)
+    except OSError:
+        return
+
+
+def create_spool(folder: str, name: str, turn_id: str) -> int:
+    """A new spool's descriptor, its lock held. Raises OSError.
+
+    Call it with the session's lock held: an adopter would take a spool that is not locked yet
+    for an orphan. One that took it all the same (somebody removed the session by hand, and its
+    lock with it) leaves no name behind, so the spool is made again.
+    """
+    path = os.path.join(folder, spool_name(name, turn_id))
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | SAFE_FLAGS
+    while True:
+        fd = os.open(path, flags, FILE_MODE)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            if is_named(fd, path):
+                return fd
+        except BaseException:
+            os.close(fd)
+            os.unlink(path)
+            raise
+        os.close(fd)
