@@ -1,0 +1,172 @@
+"""`pipechat history list|show|path`, and the group that the other history commands belong to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipechat import jsonl
+from pipechat.commands import options as opt
+from pipechat.commands.history_edit import delete, fork, prune, rename, repair
+from pipechat.commands.history_output import (
+    OutputFormat,
+    check_format,
+    look_of,
+    open_page,
+    opened,
+)
+from pipechat.commands.history_search import search
+from pipechat.errors import SessionError
+from pipechat.terminal import visible_line
+from pipechat.transcript import SessionTable, Transcript
+
+if TYPE_CHECKING:
+    from pipechat.messages import Turn
+    from pipechat.session_reading import Session
+
+history = typer.Typer(
+    name="history",
+    help="What was asked and answered: sessions shown, searched and kept in order.",
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+
+@history.command("list")
+def list_sessions(
+    context: typer.Context,
+    output_format: OutputFormat = "text",
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
+) -> int:
+    """List the sessions: name, turns, time of the last one, size, first words.
+
+    Aligned on a terminal; elsewhere separated by tabs, without a heading, sizes in bytes.
+    """
+    env, store = opened(context, quiet, verbose)
+    wanted = check_format(output_format)
+    with open_page(env) as page:
+        if wanted != "text":
+            records = (jsonl.dumps(summary._asdict()) for summary in store.summaries())
+            page.records(records, wanted)
+            return 0
+        names = store.names()
+        table = SessionTable(look_of(env), names)
+        if names:
+            page.write(table.heading().encode())
+        elif env.stdout.is_terminal:
+            env.warn("there are no sessions; `pipechat ask --session NAME` begins one")
+        for summary in store.summaries():
+            page.write(table.row(summary).encode())
+    return 0
+
+
+@history.command()
+def show(
+    context: typer.Context,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="The session; the one used last unless given.", show_default=False),
+    ] = None,
+    last: Annotated[
+        int | None,
+        typer.Option("--last", "-n", help="Only the last N turns.", metavar="N", min=1),
+    ] = None,
+    output_format: OutputFormat = "text",
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
+) -> int:
+    """Show a session: who said what, when, and with which model.
+
+    Turns that are not complete are marked with the code of what ended them. json and ndjson
+    give the records as they stand in the file.
+    """
+    env, store = opened(context, quiet, verbose)
+    wanted = check_format(output_format)
+    name = name or store.last_used()
+    if name is None:
+        hint = "`pipechat ask --session NAME` begins one."
+        raise SessionError("session_missing", "there are no sessions", hint)
+    store.adopt(name)
+    with store.reading(name) as session, open_page(env) as page:
+        if wanted == "text":
+            transcript = Transcript(look_of(env))
+            for turn in _turns(session, last):
+                page.write(transcript.turn(turn).encode())
+        else:
+            page.records(_records(session, last), wanted)
+    return 0
+
+
+@history.command()
+def path(
+    context: typer.Context,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="The session; the folder of all unless given.", show_default=False),
+    ] = None,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
+) -> int:
+    """Print where a session is, for other programs to read: jq -r .answer "$(…)"."""
+    env, store = opened(context, quiet, verbose)
+    where = store.folder if name is None else store.path(name)
+    if name is not None and not store.exists(name):
+        from pipechat.sessions import missing
+
+        raise missing(name)
+    with open_page(env) as page:
+        shown = visible_line(where) if env.stdout.is_terminal else where
+        page.write(os.fsencode(shown) + b"\n")
+    return 0
+
+
+def _turns(session: Session, last: int | None) -> Iterator[Turn]:
+    """All turns, or the last ones, for which only the file's end is read."""
+    from pipechat.session_reading import last_turns, turns_forwards
+
+    if last is not None:
+        yield from last_turns(session, last)
+        return
+    for turn, _ in turns_forwards(session):
+        yield turn
+
+
+def _records(session: Session, last: int | None) -> Iterator[bytes]:
+    """The same as the lines they stand in, unknown keys and all."""
+    from pipechat.session_reading import turn_of, turns_forwards
+
+    if last is None:
+        for _, line in turns_forwards(session):
+            yield _fit(line)
+        return
+    wanted = {turn.id: turn for turn in _turns(session, last)}
+    lines: dict[str, bytes] = {}
+    for _, line in jsonl.lines_backwards(session.fd, session.size):
+        if len(lines) == len(wanted):
+            break
+        turn = turn_of(line)
+        if turn and wanted.get(turn.id) == turn:
+            lines[turn.id] = line
+    for turn_id in wanted:
+        yield _fit(lines[turn_id])
+
+
+def _fit(line: bytes) -> bytes:
+    """`line` itself; one that is not UTF-8, which JSON has to be, written anew."""
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return jsonl.dumps(jsonl.loads_line(line))
+    return line.strip()
+
+
+history.command()(search)
+history.command()(fork)
+history.command()(rename)
+history.command()(delete)
+history.command()(prune)
+history.command()(repair)

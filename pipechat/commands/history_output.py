@@ -1,0 +1,115 @@
+"""What the commands of `history` share: the store they open, and how they write to stdout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipechat.commands.wiring import open_store
+from pipechat.environment import Environment
+from pipechat.errors import PipechatError, ReaderLeft, UsageError
+from pipechat.terminal import visible
+from pipechat.transcript import Look
+
+if TYPE_CHECKING:
+    from pipechat.sessions import SessionStore
+
+_BATCH_BYTES = 1 << 16
+_FORMATS = {"text": "text", "json": "json", "ndjson": "ndjson", "stream-json": "ndjson"}
+
+OutputFormat = Annotated[
+    str,
+    typer.Option(
+        "--output-format",
+        help="text, json (one array) or ndjson (one object a line) [text].",
+        metavar="FORMAT",
+        show_default=False,
+    ),
+]
+
+
+def opened(context: typer.Context, quiet: bool, verbose: bool) -> tuple[Environment, SessionStore]:
+    """The environment, told how much to say, and the store."""
+    env: Environment = context.obj
+    env.quiet = quiet
+    env.verbose = verbose
+    return env, open_store(env)
+
+
+def check_format(output_format: str) -> str:
+    """`text`, `json` or `ndjson`.
+
+    Raises:
+        UsageError: `bad_option`.
+    """
+    if output_format not in _FORMATS:
+        hint = "Use text, json or ndjson."
+        raise UsageError("bad_option", f"--output-format {output_format}: no such format", hint)
+    return _FORMATS[output_format]
+
+
+def look_of(env: Environment) -> Look:
+    """Plain into a pipe; on a terminal with colors unless NO_COLOR (no-color.org) is set."""
+    terminal = env.stdout.is_terminal
+    plain = env.environ.get("NO_COLOR") or env.environ.get("TERM") == "dumb"
+    return Look(terminal=terminal, color=terminal and not plain)
+
+
+class Page:
+    """stdout in batches: many small writes cost more than what they say."""
+
+    def __init__(self, env: Environment) -> None:
+        self._out = env.stdout
+        self._batch: list[bytes] = []
+        self._size = 0
+        # A person sees what is there while the rest is looked for.
+        self._limit = 1 if env.stdout.is_terminal else _BATCH_BYTES
+
+    def write(self, data: bytes) -> None:
+        """Write `data`, soon."""
+        self._batch.append(data)
+        self._size += len(data)
+        if self._size >= self._limit:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is left, now. Raises OutputError, ReaderLeft."""
+        data = b"".join(self._batch)
+        self._batch.clear()
+        self._size = 0
+        if data:
+            self._out.write(data)
+
+    def records(self, records: Iterable[bytes], output_format: str) -> int:
+        """Write JSON objects, one a line or as one array; how many they were."""
+        count = 0
+        for record in records:
+            count += 1
+            shown = visible(record.decode()).encode() if self._out.is_terminal else record
+            if output_format == "ndjson":
+                self.write(shown + b"\n")
+            else:
+                self.write((b"[" if count == 1 else b",\n") + shown)
+        if output_format == "json":
+            self.write(b"]\n" if count else b"[]\n")
+        return count
+
+
+@contextmanager
+def open_page(env: Environment) -> Iterator[Page]:
+    """stdout to write to. Who stops reading, as `head` does, has had enough: that is no failure
+    to tell of, and the exit status says it (141)."""
+    env.stdout.check_open()
+    page = Page(env)
+    try:
+        try:
+            yield page
+        except PipechatError:
+            page.flush()  # what was found before is still true
+            raise
+        page.flush()
+    except ReaderLeft as left:
+        raise typer.Exit(int(left.exit_code)) from left

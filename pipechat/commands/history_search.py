@@ -1,0 +1,150 @@
+"""`pipechat history search`: lines of questions and answers, by what they say."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipechat import jsonl
+from pipechat.commands import options as opt
+from pipechat.commands.history_output import (
+    OutputFormat,
+    Page,
+    check_format,
+    look_of,
+    open_page,
+    opened,
+)
+from pipechat.commands.wiring import report
+from pipechat.environment import Environment
+from pipechat.errors import ExitCode, SessionError
+from pipechat.prompt import check_argument
+from pipechat.transcript import Look
+
+if TYPE_CHECKING:
+    from pipechat.search import Hit, Query
+    from pipechat.sessions import SessionStore
+
+# As grep has it, and every script expects it of a search: the one exception to the exit table.
+NOTHING_FOUND = 1
+
+
+def search(
+    context: typer.Context,
+    pattern: Annotated[
+        str, typer.Argument(help="Fixed text, or with -E a regular expression (Python's syntax).")
+    ],
+    session: Annotated[
+        str | None,
+        typer.Option("--session", help="Only in this session.", metavar="NAME"),
+    ] = None,
+    regexp: Annotated[
+        bool, typer.Option("--regexp", "-E", help="PATTERN is a regular expression.")
+    ] = False,
+    ignore_case: Annotated[
+        bool, typer.Option("--ignore-case", "-i", help="Upper and lower case are the same.")
+    ] = False,
+    output_format: OutputFormat = "text",
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
+) -> int:
+    """Search questions and answers, in all sessions or one.
+
+    Prints SESSION:TURN:SIDE: and the line of text that matches; TURN is the number of the
+    record's line in the session's file, from 1. Exits with 0 where something matches, with 1
+    where nothing does, as grep.
+    """
+    env, store = opened(context, quiet, verbose)
+    wanted = check_format(output_format)
+    from pipechat.search import Query
+
+    query = Query(check_argument(pattern, "PATTERN"), regexp=regexp, ignore_case=ignore_case)
+    if session is not None:
+        store.adopt(session)
+        names = [session]
+    else:
+        _adopt_all(store)
+        names = store.names()
+    hunt = _Hunt(env, store, query)
+    with open_page(env) as page:
+        if wanted == "text":
+            count = _print_text(page, look_of(env), hunt.through(names))
+        else:
+            records = (jsonl.dumps(_record(name, hit)) for name, hit in hunt.through(names))
+            count = page.records(records, wanted)
+    return hunt.status or (0 if count else NOTHING_FOUND)
+
+
+def _adopt_all(store: SessionStore) -> None:
+    """Turns of processes that died are turns as well."""
+    from pipechat.session_names import is_name
+    from pipechat.spool import session_of
+
+    try:
+        entries = os.listdir(store.folder)
+    except OSError:
+        return  # `names` tells what is wrong
+    for name in sorted({name for entry in entries if (name := session_of(entry))}):
+        if is_name(name):
+            store.adopt(name)
+
+
+class _Hunt:
+    """A search through sessions; one that cannot be read is told, and the others are searched
+    all the same. `status`: the exit status that this earns."""
+
+    def __init__(self, env: Environment, store: SessionStore, query: Query) -> None:
+        self._env = env
+        self._store = store
+        self._query = query
+        self.status = 0
+
+    def through(self, names: list[str]) -> Iterator[tuple[str, Hit]]:
+        from pipechat.search import search as search_session
+
+        for name in names:
+            try:
+                with self._store.reading(name, tell_mode=len(names) == 1) as session:
+                    for hit in search_session(session, self._query):
+                        yield name, hit
+            except SessionError as error:
+                report(self._env, error)
+                self.status = int(ExitCode.SESSION)
+
+
+def _print_text(page: Page, look: Look, hits: Iterator[tuple[str, Hit]]) -> int:
+    count = 0
+    for name, hit in hits:
+        count += 1
+        address = look.dim(f"{name}:{hit.turn_number}:{hit.side}:")
+        page.write(f"{address} {_highlighted(look, hit)}\n".encode())
+    return count
+
+
+def _highlighted(look: Look, hit: Hit) -> str:
+    if not look.color:
+        return look.text(hit.text)
+    shown = ""
+    end = 0
+    for start, stop in hit.spans:
+        if stop > start:
+            shown += look.text(hit.text[end:start]) + look.hit(look.text(hit.text[start:stop]))
+            end = stop
+    return shown + look.text(hit.text[end:])
+
+
+def _record(name: str, hit: Hit) -> dict[str, object]:
+    return {
+        "session": name,
+        "turn": hit.turn_number,
+        "id": hit.turn.id,
+        "time": hit.turn.time,
+        "status": hit.turn.status,
+        "side": hit.side,
+        "line": hit.line_number,
+        "text": hit.text,
+        "spans": hit.spans,
+    }

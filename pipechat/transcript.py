@@ -1,0 +1,148 @@
+"""Turns and sessions as text, for people at a terminal and for pipes. Pure.
+
+Into a pipe what was said goes out byte for byte and times as they were recorded; on a terminal
+control characters are shown, times are local, and who speaks is set off. Knows no stream.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from pipechat.messages import Turn
+from pipechat.session_reading import Summary
+from pipechat.terminal import visible, visible_line
+
+# A name takes this much of a line, if need be, and the first words as much again.
+_NAME_WIDTH = 32
+_WORDS_LENGTH = 48
+_PREFIXES = "kMGTPE"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How text is shown. `terminal`: to a person, so made visible; `color`: with ANSI codes."""
+
+    terminal: bool = False
+    color: bool = False
+
+    def text(self, text: str) -> str:
+        """What somebody said."""
+        return visible(text) if self.terminal else text
+
+    def bold(self, text: str) -> str:
+        return f"\x1b[1m{text}\x1b[0m" if self.color else text
+
+    def dim(self, text: str) -> str:
+        return f"\x1b[2m{text}\x1b[0m" if self.color else text
+
+    def hit(self, text: str) -> str:
+        """What a search found, in grep's bold red."""
+        return f"\x1b[1;31m{text}\x1b[0m" if self.color else text
+
+    def time(self, time: str) -> str:
+        """An RFC 3339 time: as it is, or for people the local one without its fraction."""
+        if not self.terminal:
+            return visible_line(time)
+        try:
+            return datetime.fromisoformat(time).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        except (ValueError, OverflowError):
+            return visible_line(time)
+
+
+class Transcript:
+    """Turns one after the other; a system message is shown where it changes."""
+
+    def __init__(self, look: Look) -> None:
+        self._look = look
+        self._system: str | None = None
+        self._at_start = True
+
+    def turn(self, turn: Turn) -> str:
+        """Who said what, when, and with which model; why it is not whole, where it is not."""
+        look = self._look
+        blocks = []
+        if turn.system and turn.system != self._system:
+            blocks.append(self._block("System", "", turn.system))
+        self._system = turn.system
+        about = ", ".join(part for part in (look.time(turn.time), visible_line(turn.id)) if part)
+        blocks.append(self._block("You", about, turn.question))
+        blocks.append(self._block(visible_line(turn.model) or "AI", _fault(turn), turn.answer))
+        gap = "" if self._at_start else "\n"
+        self._at_start = False
+        return gap + "\n".join(blocks)
+
+    def _block(self, who: str, about: str, text: str) -> str:
+        heading = self._look.bold(who) + (self._look.dim(f", {about}") if about else "") + ":\n"
+        return heading + self._look.text(text) + ("\n" if text and text[-1] != "\n" else "")
+
+
+def _fault(turn: Turn) -> str:
+    if turn.status == "complete":
+        return ""
+    code = turn.error.get("code") if turn.error else None
+    return f"{turn.status} ({visible_line(str(code))})" if code else turn.status
+
+
+class SessionTable:
+    """Sessions one a line: name, turns, last time, size, first words.
+
+    Into a pipe: separated by tabs, the size in bytes. On a terminal: aligned, under a heading.
+
+    Args:
+        names: of all the sessions that will come, for the width of their column.
+    """
+
+    def __init__(self, look: Look, names: Sequence[str]) -> None:
+        self._look = look
+        widest = max((_width(name) for name in names), default=0) if look.terminal else 0
+        self._width = max(min(widest, _NAME_WIDTH), len("session"))
+
+    def heading(self) -> str:
+        """The names of the columns, on a terminal."""
+        if not self._look.terminal:
+            return ""
+        row = self._row("session", "turns", "last", "size", "begins with")
+        return self._look.dim(row) + "\n"
+
+    def row(self, summary: Summary) -> str:
+        """A session."""
+        words = first_words(summary.first_question)
+        time = self._look.time(summary.last_time)
+        if self._look.terminal:
+            size = human_size(summary.size)
+            row = self._row(summary.name, str(summary.turns), time, size, visible_line(words))
+            return row + "\n"
+        return f"{summary.name}\t{summary.turns}\t{time}\t{summary.size}\t{words}\n"
+
+    def _row(self, name: str, turns: str, time: str, size: str, words: str) -> str:
+        padding = " " * (self._width - _width(name))
+        return f"{name}{padding}  {turns:>7}  {time:<19}  {size:>8}  {words}".rstrip()
+
+
+def first_words(text: str) -> str:
+    """The beginning of `text` in one line of at most 48 characters."""
+    words = " ".join(text[: 16 * _WORDS_LENGTH].split())
+    return words if len(words) <= _WORDS_LENGTH else words[: _WORDS_LENGTH - 1] + "…"
+
+
+def human_size(size: int) -> str:
+    """Bytes with a decimal prefix: `999 B`, `1.2 kB`, `34 MB`."""
+    if size < 1000:
+        return f"{size} B"
+    value = size / 1000
+    for prefix in _PREFIXES:
+        if value < 999.5 or prefix == _PREFIXES[-1]:
+            break
+        value /= 1000
+    return f"{value:.1f} {prefix}B" if value < 9.95 else f"{value:.0f} {prefix}B"
+
+
+def _width(text: str) -> int:
+    """The columns that `text` takes on a terminal (UAX #11: wide letters take two)."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(
+        0 if combining(letter) else 2 if east_asian_width(letter) in "WF" else 1 for letter in text
+    )
