@@ -8,6 +8,7 @@ import fcntl
 import os
 import signal
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,7 +65,10 @@ def fork(work: Callable[[], object]) -> int:
     """Run `work` in a child; returns its pid. It exits 0, or 1 with its traceback shown."""
     # A signal that came before the child is ready would raise KeyboardInterrupt in pytest's code.
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    pid = os.fork()
+    with warnings.catch_warnings():
+        # Python 3.12 warns where threads run (pytest-xdist has one): the child takes none over.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
     if pid:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
         return pid
