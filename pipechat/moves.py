@@ -81,8 +81,8 @@ def fork(store: SessionStore, name: str, new: str, at: str | None = None) -> int
     at all. Lines that are no turns stay behind.
 
     Args:
-        at: the last turn to copy: its number from 1, its id, or the beginning of its id that
-            no other has; None: all.
+        at: the last turn to copy: the number of its line, as `history search` gives it, its
+            id, or the beginning of its id that no other has; None: all.
 
     Returns:
         How many turns were copied.
@@ -95,13 +95,13 @@ def fork(store: SessionStore, name: str, new: str, at: str | None = None) -> int
     new_path = store.path(new)
     store.adopt(name)
     with store.reading(name) as session:
-        count = None if at is None else _number_of(session, at)
+        last = None if at is None else _number_of(session, at)
         if os.path.lexists(new_path):
             raise _exists(new)
         store.check_case(new, os.listdir(store.folder))
         try:
             with temporary(os.path.join(store.folder, f".{new}.fork")) as (fd, path):
-                copied = write_lines(fd, _first_lines(session, count))
+                copied = write_lines(fd, _lines_up_to(session, last))
                 os.fsync(fd)
                 os.link(path, new_path)  # unlike rename, it never replaces
                 sync_folder(store.folder)
@@ -148,10 +148,10 @@ def _reserved(store: SessionStore, name: str) -> Iterator[None]:
             raise
 
 
-def _first_lines(session: Session, count: int | None) -> Iterator[bytes]:
-    for number, (_, line) in enumerate(turns_forwards(session), 1):
+def _lines_up_to(session: Session, last: int | None) -> Iterator[bytes]:
+    for number, _, line in turns_forwards(session):
         yield line
-        if number == count:
+        if number == last:
             return
 
 
@@ -161,7 +161,7 @@ def _number_of(session: Session, at: str) -> int:
     is_number = at.isascii() and at.isdigit() and at[0] != "0"
     found: dict[str, int] = {}
     quiet = session._replace(warn=lambda _: None)
-    for number, (turn, _) in enumerate(turns_forwards(quiet), 1):
+    for number, turn, _ in turns_forwards(quiet):
         if (number == int(at)) if is_number else (at and turn.id.startswith(at)):
             found[turn.id] = number
         if turn.id == at:
@@ -169,7 +169,7 @@ def _number_of(session: Session, at: str) -> int:
     if len(found) == 1:
         return found.popitem()[1]
     what = f"{len(found)} turns begin with {at!r}" if found else f"has no turn {at!r}"
-    hint = "Give its number from 1, or more of its id; `pipechat history show` has both."
+    hint = "`history search` shows the numbers of turns, `history show` their ids."
     raise UsageError("no_such_turn", f"session {session.name!r}: {what}", hint)
 
 

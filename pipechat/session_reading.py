@@ -54,8 +54,9 @@ def turn_of(line: bytes) -> Turn | None:
         return None
 
 
-def turns_forwards(session: Session) -> Iterator[tuple[Turn, bytes]]:
-    """Every turn, oldest first, with the bytes it stands in; of two with one id the first."""
+def turns_forwards(session: Session) -> Iterator[tuple[int, Turn, bytes]]:
+    """Every turn, oldest first, with the number and the bytes of its line; of two with one id
+    the first. The number of its line is the number of a turn wherever one is named."""
     recent: dict[str, None] = {}
     skipped = _Skipped(session)
     try:
@@ -67,7 +68,7 @@ def turns_forwards(session: Session) -> Iterator[tuple[Turn, bytes]]:
                 recent[turn.id] = None
                 if len(recent) > _RECENT_IDS:
                     del recent[next(iter(recent))]
-                yield turn, line
+                yield number, turn, line
     finally:
         skipped.sum_up()
 

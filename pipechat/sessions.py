@@ -161,7 +161,7 @@ class SessionStore:
     def all_turns(self, name: str) -> Iterator[Turn]:
         """Every turn, oldest first, in flat memory; doubles are dropped where they are near."""
         with self.reading(name) as session:
-            for turn, _ in session_reading.turns_forwards(session):
+            for _, turn, _ in session_reading.turns_forwards(session):
                 yield turn
 
     @contextmanager

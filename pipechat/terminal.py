@@ -9,6 +9,9 @@ _SHOWN: dict[int, str] = {
 }
 
 
+_ESCAPED = {code: f"\\u{code:04x}" for code in _SHOWN}
+
+
 def visible(text: str) -> str:
     """`text` with every control character shown: ESC as `^[`, U+009B as `<U+009B>`."""
     return text if text.isprintable() else text.translate(_SHOWN)
@@ -17,6 +20,12 @@ def visible(text: str) -> str:
 def visible_line(text: str) -> str:
     """The same for a message of one line: newlines and tabs are shown too."""
     return visible(text).replace("\n", "^J").replace("\t", " ")
+
+
+def visible_json(text: str) -> str:
+    """A line of JSON that says the same with no control character in it: they stand in strings
+    alone, where an escape means the same."""
+    return text if text.isprintable() else text.translate(_ESCAPED)
 
 
 def redacted(text: str, secret: str | None) -> str:

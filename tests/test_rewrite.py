@@ -210,11 +210,12 @@ def test_fork_copies_all_turns_or_those_up_to_one(store: SessionStore) -> None:
     assert list(store.all_turns("four")) == turns[:4]
     assert stat.S_IMODE(os.stat(store.path("all")).st_mode) == 0o600
     assert hidden(store) == []
-    for at in ("0", "7", "01", "zzz", "", "-1", "²", "1.0"):
+    assert fork(store, "work", "seven", "7") == 6  # the number of its line, past the torn one
+    for at in ("0", "6", "8", "01", "zzz", "", "-1", "²", "1.0"):
         with pytest.raises(UsageError) as caught:
             fork(store, "work", "new", at)
         assert caught.value.code == "no_such_turn"
-    assert store.names() == ["all", "four", "three", "two", "work"]
+    assert store.names() == ["all", "four", "seven", "three", "two", "work"]
 
 
 def test_fork_replaces_nothing_even_what_came_up_meanwhile(

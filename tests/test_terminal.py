@@ -1,12 +1,13 @@
 """Nothing a model says moves a cursor, and everything it says is still there to be seen."""
 
+import json
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipechat.terminal import redacted, visible, visible_line
+from pipechat.terminal import redacted, visible, visible_json, visible_line
 from tests.properties import MODEST, any_text
 
 BIDI = [0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
@@ -68,6 +69,15 @@ def test_what_is_shown_holds_no_control_and_is_shown_again_as_it_is(text: str) -
     assert len(line.split("\n")) == 1
     assert visible_line(line) == line
     assert not {chr(code) for code in CONTROLS} & set(line)
+
+
+@MODEST
+@given(any_text)
+def test_json_shown_at_a_terminal_says_the_same_without_a_control_character(text: str) -> None:
+    line = json.dumps({"text": text}, ensure_ascii=False)
+    shown = visible_json(line)
+    assert json.loads(shown) == json.loads(line)
+    assert not {ord(character) for character in shown} & set(CONTROLS)
 
 
 def test_a_message_of_one_line_stays_one() -> None:

@@ -131,7 +131,7 @@ def _turns(session: Session, last: int | None) -> Iterator[Turn]:
     if last is not None:
         yield from last_turns(session, last)
         return
-    for turn, _ in turns_forwards(session):
+    for _, turn, _ in turns_forwards(session):
         yield turn
 
 
@@ -140,7 +140,7 @@ def _records(session: Session, last: int | None) -> Iterator[bytes]:
     from pipechat.session_reading import turn_of, turns_forwards
 
     if last is None:
-        for _, line in turns_forwards(session):
+        for _, _, line in turns_forwards(session):
             yield _fit(line)
         return
     wanted = {turn.id: turn for turn in _turns(session, last)}
