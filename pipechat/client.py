@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from pipechat import jsonl
@@ -34,10 +35,17 @@ _NO_KEY = "none"  # the SDK insists on one; the header that would carry it is le
 
 
 class ChatClient:
-    """Sends requests with one set of settings; a conversation reuses it."""
+    """Sends requests with one set of settings; a conversation reuses it. It waits for the
+    server in `waits`."""
 
-    def __init__(self, settings: Settings, openai: ModuleType) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        openai: ModuleType,
+        waits: AbstractContextManager[object] = nullcontext(),  # noqa: B008 — it holds nothing
+    ) -> None:
         self._settings = settings
+        self._waits = waits
         self._openai = openai
         self._host = settings.host
         self._limits = Limits(
@@ -94,9 +102,20 @@ class ChatClient:
             message = message[:_MESSAGE_LENGTH] + "…"
         error.message = message
 
+    def _clean_chunk(self, chunk: Chunk) -> Chunk:
+        """No key in what events and records carry of a server's words."""
+        if not self._settings.api_key:
+            return chunk
+        key = jsonl.dumps(self._settings.api_key).decode()[1:-1]  # as it stands in JSON
+        said = jsonl.dumps([chunk.finish_reason, chunk.usage]).decode()
+        if key not in said:
+            return chunk
+        finish_reason, usage = jsonl.loads(redacted(said, key))
+        return chunk._replace(finish_reason=finish_reason, usage=usage)
+
     def _attempt(self, request: ChatRequest, usage_asked: bool, started: float) -> Iterator[Chunk]:
         body = request.body(usage_asked=usage_asked)
-        self._pump = pump = Pump(lambda: self._open(body), self._translate)
+        self._pump = pump = Pump(lambda: self._open(body), self._translate, self._waits)
         reading = Reading(pump, self._limits, started)
         try:
             response = reading.response()
@@ -107,6 +126,8 @@ class ChatClient:
             content_type = response.headers.get("content-type", "")
             for chunk in read_body(reading.segments(), content_type=content_type, host=self._host):
                 reading.saw(chunk)
+                if chunk.finish_reason is not None or chunk.usage is not None:
+                    chunk = self._clean_chunk(chunk)
                 yield chunk
         finally:
             pump.stop()
@@ -140,10 +161,7 @@ class ChatClient:
 
         if isinstance(error, self._openai.APIStatusError):
             response = error.response
-            try:
-                body = jsonl.loads(response.content)
-            except ValueError:
-                body = None
+            body = _error_body(response.content)
             after = retry_after_s(response.headers, time.time())
             translated: PipechatError | Exception = status_error(
                 response.status_code, body, host=self._host, retry_after_s=after
@@ -154,6 +172,15 @@ class ChatClient:
             return error
         translated.__cause__ = error
         return translated
+
+
+def _error_body(content: bytes) -> object:
+    """The body of an error: JSON, or what plain text says; of a page of HTML nothing."""
+    try:
+        return jsonl.loads(content)
+    except ValueError:
+        text = content.decode("utf-8", "replace").strip()
+        return None if text.startswith("<") else text
 
 
 def _sdk_client(settings: Settings, openai: ModuleType) -> Any:

@@ -8,31 +8,51 @@ import errno
 import os
 import select
 import stat
+import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
 
 from pipechat.errors import OutputError, ReaderLeft, UsageError
 from pipechat.prompt import decode_text
+from pipechat.signals import LONGEST_WAIT_S, Waits
 from pipechat.terminal import redacted, visible_line
 
 _READ_BYTES = 1 << 16
-# A pipe that poll calls writable takes at least this much without blocking (PIPE_BUF, pipe(7)).
-_SAFE_WRITE_BYTES = 4096
 QUIET_STDIN_S = 3.0
+# Where the locale is missing, as zh_CN is on many servers, readline takes the bytes of a
+# character for key commands, and would put the names of files into the question.
+_LINE_EDITING = (
+    "set input-meta on",
+    "set output-meta on",
+    "set convert-meta off",
+    "set disable-completion on",
+)
 
 
 class Output:
-    """A stream that bytes are written to at once. `closed`: the process was started without it."""
+    """A stream that bytes are written to at once. `closed`: the process was started without it.
 
-    def __init__(self, fd: int, *, name: str, closed: bool = False) -> None:
+    It waits for a reader in `waits` and nowhere else: no write blocks, so that a signal always
+    finds the rest of an event noted, whatever the kernel has taken of it.
+    """
+
+    def __init__(
+        self, fd: int, *, name: str, closed: bool = False, waits: Waits | None = None
+    ) -> None:
         self._fd = fd
         self._name = name
         self.closed = closed
         self.is_terminal = not closed and os.isatty(fd)
-        # What a write that a signal interrupted has still to say: half an event is no event.
+        self._waits = waits or Waits()
         self._left = memoryview(b"")
         self._ends_at: float | None = None
+        self._ready = select.poll()
+        self._ready.register(fd, select.POLLOUT)
+        # What poll calls writable takes PIPE_BUF without blocking (pipe(7)); a file takes all.
+        is_file = not closed and stat.S_ISREG(os.fstat(fd).st_mode)
+        self._at_once = None if is_file else select.PIPE_BUF
 
     def write(self, data: bytes) -> None:
         """All of `data`, now; after `hurry`, what of it a reader takes in time.
@@ -42,15 +62,12 @@ class Output:
             OutputError: it is closed, full or broken.
         """
         self.check_open()
-        if self._ends_at is not None:
-            self._write_in_time(data, self._ends_at)
-            return
-        self._left = memoryview(data)
-        while self._left:
+        # What a write that a signal interrupted has still to say: half an event is no event.
+        self._left = memoryview(bytes(self._left) + data if self._left else data)
+        while self._left and (self._ready.poll(0) or self._wait()):
             try:
-                written = os.write(self._fd, self._left)
+                written = os.write(self._fd, self._left[: self._at_once])
             except BlockingIOError:
-                select.select([], [self._fd], [])
                 continue
             except OSError as error:
                 self._left = memoryview(b"")
@@ -62,17 +79,17 @@ class Output:
         words of a process that a signal ends, perhaps in the middle of a write."""
         self._ends_at = time.monotonic() + seconds
 
-    def _write_in_time(self, data: bytes, ends_at: float) -> None:
-        left = memoryview(bytes(self._left) + data)
-        self._left = memoryview(b"")
-        poll = select.poll()
+    def _wait(self) -> bool:
+        """Wait for a reader; False where there is no more time for one."""
+        poll = select.poll()  # of its own: a poll that a signal interrupted cannot be used again
         poll.register(self._fd, select.POLLOUT)
-        try:
-            while left and (wait := ends_at - time.monotonic()) > 0:
-                if poll.poll(wait * 1000):
-                    left = left[os.write(self._fd, left[:_SAFE_WRITE_BYTES]) :]
-        except OSError as error:
-            raise self._failure(error) from error
+        if self._ends_at is None:
+            while True:
+                with self._waits:
+                    if poll.poll(LONGEST_WAIT_S * 1000):
+                        return True
+        left = self._ends_at - time.monotonic()
+        return left > 0 and bool(poll.poll(left * 1000))
 
     def check_open(self) -> None:
         """Raises OutputError where the process was started without this stream."""
@@ -179,10 +196,14 @@ class Input:
 
     def ask_line(self, prompt: str) -> str | None:
         """A line typed at `prompt`, with line editing; None at the end (Ctrl-D)."""
-        import readline  # noqa: F401 — because importing it is what makes `input` edit lines
+        import readline  # importing it is what makes `input` edit lines
 
+        for setting in _LINE_EDITING:
+            readline.parse_and_bind(setting)
         try:
-            return input(prompt)
+            # `input` edits lines only where sys.stdout is the terminal itself.
+            with redirect_stdout(sys.__stdout__):
+                return input(prompt)
         except EOFError:
             return None
 
@@ -196,6 +217,7 @@ class Environment:
     stderr: Messages
     environ: Mapping[str, str]
     umask: int
+    waits: Waits = field(default_factory=Waits)
     verbose: bool = False
     quiet: bool = False
 
@@ -204,11 +226,13 @@ class Environment:
         """This process's. Call it first: a descriptor that is missing is opened on /dev/null,
         or the next file that is opened would take its place, and the answer go there."""
         closed = _fill_missing_descriptors()
+        waits = Waits()
         return cls(
             stdin=Input(0, closed=0 in closed),
-            stdout=Output(1, name="stdout", closed=1 in closed),
-            stderr=Messages(Output(2, name="stderr", closed=2 in closed)),
+            stdout=Output(1, name="stdout", closed=1 in closed, waits=waits),
+            stderr=Messages(Output(2, name="stderr", closed=2 in closed, waits=waits)),
             environ=os.environ,
+            waits=waits,
             # What this program makes is the user's alone, whatever cron's umask is.
             umask=os.umask(0o077),
         )

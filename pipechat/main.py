@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import redirect_stdout
 from importlib import import_module
+from io import StringIO
 from typing import Any, NoReturn
 
 import typer
@@ -12,7 +14,7 @@ import typer
 from pipechat import __version__
 from pipechat.commands.wiring import report
 from pipechat.environment import Environment
-from pipechat.errors import BugError, ExitCode, OutputError, PipechatError, UsageError
+from pipechat.errors import BugError, ExitCode, PipechatError, ReaderLeft, UsageError
 from pipechat.signals import die_by
 
 _COMMANDS = ("ask", "chat", "history", "schema")
@@ -26,7 +28,6 @@ def run_and_exit() -> NoReturn:
     """Run the program and end the process with its status."""
     env = Environment.of_process()
     status = run(env, sys.argv[1:])
-    status = _flush(env, status)
     if status == ExitCode.READER_LEFT:
         die_by(status - 128)
     # Nothing is left to tidy up, and the interpreter takes 20 ms to do it.
@@ -37,6 +38,8 @@ def run(env: Environment, arguments: list[str]) -> int:
     """Run one command; its exit status."""
     try:
         return _run_command(env, arguments)
+    except ReaderLeft as error:  # as quiet as any filter whose reader has had enough
+        return int(error.exit_code)
     except PipechatError as error:
         report(env, error)
         return int(error.exit_code)
@@ -47,16 +50,19 @@ def run(env: Environment, arguments: list[str]) -> int:
 
 def _run_command(env: Environment, arguments: list[str]) -> int:
     command = typer.main.get_command(_make_app(_named(arguments)))
+    # Help and version are typer's own words: caught, and written as everything else is.
+    shown = StringIO()
     try:
-        status = command.main(arguments, "pipechat", standalone_mode=False, obj=env)
-    except typer.Exit as leaving:
-        return leaving.exit_code
+        with redirect_stdout(shown):
+            status = command.main(arguments, "pipechat", standalone_mode=False, obj=env)
     except typer.Abort:
         return int(ExitCode.USAGE)
     except _CommandLineError as error:
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "pipechat"
         raise UsageError("usage", error.format_message(), f"See {path} --help.") from error
+    if text := shown.getvalue():
+        env.stdout.write(text.encode())
     return int(status or 0)
 
 
@@ -97,17 +103,3 @@ def _global_options(
     ),
 ) -> None:
     """The Unix filter for chat models: a script can trust it."""
-
-
-def _flush(env: Environment, status: int) -> int:
-    """What typer printed (help, version) is still in Python's buffer."""
-    if sys.stdout is None:  # the process was started without one
-        return status
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        return int(ExitCode.READER_LEFT)
-    except (OSError, ValueError) as error:
-        report(env, OutputError("output_failed", f"stdout could not be written: {error}"))
-        return int(ExitCode.OUTPUT)
-    return status

@@ -8,10 +8,15 @@ keeps nothing alive.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from queue import Empty, SimpleQueue
 from threading import Semaphore, Thread
 from typing import TYPE_CHECKING
+
+from pipechat.signals import LONGEST_WAIT_S
 
 if TYPE_CHECKING:
     import httpx2
@@ -21,18 +26,25 @@ if TYPE_CHECKING:
 _ROOM = 64
 
 Translate = Callable[[Exception], Exception]
+_ANYWHERE = nullcontext()
 
 
 class Pump:
-    """Carries one response from `open_response` to `next_item`.
+    """Carries one response from `open_response` to `next_item`, which waits in `waits`.
 
     The items, in order: the opened response, its body in segments, and None at its end; or an
     error, as `translate` made it, at any point, as the last.
     """
 
-    def __init__(self, open_response: Callable[[], httpx2.Response], translate: Translate) -> None:
+    def __init__(
+        self,
+        open_response: Callable[[], httpx2.Response],
+        translate: Translate,
+        waits: AbstractContextManager[object] = _ANYWHERE,
+    ) -> None:
         self._open = open_response
         self._translate = translate
+        self._waits = waits
         # SimpleQueue, since its put may be called from a signal handler.
         self._items: SimpleQueue[httpx2.Response | bytes | Exception | None] = SimpleQueue()
         self._room = Semaphore(_ROOM)
@@ -42,10 +54,16 @@ class Pump:
 
     def next_item(self, timeout_s: float | None) -> httpx2.Response | bytes | None:
         """The next item. Raises TimeoutError after `timeout_s`, and what the thread raised."""
-        try:
-            item = self._items.get(timeout=timeout_s)
-        except Empty:
-            raise TimeoutError from None
+        ends_at = math.inf if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            left = ends_at - time.monotonic()
+            try:
+                with self._waits:
+                    item = self._items.get(timeout=max(0.0, min(left, LONGEST_WAIT_S)))
+                break
+            except Empty:
+                if left <= LONGEST_WAIT_S:
+                    raise TimeoutError from None
         self._room.release()
         if isinstance(item, Exception):
             raise item

@@ -1,7 +1,9 @@
 """SIGINT, SIGTERM, SIGHUP while a turn is in flight (FAULTS §3).
 
 A handler never raises: it ends the turn, which keeps what came, then lets the signal kill the
-process by its own death. Outside of a turn the default disposition does that at once.
+process by its own death. It does so where the process waits; anywhere else it would strike
+between what was done and what is noted of it (a write that took half of an event), so there
+the signal is put off until the next wait. Outside of a turn the default disposition kills.
 """
 
 import os
@@ -15,6 +17,10 @@ from pipechat.errors import Interrupted
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
+LONGEST_WAIT_S = 0.25
+"""No single wait is longer: a signal that comes in the moment between Python's last look at
+signals and the system call does not end that wait, only the next one."""
+
 
 def default_interrupts() -> None:
     """Undo what Python does to SIGINT: KeyboardInterrupt raised in the middle of an import
@@ -23,26 +29,48 @@ def default_interrupts() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+class Waits:
+    """Entered around every wait for others: the network, a reader. There a signal may end the
+    turn, also one that came before."""
+
+    def __init__(self) -> None:
+        self.now = False
+        self.due: Callable[[], None] | None = None
+
+    def __enter__(self) -> None:
+        self.now = True  # first: a signal that comes behind the next line acts by itself
+        if self.due is not None:
+            self.due()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.now = False
+
+
 class TurnSignals:
-    """From entering to leaving, a signal calls `end` with its cause, then kills the process.
+    """From entering to leaving, a signal calls `end` with its cause, then kills the process: in
+    the next of `waits`, or when it is left.
 
     Args:
         end: makes the turn safe; returns when it is.
-        is_ending: whether the turn is being made safe already: the signal then waits for
-            leaving, since half a commit is none.
         cancel: what SIGINT does instead, where the process goes on after it.
     """
 
     def __init__(
         self,
+        waits: Waits,
         end: Callable[[Interrupted], None],
-        is_ending: Callable[[], bool],
         cancel: Callable[[Interrupted], None] | None = None,
     ) -> None:
+        self._waits = waits
         self._end = end
-        self._is_ending = is_ending
         self._cancel = cancel
         self._due: int | None = None
+        self._ending = False
         self._taken: list[int] = []
 
     def __enter__(self) -> Self:
@@ -67,12 +95,18 @@ class TurnSignals:
         if signum == signal.SIGINT and self._cancel is not None:
             self._cancel(Interrupted(signum))
             return
-        if self._due is not None or self._is_ending():
-            self._due = self._due or signum
+        if self._ending:
             return
-        self._due = signum
-        self._end(Interrupted(signum))
-        die_by(signum)
+        self._due = self._due or signum
+        self._waits.due = self._take
+        if self._waits.now:
+            self._take()
+
+    def _take(self) -> None:
+        assert self._due is not None
+        self._ending = True
+        self._end(Interrupted(self._due))
+        die_by(self._due)
 
 
 @contextmanager

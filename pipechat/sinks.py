@@ -6,14 +6,19 @@ writes stands in `events.py`; `pipechat schema event` prints it.
 
 import errno
 import os
+import select
 import stat
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 from pipechat import jsonl
 from pipechat.errors import OutputError, ReaderLeft
 from pipechat.events import End, Error, Event, TextChunk
-from pipechat.terminal import visible
+from pipechat.signals import LONGEST_WAIT_S
+from pipechat.terminal import visible, visible_json
 from pipechat.turn import Sink
+
+_ANYWHERE = nullcontext()
 
 
 class Writable(Protocol):
@@ -51,22 +56,23 @@ class TextSink:
 class NdjsonSink:
     """Every event, one JSON object a line, each flushed by itself."""
 
-    def __init__(self, out: Writable) -> None:
+    def __init__(self, out: Writable, *, raw: bool = False) -> None:
         self._out = out
+        self._clean = out.is_terminal and not raw
 
     def emit(self, event: Event) -> None:
-        self._out.write(jsonl.dumps(event.record()) + b"\n")
+        line = jsonl.dumps(event.record())
+        if self._clean:
+            line = visible_json(line.decode()).encode()
+        self._out.write(line + b"\n")
 
 
-class JsonSink:
+class JsonSink(NdjsonSink):
     """The terminal event alone."""
-
-    def __init__(self, out: Writable) -> None:
-        self._out = out
 
     def emit(self, event: Event) -> None:
         if isinstance(event, End | Error):
-            self._out.write(jsonl.dumps(event.record()) + b"\n")
+            super().emit(event)
 
 
 class OnceBroken:
@@ -92,6 +98,7 @@ class FileOutput:
         path: FILE; a link is followed. What is no regular file (a device, a FIFO) is written
             in place, at the end.
         mode: the permissions of a new file; one that is there keeps its own.
+        waits: entered to wait for who reads a FIFO.
 
     Raises:
         OutputError: it cannot be made; nothing was sent yet.
@@ -99,8 +106,11 @@ class FileOutput:
 
     is_terminal = False
 
-    def __init__(self, path: str, mode: int) -> None:
+    def __init__(
+        self, path: str, mode: int, waits: AbstractContextManager[object] = _ANYWHERE
+    ) -> None:
         self._path = path
+        self._waits = waits
         self._target = os.path.realpath(path)
         folder, name = os.path.split(self._target)
         self._temporary = os.path.join(folder, f".{name[:100]}.{os.urandom(6).hex()}.part")
@@ -126,7 +136,14 @@ class FileOutput:
         left = memoryview(data)
         while left:
             try:
-                left = left[os.write(self._fd, left) :]
+                if self._temporary != self._target:
+                    left = left[os.write(self._fd, left) :]
+                    continue
+                with self._waits:
+                    ready = select.select([], [self._fd], [], LONGEST_WAIT_S)[1]
+                if not ready:
+                    continue
+                left = left[os.write(self._fd, left[: select.PIPE_BUF]) :]
             except OSError as error:
                 raise self._failure(error) from error
 
@@ -173,7 +190,7 @@ class FileSink:
 def make_sink(out: Writable, output_format: str, *, raw: bool = False) -> Sink:
     """The sink for `text`, `json` or `ndjson`."""
     if output_format == "ndjson":
-        return NdjsonSink(out)
+        return NdjsonSink(out, raw=raw)
     if output_format == "json":
-        return JsonSink(out)
+        return JsonSink(out, raw=raw)
     return TextSink(out, raw=raw)

@@ -18,11 +18,22 @@ from typing import Any
 
 import jsonschema
 
-
 PLANTED_KEY = "sk-planted-7f3a9c51d2e84b06"
 """In the environment of every run; a test that finds it in an output has found a leak."""
 
 RUN_LIMIT_S = 60.0
+_NO_NAMES = """
+import socket
+
+def getaddrinfo(host, *arguments, look_up=socket.getaddrinfo, **options):
+    if isinstance(host, bytes):
+        host = host.decode()
+    if host.replace(".", "").isdigit() or host == "localhost":
+        return look_up(host, *arguments, **options)
+    raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+socket.getaddrinfo = getaddrinfo
+"""
 
 
 @dataclass(frozen=True)
@@ -122,6 +133,14 @@ class Program:
         if {"json", "ndjson", "stream-json"} & set(arguments) and "ask" in arguments:
             check_events(result)
         return result
+
+    def without_names(self) -> dict[str, str | None]:
+        """Settings with which no host name but this machine's resolves: the look-up fails
+        inside the process, and nothing asks the network for it."""
+        folder = self.home / "no-names"
+        folder.mkdir(exist_ok=True)
+        (folder / "sitecustomize.py").write_text(_NO_NAMES)
+        return {"PYTHONPATH": f"{folder}:{Path(__file__).parent.parent}"}
 
     def records(self, session: str) -> list[dict[str, Any]]:
         """The records of a session's file, as they stand."""

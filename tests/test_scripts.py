@@ -1,127 +1,349 @@
-"""scripts/pipechat and scripts/install: one command on a fresh machine, then out of the way."""
+"""scripts/pipechat and scripts/install: one command on a fresh machine, then out of the way.
+
+All but the storm install with a stand-in for Python, so that no test waits for a network.
+"""
 
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
+LIMIT_S = 60
 INSTALL_LIMIT_S = 280
-TELL = """#!{python}
-import json, os, sys
-print(json.dumps([sys.argv[1:], sys.stdin.read(), os.getcwd(), os.getpid()]))
-sys.exit(7)
+
+# Makes a .venv of itself, notes what pip is asked for, and as the program tells how it was called.
+STAND_IN = """#!{python}
+import json, os, shutil, sys, time
+from pathlib import Path
+match sys.argv[1:]:
+    case ["-I", "-c", code] if "version_info" in code:
+        print(os.path.realpath(__file__))
+    case ["-I", "-c", code]:
+        os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+    case ["-I", "-m", "venv", "--clear", folder]:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.makedirs(folder + "/bin")
+        shutil.copy(__file__, folder + "/bin/python")
+    case ["-I", "-m", "pip", *_, wanted]:
+        print("a word from pip")
+        with Path("pip.txt").open("a") as file:
+            file.write(wanted + "\\n")
+        time.sleep(float(os.environ.get("STAND_IN_SLEEP", "0")))
+        sys.exit(os.environ.get("STAND_IN_FAILS"))
+    case ["-I", "-m", "compileall", *_]:
+        pass
+    case arguments:
+        print(json.dumps([arguments, sys.stdin.read(), os.getcwd(), os.getpid()]))
+        sys.exit(7)
 """
 
 
-def cksum(path: Path) -> str:
-    with path.open("rb") as file:
-        done = subprocess.run(["cksum"], stdin=file, capture_output=True, check=True, text=True)
-    return done.stdout.strip()
+class Project:
+    """A copy of the scripts in a folder of their own, with the stand-in as its Python."""
+
+    def __init__(self, root: Path, python: Path) -> None:
+        self.root = root
+        self.script = root / "scripts" / "pipechat"
+        self.pyproject = root / "pyproject.toml"
+        self.stamp = root / ".venv" / "installed"
+        self.environ = os.environ | {"PIPECHAT_PYTHON": str(python)}
+
+    def call(
+        self, *arguments: str, script: Path | None = None, input: str = "", cwd: Path | None = None
+    ) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [script or self.script, *arguments],
+            input=input,
+            cwd=cwd,
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            timeout=INSTALL_LIMIT_S,
+            check=False,
+        )
+
+    def start(self) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            self.script,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def installations(self) -> list[str]:
+        """What pip was asked for, each time."""
+        asked = self.root / "pip.txt"
+        return asked.read_text().splitlines() if asked.exists() else []
 
 
 @pytest.fixture
-def installed(tmp_path: Path) -> Path:
-    """A copy of the project that is installed already: its Python tells how it was called."""
-    root = tmp_path / "a project"
+def project(tmp_path: Path) -> Project:
+    python = tmp_path / "python"
+    python.write_text(STAND_IN.format(python=sys.executable))
+    python.chmod(0o755)
+    root = tmp_path / "a [new] project"
     shutil.copytree(ROOT / "scripts", root / "scripts", ignore=shutil.ignore_patterns("bench*"))
     shutil.copy(ROOT / "pyproject.toml", root)
-    (root / ".venv" / "bin").mkdir(parents=True)
-    python = root / ".venv" / "bin" / "python"
-    python.write_text(TELL.format(python=sys.executable))
-    python.chmod(0o755)
-    (root / ".venv" / "installed").write_text(f"{root} run\n{cksum(root / 'pyproject.toml')}\n")
-    return root
+    return Project(root, python)
 
 
-def call(
-    script: Path, *arguments: str, input: str = "", **options: object
-) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [script, *arguments],
-        input=input,
-        capture_output=True,
-        text=True,
-        timeout=INSTALL_LIMIT_S,
-        check=False,
-        **options,  # type: ignore[call-overload]  # because subprocess.run has no common type
-    )
+@pytest.fixture
+def installed(project: Project) -> Project:
+    assert project.call().returncode == 7
+    assert project.installations() == ["."]
+    return project
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_first_use_says_on_stderr_what_it_does_and_then_is_the_program(project: Project) -> None:
+    done = project.call("ask", input="data\n")
+    arguments, stdin, _, _ = json.loads(done.stdout)
+    assert (arguments, stdin) == (["-P", "-m", "pipechat", "ask"], "data\n")
+    assert done.returncode == 7
+    said = done.stderr.splitlines()
+    assert len(said) == 2
+    assert said[0].startswith(f"pipechat: installing into {project.root}/.venv")
+    assert said[1] == "pipechat: installed"
+    # The next start need not look closer.
+    assert project.stamp.stat().st_mtime_ns == project.pyproject.stat().st_mtime_ns
 
 
 def test_the_program_gets_its_arguments_stdin_and_folder_untouched(
-    installed: Path, tmp_path: Path
+    installed: Project, tmp_path: Path
 ) -> None:
-    odd = ["ask", "", "two words", "*", "new\nline", "-O", "a='b'", "$HOME"]
-    done = call(installed / "scripts" / "pipechat", *odd, input="data\n", cwd=tmp_path)
+    odd = ["ask", "", "two words", "*", "new\nline", "-O", "a='b'", "$HOME", "--", "-P"]
+    done = installed.call(*odd, input="data\n", cwd=tmp_path)
     arguments, stdin, folder, _ = json.loads(done.stdout)
-    assert arguments == ["-m", "pipechat", *odd]
+    assert arguments == ["-P", "-m", "pipechat", *odd]
     assert (stdin, folder, done.stderr) == ("data\n", str(tmp_path), "")
     assert done.returncode == 7
+    assert installed.installations() == ["."]
 
 
-def test_it_becomes_the_program_so_that_signals_reach_it(installed: Path) -> None:
-    process = subprocess.Popen(
-        [installed / "scripts" / "pipechat"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
-    )
-    stdout, _ = process.communicate(timeout=30)
+def test_it_becomes_the_program_so_that_signals_reach_it(installed: Project) -> None:
+    process = installed.start()
+    stdout, _ = process.communicate(timeout=LIMIT_S)
     assert json.loads(stdout)[3] == process.pid
 
 
-def test_it_works_through_a_link_and_after_a_touched_pyproject(
-    installed: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("folder", "script"),
+    [("scripts", "./pipechat"), (".", "scripts/pipechat"), ("scripts", "../scripts/pipechat")],
+)
+def test_it_works_from_any_folder_without_another_installation(
+    installed: Project, folder: str, script: str
+) -> None:
+    done = subprocess.run(
+        ["sh", script],
+        cwd=installed.root / folder,
+        env=installed.environ,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    assert (done.returncode, done.stderr, installed.installations()) == (7, b"", ["."])
+
+
+def test_it_works_through_links_without_another_installation(
+    installed: Project, tmp_path: Path
 ) -> None:
     link = tmp_path / "pipechat"
-    link.symlink_to(installed / "scripts" / "pipechat")
-    assert call(link).returncode == 7
-    later = (installed / ".venv" / "installed").stat().st_mtime + 10
-    os.utime(installed / "pyproject.toml", (later, later))
-    done = call(link)
-    assert (done.returncode, done.stderr) == (7, "")
+    link.symlink_to(installed.script)
+    folder = tmp_path / "linked"
+    folder.symlink_to(installed.root)
+    for script in (link, folder / "scripts" / "pipechat"):
+        done = installed.call(script=script)
+        assert (done.returncode, done.stderr, installed.installations()) == (7, "", ["."])
 
 
-def test_without_a_python_it_says_so_on_stderr_and_exits_3(installed: Path, tmp_path: Path) -> None:
-    (installed / ".venv" / "installed").unlink()
+@pytest.mark.parametrize("seconds", [-3600, 3600])
+def test_another_time_on_the_same_pyproject_is_no_reason_to_install(
+    installed: Project, seconds: int
+) -> None:
+    changed = installed.stamp.stat().st_mtime + seconds
+    os.utime(installed.pyproject, (changed, changed))
+    done = installed.call()
+    assert (done.returncode, done.stderr, installed.installations()) == (7, "", ["."])
+    # Nor to look closer again.
+    assert installed.stamp.stat().st_mtime_ns == installed.pyproject.stat().st_mtime_ns
+
+
+@pytest.mark.parametrize("seconds", [-3600, 3600])
+def test_a_changed_pyproject_is_installed_whatever_its_time(
+    installed: Project, seconds: int
+) -> None:
+    changed = installed.stamp.stat().st_mtime + seconds
+    with installed.pyproject.open("a") as file:
+        file.write("# changed\n")
+    os.utime(installed.pyproject, (changed, changed))
+    assert "installing" in installed.call().stderr
+    assert installed.call().stderr == ""
+    assert installed.installations() == [".", "."]
+
+
+def test_a_pyproject_changed_during_the_installation_is_installed_again(project: Project) -> None:
+    project.environ["STAND_IN_SLEEP"] = "0.5"
+    process = project.start()
+    wait_for(project.installations)
+    with project.pyproject.open("a") as file:
+        file.write("# changed\n")
+    process.communicate(timeout=LIMIT_S)
+    project.environ["STAND_IN_SLEEP"] = "0"
+    assert "installing" in project.call().stderr
+    assert project.call().stderr == ""
+
+
+def test_a_moved_or_copied_folder_is_installed_anew(installed: Project, tmp_path: Path) -> None:
+    copied = tmp_path / "copied"
+    shutil.copytree(installed.root, copied, symlinks=True)
+    assert "installing" in installed.call(script=copied / "scripts" / "pipechat").stderr
+    moved = installed.root.rename(tmp_path / "moved")
+    assert "installing" in installed.call(script=moved / "scripts" / "pipechat").stderr
+    assert installed.call(script=moved / "scripts" / "pipechat").stderr == ""
+
+
+def test_a_python_that_was_upgraded_away_is_replaced(installed: Project) -> None:
+    python = installed.root / ".venv" / "bin" / "python"
+    python.unlink()
+    python.symlink_to("python3.0")
+    done = installed.call()
+    assert (done.returncode, "installing" in done.stderr) == (7, True)
+
+
+def test_what_is_there_for_testing_serves_for_running_and_stays(installed: Project) -> None:
+    install = installed.root / "scripts" / "install"
+    for _ in range(2):
+        assert installed.call("test", script=install).returncode == 0
+    assert installed.call().stderr == ""
+    assert installed.installations() == [".", ".[test]"]
+    with installed.pyproject.open("a") as file:
+        file.write("# changed\n")
+    assert installed.call().returncode == 7
+    assert installed.installations() == [".", ".[test]", ".[test]"]
+
+
+def test_two_at_once_install_once(project: Project) -> None:
+    project.environ["STAND_IN_SLEEP"] = "0.5"
+    both = [project.start(), project.start()]
+    for process in both:
+        stdout, stderr = process.communicate(timeout=LIMIT_S)
+        assert (process.returncode, stdout.count("\n")) == (7, 1), stderr
+    assert project.installations() == ["."]
+
+
+def test_a_failed_installation_exits_3_shows_why_and_is_not_trusted(project: Project) -> None:
+    project.environ["STAND_IN_FAILS"] = "no such package"
+    done = project.call()
+    assert (done.returncode, done.stdout) == (3, "")
+    said = done.stderr.splitlines()
+    assert said[1:3] == ["a word from pip", "no such package"]
+    assert said[3].startswith("pipechat: the installation failed")
+    del project.environ["STAND_IN_FAILS"]
+    done = project.call()
+    assert (done.returncode, "installing" in done.stderr) == (7, True)
+
+
+def test_an_installation_that_was_killed_blocks_nobody_and_is_not_trusted(project: Project) -> None:
+    project.environ["STAND_IN_SLEEP"] = "60"
+    process = project.start()
+    wait_for(project.installations)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=LIMIT_S)
+    assert (project.root / ".venv" / "bin" / "python").exists()
+    project.environ["STAND_IN_SLEEP"] = "0"
+    done = project.call()
+    assert (done.returncode, project.installations()) == (7, [".", "."])
+
+
+def test_without_a_python_it_says_so_on_stderr_and_exits_3(
+    project: Project, tmp_path: Path
+) -> None:
     tools = tmp_path / "tools"
     tools.mkdir()
-    for name in ("sh", "readlink", "mkdir", "cat", "rm", "cksum", "head", "mv", "sleep"):
+    for name in ("sh", "readlink", "cksum"):
         found = shutil.which(name)
         assert found is not None
         (tools / name).symlink_to(found)
-    done = call(installed / "scripts" / "pipechat", env={"PATH": str(tools)})
+    project.environ = {"PATH": str(tools)}
+    done = project.call()
     assert (done.returncode, done.stdout) == (3, "")
-    assert "no Python 3.11 or newer found" in done.stderr
-    assert not (installed / ".venv.lock").exists()
+    assert done.stderr.startswith("pipechat: no Python 3.11 or newer found")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_folder_that_cannot_be_written_is_named_and_exits_3(project: Project) -> None:
+    (project.root / ".venv.lock").mkdir()  # because permissions do not stop root
+    done = project.call()
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith(f"pipechat: cannot write to {project.root}")
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.storm
-def test_a_fresh_clone_works_twice_at_once_and_after_a_change_and_a_break(tmp_path: Path) -> None:
-    root = tmp_path / "clone"
-    subprocess.run(["git", "clone", "-q", ROOT, root], check=True, timeout=60)
+@pytest.mark.timeout(4 * INSTALL_LIMIT_S)
+def test_a_fresh_copy_works_twice_at_once_and_after_a_change_and_a_break(tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    for name in ("pipechat", "scripts"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, root)
+    # The user's own modules, in the folder that the program is started from, are not the program's.
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for name in ("typer", "openai", "types", "pipechat"):
+        (elsewhere / f"{name}.py").write_text("raise SystemExit('not yours')\n")
     script = root / "scripts" / "pipechat"
     environ = os.environ | {"PIPECHAT_HOME": str(tmp_path / "home")}
-    ask: list[str | Path] = [script, "ask", "--offline", "-q", "hello"]
-    both = [
-        subprocess.Popen(ask, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                         stdin=subprocess.DEVNULL, text=True)
-        for _ in range(2)
-    ]  # fmt: skip
+    environ.pop("PIPECHAT_PYTHON", None)
+
+    def start(*arguments: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [script, *arguments],
+            env=environ,
+            cwd=elsewhere,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def version() -> str:
+        process = start("--version")
+        stdout, stderr = process.communicate(timeout=INSTALL_LIMIT_S)
+        assert (process.returncode, stdout.startswith("pipechat ")) == (0, True), stderr
+        return stderr
+
+    both = [start("ask", "--offline", "-q", "hello") for _ in range(2)]
     for process in both:
         stdout, stderr = process.communicate(timeout=INSTALL_LIMIT_S)
         assert process.returncode == 0, stderr
         assert stdout == "offline, with no earlier turn: you asked: hello\n"
         assert "pipechat: " in stderr
-    quiet = call(script, "--version", env=environ)
-    assert (quiet.returncode, quiet.stderr) == (0, "")
+    assert version() == ""
 
     with (root / "pyproject.toml").open("a") as file:
         file.write("# changed\n")
-    assert "installing" in call(script, "--version", env=environ).stderr
+    assert "installing" in version()
 
     (root / ".venv" / "installed").unlink()
     (root / ".venv" / "bin" / "python").unlink()
-    repaired = call(script, "--version", env=environ)
-    assert (repaired.returncode, "installing" in repaired.stderr) == (0, True)
+    assert "installing" in version()
+    assert version() == ""

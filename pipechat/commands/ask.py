@@ -179,7 +179,7 @@ def _make_sink(env: Environment, settings: Settings, path: str | None, *, raw: b
         env.stdout.check_open()
         sink = make_sink(env.stdout, settings.output_format, raw=raw)
     else:
-        file = FileOutput(path, 0o666 & ~env.umask)
+        file = FileOutput(path, 0o666 & ~env.umask, env.waits)
         sink = FileSink(make_sink(file, settings.output_format), file)
     if env.verbose:
         sink = TellingSink(env, sink)

@@ -75,9 +75,7 @@ def chat(
         keeper = InSession(open_store(env), session, None, None)
 
     def guard(run: TurnRun) -> AbstractContextManager[object]:
-        return TurnSignals(
-            lambda cause: end_by_signal(env, run, cause), lambda: run.concluding, client.cancel
-        )
+        return TurnSignals(env.waits, lambda cause: end_by_signal(env, run, cause), client.cancel)
 
     if settings.offline:
         env.warn("offline: no model is asked")

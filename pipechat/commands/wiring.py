@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pipechat.commands.options import request_options
 from pipechat.config import check_key, find_folders, read_config, run_key_command
 from pipechat.environment import Environment
-from pipechat.errors import BugError, Interrupted, PipechatError, SetupError, UsageError
+from pipechat.errors import (
+    BugError,
+    Interrupted,
+    OutputError,
+    PipechatError,
+    ReaderLeft,
+    SetupError,
+    UsageError,
+)
 from pipechat.events import Error, Event, Retry
 from pipechat.prompt import check_argument, decode_text
 from pipechat.settings import Settings, check_key_is_safe, resolve_settings
@@ -92,21 +100,25 @@ def make_client(env: Environment, settings: Settings) -> ChatClient:
     from pipechat.client import ChatClient
     from pipechat.lazy_openai import load_openai
 
-    return ChatClient(settings, load_openai(env.environ))
+    return ChatClient(settings, load_openai(env.environ), env.waits)
 
 
 def guard_against_signals(env: Environment, run: TurnRun) -> AbstractContextManager[object]:
     """Until it is left, SIGINT, SIGTERM and SIGHUP end `run`, keep it, and kill the process."""
-
-    return TurnSignals(lambda cause: end_by_signal(env, run, cause), lambda: run.concluding)
+    return TurnSignals(env.waits, lambda cause: end_by_signal(env, run, cause))
 
 
 def end_by_signal(env: Environment, run: TurnRun, cause: Interrupted) -> None:
     """Keep what came of `run`, and say so in time: the process is about to die."""
     env.stdout.hurry(_LAST_WORDS_S)
     env.stderr.hurry(_LAST_WORDS_S)
-    run.interrupt(cause)
-    report(env, cause)
+    if not run.concluding:
+        run.interrupt(cause)
+        report(env, cause)
+        return
+    # The turn is kept, and its last event waits for a reader.
+    with suppress(OutputError, ReaderLeft):
+        env.stdout.write(b"")
 
 
 class TellingSink:

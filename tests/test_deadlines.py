@@ -1,0 +1,201 @@
+"""The three deadlines hold whatever a server, a handshake or a proxy does, or does not do."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.program import Program
+from tests.servers import (
+    ChatServer,
+    FullBacklog,
+    HttpProxy,
+    RawServer,
+    Reply,
+    SocksProxy,
+    Stall,
+    Step,
+    answer,
+    chunk,
+    drip,
+    error_reply,
+    event,
+    http_reply,
+    keep_alives,
+    raw_reply,
+    sse,
+    stream_reply,
+)
+from tests.servers.peer import Peer
+
+SHORT_S = 0.4
+# What a busy machine may add to a deadline, start-up included. The servers' own patience is
+# longer, so a deadline that does not hold is seen.
+SLACK_S = 15.0
+
+TOTAL = ("--timeout", str(SHORT_S))
+FIRST = ("--first-token-timeout", str(SHORT_S))
+IDLE = ("--idle-timeout", str(SHORT_S))
+HI = chunk("Hi")
+ROLE = chunk("", role="assistant")
+COMMENTS = keep_alives(every=0.02, times=10_000)
+
+
+class Flood(Step):
+    """Comments without a pause, for ever."""
+
+    async def play(self, peer: Peer) -> None:
+        while True:
+            await peer.send(b"1000\r\n" + b": kept\n\n" * 512 + b"\r\n")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A server that takes its time, the limit that is set, and what comes of it."""
+
+    name: str
+    server: Callable[[], Any]
+    limit: tuple[str, ...]
+    code: str
+    text: str = ""
+    https: bool = False
+
+    @property
+    def status(self) -> int:
+        return 6 if self.text else 5
+
+
+def slow(name: str, reply: Reply, limit: tuple[str, ...], code: str, text: str = "") -> Row:
+    return Row(name, lambda: ChatServer(reply), limit, code, text)
+
+
+ENDLESS = b"".join(event(chunk("x")) for _ in range(2000))
+SILENT = raw_reply(Stall())
+
+ROWS = [
+    slow("headers never come", SILENT, TOTAL, "timeout"),
+    slow("headers never come, first token", SILENT, FIRST, "first_token_timeout"),
+    slow("headers drip", raw_reply(drip(b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 2000, size=1,
+                                        every=0.02)), TOTAL, "timeout"),
+    slow("silence after the headers", stream_reply(Stall()), FIRST, "first_token_timeout"),
+    slow("an error body without end", http_reply(500, b'{"error', Stall(), length=99), TOTAL,
+         "timeout"),
+    slow("a JSON document without end", http_reply(200, b'{"choices": [', Stall(), length=99),
+         TOTAL, "timeout"),
+    slow("comments only", stream_reply(COMMENTS), FIRST, "first_token_timeout"),
+    slow("comments only, in all", stream_reply(COMMENTS), TOTAL, "timeout"),
+    slow("a flood of comments", stream_reply(Flood()), TOTAL, "timeout"),
+    slow("comments after text", stream_reply(HI, COMMENTS), IDLE, "idle_timeout", "Hi"),
+    slow("comments after a role", stream_reply(ROLE, COMMENTS), IDLE, "idle_timeout"),
+    slow("empty events after text", stream_reply(HI, b"data:\n\n", COMMENTS), IDLE, "idle_timeout",
+         "Hi"),
+    slow("silence after text", stream_reply(HI, Stall()), IDLE, "idle_timeout", "Hi"),
+    slow("half an event after text", stream_reply(HI, b'data: {"ch', Stall()), IDLE,
+         "idle_timeout", "Hi"),
+    slow("a drip of bytes", stream_reply(HI, drip(event(chunk("y" * 2000)), size=1, every=0.02)),
+         IDLE, "idle_timeout", "Hi"),
+    slow("a drip of answers", stream_reply(drip(ENDLESS, size=350, every=0.02)), TOTAL, "timeout",
+         "x"),
+    Row("no answer to anything", lambda: RawServer(Stall()), TOTAL, "timeout"),
+    Row("a full backlog", FullBacklog, TOTAL, "timeout"),
+    Row("TLS that is never finished", lambda: RawServer(Stall()), TOTAL, "timeout", https=True),
+    Row("TLS that is never finished, first token", lambda: RawServer(Stall()), FIRST,
+        "first_token_timeout", https=True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_a_deadline_holds(program: Program, row: Row) -> None:
+    with row.server() as server:
+        url = server.https_url if row.https else server.url
+        check(program, row, "--base-url", url)
+
+
+@pytest.mark.parametrize("https", [False, True], ids=["http", "https"])
+@pytest.mark.parametrize("kind", [HttpProxy, SocksProxy])
+def test_a_deadline_holds_against_a_silent_proxy(
+    program: Program, kind: Callable[..., Any], https: bool
+) -> None:
+    scheme = "https" if https else "http"
+    with kind(mode="silent") as proxy:
+        row = Row("a silent proxy", kind, TOTAL, "timeout")
+        check(program, row, "--base-url", f"{scheme}://127.0.0.1:1/v1", "--proxy", proxy.url)
+
+
+def check(program: Program, row: Row, *where: str) -> None:
+    started = time.monotonic()
+    ask = ("ask", "--session", "s", "--output-format", "ndjson", *where, *row.limit, "hello")
+    result = program.run(*ask)
+    assert time.monotonic() - started < SHORT_S + SLACK_S
+    last = result.events[-1]
+    assert (result.status, result.code, last["code"]) == (row.status, row.code, row.code)
+    assert last["retryable"]
+    assert last["total_s"] >= SHORT_S * 0.99
+    if row.text == "x":  # how much of a drip comes in time is chance
+        assert set(last["answer"]) == {"x"}
+        assert len(last["answer"]) < 2000
+    else:
+        assert last["answer"] == row.text
+    assert [each["type"] for each in result.events].count("retry") == 0
+    record = program.records("s")[0]
+    assert (record["status"], record["answer"]) == (last["status"], last["answer"])
+    assert program.spools() == []
+
+
+def test_a_slow_answer_within_its_limits_is_whole(program: Program) -> None:
+    text = "a b c d e f g h"
+    with ChatServer(answer(text, pieces=8, gap=0.1)) as server:  # 1.1 s, 0.1 s of silence each
+        limits = ("--timeout", "60", "--first-token-timeout", "30", "--idle-timeout", "20")
+        result = program.run("ask", "--base-url", server.url, *limits, "hello")
+        unlimited = ("--timeout", "0", "--first-token-timeout", "0", "--idle-timeout", "0")
+        again = program.run("ask", "--base-url", server.url, *unlimited, "hello")
+    assert result.stdout == again.stdout == text.encode() + b"\n"
+
+
+def test_a_server_that_does_not_close_after_the_finish_holds_nobody_up(program: Program) -> None:
+    whole = sse(HI, chunk(finish_reason="stop"), done=False)
+    with ChatServer([stream_reply(whole, Stall()), stream_reply(whole, COMMENTS)]) as server:
+        ask = ("ask", "--no-stdin", "--base-url", server.url, "--output-format", "json", "hello")
+        for process in [program.start(*ask) for _ in range(2)]:
+            result = program.finish(process)
+            assert (result.status, result.events[-1]["answer"]) == (0, "Hi")
+
+
+def test_retries_never_go_past_the_timeout(program: Program) -> None:
+    with ChatServer(error_reply(503, headers={"retry-after-ms": "150"})) as server:
+        limits = ("--retries", "1000", "--timeout", "0.8")
+        ask = ("ask", "--base-url", server.url, *limits, "--output-format", "ndjson", "hello")
+        result = program.run(*ask)
+        times = [request.time for request in server.requests]
+        assert times[-1] - times[0] < 5  # without a limit it would be 150 s
+    assert (result.status, result.events[-1]["code"]) == (5, "server_error")
+    assert result.events[-1]["total_s"] < 5
+    assert len(times) == 1 + [each["type"] for each in result.events].count("retry")
+
+
+def test_the_timeout_counts_from_the_first_request_not_from_the_last(program: Program) -> None:
+    busy = error_reply(503, headers={"retry-after-ms": "300"})
+    drips = stream_reply(drip(ENDLESS, size=350, every=0.02))
+    with ChatServer([busy, drips]) as server:
+        ask = ("ask", "--base-url", server.url, "--timeout", "1", "--output-format", "json")
+        last = program.run(*ask, "hello").events[-1]
+        first, second = (request.time for request in server.requests)
+    assert last["code"] == "timeout"
+    assert second - first > 0.3
+    assert 1.0 <= last["total_s"] < 1.0 + (second - first)
+
+
+def test_waiting_for_a_busy_session_ends_at_the_timeout(program: Program) -> None:
+    with ChatServer(stream_reply(HI, Stall())) as server:
+        ask = ("ask", "hello", "--no-stdin", "--session", "s", "--base-url", server.url)
+        holder = program.start(*ask, "--if-busy", "wait")
+        server.wait_for_requests(1)
+        waited = program.run(*ask, "--if-busy", "wait", "--timeout", str(SHORT_S))
+        failed = program.run(*ask, "--if-busy", "fail")
+        assert (waited.status, waited.code) == (failed.status, failed.code) == (9, "session_busy")
+        assert len(server.requests) == 1
+        holder.terminate()
+        assert program.finish(holder).status == 143
+    assert [record["status"] for record in program.records("s")] == ["partial"]
