@@ -137,8 +137,7 @@ class ChatClient:
         ends_at = time.monotonic() + seconds
         while (left := ends_at - time.monotonic()) > 0:
             try:
-                # The old pump still listens for a cancel; what else it says is over.
-                self._pump.next_item(left)
+                self._pump.next_item(left)  # it is stopped, and still listens for a cancel
             except TimeoutError:
                 return
 

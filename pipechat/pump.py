@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from queue import Empty, SimpleQueue
-from threading import Semaphore, Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from pipechat.signals import LONGEST_WAIT_S
@@ -33,7 +34,8 @@ class Pump:
     """Carries one response from `open_response` to `next_item`, which waits in `waits`.
 
     The items, in order: the opened response, its body in segments, and None at its end; or an
-    error, as `translate` made it, at any point, as the last.
+    error, as `translate` made it, at any point, as the last. Segments that are there together
+    come as one: what a fast server sends is handed over by the batch.
     """
 
     def __init__(
@@ -45,9 +47,13 @@ class Pump:
         self._open = open_response
         self._translate = translate
         self._waits = waits
-        # SimpleQueue, since its put may be called from a signal handler.
-        self._items: SimpleQueue[httpx2.Response | bytes | Exception | None] = SimpleQueue()
-        self._room = Semaphore(_ROOM)
+        self._items: deque[httpx2.Response | bytes | Exception | None] = deque()
+        # Rung once for all items that nobody has looked for yet. A SimpleQueue, since its put may
+        # be called from a signal handler.
+        self._bell: SimpleQueue[None] = SimpleQueue()
+        self._rung = False
+        self._woken_by: Exception | None = None
+        self._space = Event()
         self._response: httpx2.Response | None = None
         self._stopped = False
         Thread(target=self._carry, daemon=True, name="pump").start()
@@ -56,27 +62,29 @@ class Pump:
         """The next item. Raises TimeoutError after `timeout_s`, and what the thread raised."""
         ends_at = math.inf if timeout_s is None else time.monotonic() + timeout_s
         while True:
+            self._rung = False  # first: what is put behind the next line rings again
+            if self._woken_by is not None:
+                raise self._woken_by
+            if self._items:
+                return self._take()
             left = ends_at - time.monotonic()
             try:
                 with self._waits:
-                    item = self._items.get(timeout=max(0.0, min(left, LONGEST_WAIT_S)))
-                break
+                    self._bell.get(timeout=max(0.0, min(left, LONGEST_WAIT_S)))
             except Empty:
                 if left <= LONGEST_WAIT_S:
                     raise TimeoutError from None
-        self._room.release()
-        if isinstance(item, Exception):
-            raise item
-        return item
 
     def wake(self, cause: Exception) -> None:
         """Make `next_item` raise `cause` at once; may be called from a signal handler."""
-        self._items.put(cause)
+        self._woken_by = cause
+        self._bell.put(None)
 
     def stop(self) -> None:
         """Give the request up: the server sees the connection closed."""
         self._stopped = True
-        self._room.release()
+        self._items.clear()
+        self._space.set()
         response = self._response
         if response is None or response.is_closed:
             return
@@ -89,16 +97,45 @@ class Pump:
             except OSError:
                 return
 
+    def _take(self) -> httpx2.Response | bytes | None:
+        items = self._items
+        item = items.popleft()
+        if isinstance(item, Exception):
+            raise item
+        if not isinstance(item, bytes):
+            return item
+        parts = [item]
+        while items and isinstance(part := items[0], bytes):
+            parts.append(part)
+            items.popleft()
+        self._space.set()
+        return b"".join(parts)
+
     def _carry(self) -> None:
         try:
             for item in self._segments():
-                self._room.acquire()
+                if len(self._items) >= _ROOM:
+                    self._wait_for_space()
                 if self._stopped:
                     return
-                self._items.put(item)
-            self._items.put(None)
+                self._put(item)
+            self._put(None)
         except Exception as error:
-            self._items.put(self._translate(error))
+            self._put(self._translate(error))
+
+    def _put(self, item: httpx2.Response | bytes | Exception | None) -> None:
+        if self._stopped:  # what a request that was given up still says is over
+            return
+        self._items.append(item)
+        if not self._rung:
+            self._rung = True
+            self._bell.put(None)
+
+    def _wait_for_space(self) -> None:
+        while len(self._items) >= _ROOM and not self._stopped:
+            self._space.clear()
+            if len(self._items) >= _ROOM and not self._stopped:
+                self._space.wait()
 
     def _segments(self) -> Iterator[httpx2.Response | bytes]:
         self._response = response = self._open()

@@ -12,10 +12,12 @@ from tests.program import Program
 from tests.servers import (
     ChatServer,
     Mark,
+    Stall,
     WaitFor,
     answer,
     chunk,
     error_reply,
+    event,
     mirror,
     stream_reply,
 )
@@ -349,6 +351,14 @@ def test_retries_come_before_the_first_text_and_are_told(program: Program) -> No
     assert (second["status"], second["wait_s"]) == (429, 0.05)
     assert result.events[-1]["answer"] == "ok"
     assert result.stderr.count(b"trying again in") == 2
+
+
+def test_an_error_in_the_stream_before_any_text_is_retried(program: Program) -> None:
+    overloaded = stream_reply(event({"error": {"code": "overloaded_error"}}), Stall())
+    with ChatServer([overloaded, overloaded, answer("ok")]) as server:
+        result = program.run("ask", "--base-url", server.url, "--output-format", "ndjson", "hi")
+    assert [each["type"] for each in result.events[:3]] == ["start", "retry", "retry"]
+    assert (result.status, result.events[-1]["answer"]) == (0, "ok")
 
 
 def test_quiet_says_nothing_but_errors(program: Program) -> None:
