@@ -8,7 +8,7 @@ import errno
 import os
 import select
 import stat
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Protocol
 
 from pipechat import jsonl
@@ -130,6 +130,7 @@ class FileOutput:
                 os.fchmod(self._fd, mode)
         except OSError as error:
             raise self._failure(error) from error
+        self._is_open = True
 
     def write(self, data: bytes) -> None:
         """Keep `data`. Raises OutputError."""
@@ -153,18 +154,20 @@ class FileOutput:
             if self._temporary != self._target:
                 os.fsync(self._fd)
                 os.rename(self._temporary, self._target)
-            os.close(self._fd)
         except OSError as error:
             raise self._failure(error) from error
+        self._is_open = False
+        os.close(self._fd)
 
     def discard(self) -> None:
-        """Leave no trace; what stood at FILE before still does."""
-        try:
-            os.close(self._fd)
-            if self._temporary != self._target:
-                os.unlink(self._temporary)
-        except OSError:
+        """Leave no trace where it was not committed; what stood at FILE before still does."""
+        if not self._is_open:
             return
+        self._is_open = False
+        os.close(self._fd)
+        if self._temporary != self._target:
+            with suppress(OSError):
+                os.unlink(self._temporary)
 
     def _failure(self, error: OSError) -> OutputError:
         message = f"{self._path} could not be written: {os.strerror(error.errno or 0)}"

@@ -275,6 +275,21 @@ def test_a_file_that_cannot_be_written_exits_11_before_anything_is_sent(
     assert program.run(*OFFLINE, "-o", "/dev/null", "hello").status == 0
 
 
+def test_a_turn_that_cannot_begin_leaves_no_file_behind(program: Program, tmp_path: Path) -> None:
+    folder = program.home / "sessions"
+    (folder / "s.jsonl").mkdir(parents=True)
+    target = tmp_path / "answer.txt"
+    result = program.run(*OFFLINE, "--session", "s", "-o", target, "hello")
+    assert result.status == 9
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
+def test_a_format_of_the_config_file_holds_for_failures_too(program: Program) -> None:
+    (program.home / "config.toml").write_text('output_format = "json"\n')
+    result = program.run("ask", "hello", env={"OPENAI_API_KEY": None})
+    assert [event["code"] for event in result.events] == ["no_key"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "code"),
     [

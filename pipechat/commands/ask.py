@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, get_args
 
 import typer
@@ -20,7 +22,7 @@ from pipechat.commands.wiring import (
 )
 from pipechat.conversation import Conversation, IfBusy, InMemory, InSession, Keeper, prepare_turn
 from pipechat.environment import QUIET_STDIN_S, Environment
-from pipechat.errors import PipechatError, ReaderLeft, UsageError
+from pipechat.errors import PipechatError, UsageError
 from pipechat.messages import new_turn_id
 from pipechat.prompt import check_argument, compose_question, decode_text
 from pipechat.settings import Settings
@@ -95,6 +97,7 @@ def ask(
     env: Environment = context.obj
     try:
         settings = load_settings(env, given)
+        output_format = settings.output_format
         return _ask(env, settings, question or [], given)
     except PipechatError as error:
         _tell_programs(env, error, output_format)
@@ -111,19 +114,15 @@ def _ask(env: Environment, settings: Settings, words: list[str], given: dict[str
         return 0
     keeper = _keeper(env, settings, given["session"], given["if_busy"])
     client = make_client(env, settings)
-    sink = _make_sink(env, settings, given["output"], raw=given["raw"])
     conversation = Conversation(
         settings, keeper, client, lambda run: guard_against_signals(env, run)
     )
-    if settings.offline:
-        env.warn("offline: no model is asked")
-    terminal, cause = conversation.ask(question, sink)
+    with _opened_sink(env, settings, given["output"], raw=given["raw"]) as sink:
+        terminal, cause = conversation.ask(question, sink)
     if settings.usage:
         env.stderr.note(usage_line(terminal))
     if cause is not None:
         report(env, cause)
-        if isinstance(cause, ReaderLeft):
-            return int(cause.exit_code)
     return int(terminal.exit_code)
 
 
@@ -174,7 +173,16 @@ def _print_request(
     env.stdout.write(jsonl.dumps(prepared.request.body()) + b"\n")
 
 
-def _make_sink(env: Environment, settings: Settings, path: str | None, *, raw: bool) -> Sink:
+@contextmanager
+def _opened_sink(
+    env: Environment, settings: Settings, path: str | None, *, raw: bool
+) -> Iterator[Sink]:
+    """The sink for stdout, or for FILE, of which nothing is left where the answer is not whole.
+
+    Raises:
+        OutputError: it cannot be written; nothing was sent.
+    """
+    file = None
     if path is None:
         env.stdout.check_open()
         sink = make_sink(env.stdout, settings.output_format, raw=raw)
@@ -183,7 +191,11 @@ def _make_sink(env: Environment, settings: Settings, path: str | None, *, raw: b
         sink = FileSink(make_sink(file, settings.output_format), file)
     if env.verbose:
         sink = TellingSink(env, sink)
-    return OnceBroken(sink)
+    try:
+        yield OnceBroken(sink)
+    finally:
+        if file is not None:
+            file.discard()
 
 
 def _tell_programs(env: Environment, error: PipechatError, output_format: str | None) -> None:

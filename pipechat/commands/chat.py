@@ -77,8 +77,6 @@ def chat(
     def guard(run: TurnRun) -> AbstractContextManager[object]:
         return TurnSignals(env.waits, lambda cause: end_by_signal(env, run, cause), client.cancel)
 
-    if settings.offline:
-        env.warn("offline: no model is asked")
     conversation = Conversation(settings, keeper, client, guard)
     return _loop(env, settings, conversation, raw=raw, lossy=lossy)
 

@@ -19,7 +19,7 @@ from pipechat.errors import (
     SetupError,
     UsageError,
 )
-from pipechat.events import Error, Event, Retry
+from pipechat.events import Error, Event, Retry, Terminal
 from pipechat.prompt import check_argument, decode_text
 from pipechat.settings import Settings, check_key_is_safe, resolve_settings
 from pipechat.signals import TurnSignals
@@ -97,6 +97,8 @@ def make_client(env: Environment, settings: Settings) -> ChatClient:
             "use --base-url for a local server, or --offline to try without one.",
         )
     check_key_is_safe(settings)
+    if settings.offline:
+        env.warn("offline: no model is asked")
     from pipechat.client import ChatClient
     from pipechat.lazy_openai import load_openai
 
@@ -153,9 +155,9 @@ def report(env: Environment, error: PipechatError) -> None:
         cause = cause.__cause__
 
 
-def usage_line(event: Event) -> str:
+def usage_line(terminal: Terminal) -> str:
     """`usage: 12 prompt + 34 completion = 46 tokens; first text 0.31 s, total 1.20 s`"""
-    usage = getattr(event, "usage", None) or {}
+    usage = terminal.usage or {}
     tokens = " ".join(
         (
             f"{usage.get('prompt_tokens', '?')} prompt +",
@@ -163,9 +165,8 @@ def usage_line(event: Event) -> str:
             f"{usage.get('total_tokens', '?')} tokens",
         )
     )
-    first = getattr(event, "first_token_s", None)
-    total = getattr(event, "total_s", 0.0)
-    times = f"first text {first:.2f} s, total {total:.2f} s" if first else f"total {total:.2f} s"
+    first, total = terminal.first_token_s, f"total {terminal.total_s:.2f} s"
+    times = total if first is None else f"first text {first:.2f} s, {total}"
     return f"usage: {tokens if usage else 'not reported'}; {times}"
 
 

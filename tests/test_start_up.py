@@ -1,0 +1,87 @@
+"""What a start costs, without a clock: what each command imports, and writes of a chunk."""
+
+import os
+import time
+
+import pytest
+
+from pipechat.environment import Output
+from pipechat.events import Chunk, Start
+from pipechat.sinks import NdjsonSink, TextSink
+from pipechat.stream import TurnReducer
+from pipechat.turn import Sink, TurnRun
+from tests.program import Program
+from tests.servers import ChatServer, answer
+
+HEAVY = {"openai", "httpx2", "httpcore2", "pydantic", "anyio", "asyncio", "ssl", "rich", "click"}
+START = Start("id", "time", None, "model", 0, 0)
+
+
+def imported(program: Program, *arguments: str) -> set[str]:
+    """The modules that a run imports."""
+    result = program.run(*arguments, env={"PYTHONPROFILEIMPORTTIME": "1"})
+    assert result.status == 0, result.stderr
+    lines = result.stderr.decode().splitlines()
+    return {line.rsplit("|")[-1].strip() for line in lines if line.startswith("import time:")}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--version",),
+        ("--help",),
+        ("ask", "--help"),
+        ("ask", "--dry-run", "hello"),
+        ("history", "list"),
+        ("history", "path"),
+        ("schema", "event"),
+    ],
+)
+def test_a_command_that_asks_no_model_imports_no_sdk(
+    program: Program, arguments: tuple[str, ...]
+) -> None:
+    assert {name.partition(".")[0] for name in imported(program, *arguments)} & HEAVY == set()
+
+
+def test_a_command_does_not_import_what_the_others_need(program: Program) -> None:
+    listed = imported(program, "history", "list")
+    assert "pipechat.transcript" in listed
+    assert not listed & {"pipechat.conversation", "pipechat.sinks"}
+    asked = imported(program, "ask", "--offline", "--session", "s", "hello")
+    assert "pipechat.conversation" in asked
+    assert not asked & {"pipechat.transcript", "pipechat.rewrite", "pipechat.search"}
+
+
+def test_ask_imports_the_sdk_without_its_types_and_resources(program: Program) -> None:
+    with ChatServer(answer("ok")) as server:
+        asked = imported(program, "ask", "--base-url", server.url, "hello")
+    assert "openai._base_client" in asked
+    assert not {name for name in asked if name.startswith("openai.resources.")}
+    assert len({name for name in asked if name.startswith("openai.types.")}) < 20
+
+
+@pytest.mark.parametrize(("kind", "more"), [(TextSink, 1), (NdjsonSink, 2)], ids=["text", "ndjson"])
+def test_a_chunk_is_one_write(monkeypatch: pytest.MonkeyPatch, kind: type[Sink], more: int) -> None:
+    written: list[bytes] = []
+    reader, writer = os.pipe()
+    real = os.write
+
+    def counted(fd: int, data: bytes) -> int:
+        if fd == writer:
+            written.append(bytes(data))
+        return real(fd, data)
+
+    class Recorder:
+        def text(self, text: str) -> None:
+            assert text
+
+        def finish(self, terminal: object) -> None:
+            assert terminal
+
+    monkeypatch.setattr(os, "write", counted)
+    chunks = [*(Chunk(text=f"{number} ") for number in range(50)), Chunk(finish_reason="stop")]
+    sink = kind(Output(writer, name="stdout"))  # type: ignore[call-arg]  # because Sink is a protocol
+    TurnRun(TurnReducer(time.monotonic), Recorder(), sink).run(START, chunks)
+    os.close(reader)
+    os.close(writer)
+    assert len(written) == 50 + more  # text: the newline; ndjson: start and end
