@@ -3,18 +3,15 @@
 Pure: mappings in, one frozen `Settings` out. Reads no file and no environment of its own.
 """
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pipechat.errors import SetupError, UsageError
-from pipechat.urls import check_base_url, check_proxy_url, host_of, is_loopback
+from pipechat.setting_values import DEFAULT_BASE_URL, OPTION_READERS, READERS
+from pipechat.urls import host_of, is_loopback
 
-DEFAULT_MODEL = "gpt-5.4-mini"
-DEFAULT_BASE_URL = "https://api.openai.com/v1"
 OFFLINE_MODEL = "offline"
-OUTPUT_FORMATS = ("text", "json", "ndjson")
 MEBIBYTE = 1024 * 1024
 
 
@@ -76,7 +73,7 @@ def resolve_settings(
         SetupError: a value of the environment or the config file is.
     """
     layers = _layers(flags, environ, config)
-    found = {name: _value(name, layers) for name in _READERS}
+    found = {name: _value(name, layers) for name in READERS}
     offline = found["offline"]
     key, key_command = _key(layers)
     return Settings(
@@ -154,14 +151,14 @@ def _layers(
 
 
 def _check_names(origin: str, values: Mapping[str, Any]) -> None:
-    known = {*_READERS, "options", "temperature", "max_tokens", "profile", "profiles"}
+    known = {*READERS, "options", "temperature", "max_tokens", "profile", "profiles"}
     for name in values:
         if name not in known:
             raise SetupError("bad_config", f"{origin}: there is no setting {name!r}")
 
 
 def _value(name: str, layers: list[Layer]) -> Any:
-    read, default = _READERS[name]
+    read, default = READERS[name]
     for origin, values in layers:
         value = values.get(name)
         if value is not None:
@@ -200,7 +197,7 @@ def _options(found: Mapping[str, Any], layers: list[Layer]) -> dict[str, Any]:
         ):
             if values.get(name) is not None:
                 try:
-                    options[key] = _OPTION_READERS[name](values[name])
+                    options[key] = OPTION_READERS[name](values[name])
                 except ValueError as error:
                     _complain(origin, name, str(error), error)
         more = values.get("options")
@@ -209,88 +206,3 @@ def _options(found: Mapping[str, Any], layers: list[Layer]) -> dict[str, Any]:
                 raise SetupError("bad_config", f"{origin}: options: not a table")
             options.update(more)
     return options
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError("not a text")
-    return value
-
-
-def _model(value: object) -> str:
-    model = _text(value)
-    if not model or model.strip() != model or not model.isprintable():
-        raise ValueError("not the name of a model")
-    return model
-
-
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("neither true nor false")
-    return value
-
-
-def _number(least: float, most: float = math.inf) -> Callable[[object], float]:
-    def read(value: object) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError("not a number")
-        if not least <= value < math.inf:
-            raise ValueError(f"{value} is not {least:g} or more")
-        if value > most:
-            raise ValueError(f"{value} is more than {most:g}")
-        return value
-
-    return read
-
-
-def _whole(least: int) -> Callable[[object], int]:
-    def read(value: object) -> int:
-        number = _number(least)(value)
-        if not isinstance(number, int):
-            raise ValueError("not a whole number")
-        return number
-
-    return read
-
-
-def _format(value: object) -> str:
-    name = "ndjson" if value == "stream-json" else value
-    if name not in OUTPUT_FORMATS:
-        raise ValueError(f"{value!r} is not one of text, json, ndjson, stream-json")
-    return str(name)
-
-
-# A clock takes no more than 292 years; 30 are enough for anybody.
-_SECONDS = _number(0, 1e9)
-
-_OPTION_READERS: dict[str, Callable[[object], Any]] = {
-    "temperature": _number(0),
-    "max_tokens": _whole(1),
-}
-
-# name: how its value is read, and the default. 600 s bound a cron job; a model that thinks for
-# two minutes without a word is taken for stuck.
-_READERS: dict[str, tuple[Callable[[Any], Any], Any]] = {
-    "model": (_model, DEFAULT_MODEL),
-    "base_url": (check_base_url, DEFAULT_BASE_URL),
-    "api_key": (_text, None),
-    "api_key_command": (_text, None),
-    "proxy": (check_proxy_url, None),
-    "insecure_http": (_flag, False),
-    "offline": (_flag, False),
-    "timeout": (_SECONDS, 600.0),
-    "first_token_timeout": (_SECONDS, None),
-    "idle_timeout": (_SECONDS, 120.0),
-    "retries": (_whole(0), 2),
-    "last_turns": (_whole(0), 20),
-    "context_tokens": (_whole(0), None),
-    "system": (_text, None),
-    "stream": (_flag, True),
-    "allow_truncated": (_flag, False),
-    "output_format": (_format, "text"),
-    "usage": (_flag, False),
-    "quiet": (_flag, False),
-    "max_input_mib": (_number(0), 16),
-    "user_prompt": (_text, None),
-    "assistant_prompt": (_text, None),
-}

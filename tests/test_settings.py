@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipechat.errors import SetupError, UsageError
+from pipechat.setting_values import DEFAULT_BASE_URL, DEFAULT_MODEL
 from pipechat.settings import (
-    DEFAULT_BASE_URL,
-    DEFAULT_MODEL,
     OFFLINE_MODEL,
     Settings,
     check_key_is_safe,
