@@ -314,7 +314,7 @@ def test_a_format_of_the_config_file_holds_for_failures_too(program: Program) ->
 def test_a_wrong_option_is_one_line_and_its_exit_code(
     program: Program, arguments: list[str], status: int, code: str
 ) -> None:
-    result = program.run("ask", *arguments, "hello")
+    result = program.run("ask", *arguments, "hello", env={"OPENAI_API_KEY": None})
     assert (result.status, result.code, result.stdout) == (status, code, b"")
     assert result.stderr.count(b"\n") == 1
 

@@ -49,7 +49,7 @@ OWN_IMPORTS = {
     "commands.options": "errors jsonl",
     "commands.schema": "commands.history_output environment errors schema",
     "commands.wiring": (
-        "client commands.options config environment errors events lazy_openai prompt "
+        "client commands.options config conversation environment errors events lazy_openai prompt "
         "sessions settings signals turn"
     ),
     "config": "errors",

@@ -16,11 +16,11 @@ from pipechat.commands.wiring import (
     guard_against_signals,
     load_settings,
     make_client,
-    open_store,
+    open_keeper,
     report,
     usage_line,
 )
-from pipechat.conversation import Conversation, IfBusy, InMemory, InSession, Keeper, prepare_turn
+from pipechat.conversation import Conversation, IfBusy, Keeper, prepare_turn
 from pipechat.environment import QUIET_STDIN_S, Environment
 from pipechat.errors import PipechatError, UsageError
 from pipechat.messages import new_turn_id
@@ -157,12 +157,10 @@ def _keeper(
 ) -> Keeper:
     if if_busy is not None and if_busy not in get_args(IfBusy):
         raise UsageError("bad_option", f"--if-busy: {if_busy!r} is neither wait nor fail")
-    if session is not None:
-        wait: Any = if_busy
-        return InSession(open_store(env), session, wait, settings.timeout_s)
-    if if_busy is not None:
+    if if_busy is not None and session is None:
         raise UsageError("bad_option", "--if-busy needs a --session")
-    return InMemory()
+    wait: Any = if_busy
+    return open_keeper(env, session, wait, settings.timeout_s)
 
 
 def _print_request(

@@ -13,11 +13,11 @@ from pipechat.commands.wiring import (
     end_by_signal,
     load_settings,
     make_client,
-    open_store,
+    open_keeper,
     report,
     usage_line,
 )
-from pipechat.conversation import Conversation, InMemory, InSession, Keeper
+from pipechat.conversation import Conversation
 from pipechat.environment import Environment
 from pipechat.errors import ExitCode, PipechatError
 from pipechat.events import Event, Start
@@ -69,10 +69,8 @@ def chat(
     env: Environment = context.obj
     settings = load_settings(env, given)
     env.stdout.check_open()
+    keeper = open_keeper(env, session)
     client = make_client(env, settings)
-    keeper: Keeper = InMemory()
-    if session is not None:
-        keeper = InSession(open_store(env), session, None, None)
 
     def guard(run: TurnRun) -> AbstractContextManager[object]:
         return TurnSignals(env.waits, lambda cause: end_by_signal(env, run, cause), client.cancel)

@@ -27,6 +27,7 @@ from pipechat.turn import Sink, TurnRun
 
 if TYPE_CHECKING:
     from pipechat.client import ChatClient
+    from pipechat.conversation import IfBusy, Keeper
     from pipechat.sessions import SessionStore
 
 # How long the last words of a process that a signal ends may wait for a reader.
@@ -76,6 +77,26 @@ def open_store(env: Environment) -> SessionStore:
     from pipechat.sessions import SessionStore
 
     return SessionStore(find_folders(env.environ).sessions, env.warn)
+
+
+def open_keeper(
+    env: Environment,
+    session: str | None,
+    if_busy: IfBusy | None = None,
+    wait_s: float | None = None,
+) -> Keeper:
+    """Where turns are kept: in `session`, or without one in memory.
+
+    Raises:
+        UsageError: `bad_session_name`.
+    """
+    from pipechat.conversation import InMemory, InSession
+
+    if session is None:
+        return InMemory()
+    store = open_store(env)
+    store.path(session)  # a bad name is told before anything else is tried
+    return InSession(store, session, if_busy, wait_s)
 
 
 def make_client(env: Environment, settings: Settings) -> ChatClient:
