@@ -13,7 +13,6 @@ import subprocess
 import termios
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -211,8 +210,7 @@ def test_a_signal_that_was_ignored_from_the_start_stays_ignored(
     seen = threading.Event()
     reply = stream_reply(chunk("first "), WaitFor(seen), chunk("second"), STOP)
     with ChatServer(reply) as server:
-        ignore: Callable[[], Any] = lambda: signal.signal(signum, signal.SIG_IGN)  # noqa: E731
-        process = start(program, server, preexec_fn=ignore)
+        process = start(program, server, preexec_fn=lambda: signal.signal(signum, signal.SIG_IGN))
         read_until(process, b"first ")
         process.send_signal(signum)
         seen.set()

@@ -14,7 +14,7 @@ import pytest
 
 from pipechat import jsonl, spool
 from pipechat.errors import ExitCode, SessionError
-from pipechat.messages import new_turn_id
+from pipechat.messages import Turn, new_turn_id
 from pipechat.session_file import SessionFile
 from pipechat.sessions import SessionStore, TurnWriter
 from tests.store_kit import (
@@ -415,7 +415,7 @@ def test_a_spool_taken_for_an_orphan_before_its_lock_is_made_again(
     assert os.path.getsize(os.path.join(store.folder, hidden(store)[0])) == 1
 
 
-def test_finish_in_a_signal_handler_keeps_the_turn_whatever_it_interrupted(
+def test_finish_in_a_signal_handler_keeps_the_turn_whatever_text_it_interrupted(
     store: SessionStore,
 ) -> None:
     for number in range(40):
@@ -423,14 +423,14 @@ def test_finish_in_a_signal_handler_keeps_the_turn_whatever_it_interrupted(
         turn = turn_of_id(writer.id, answer=f"{number}")
 
         def stop(
-            _signum: int, _frame: object, writer: TurnWriter = writer, turn: object = turn
+            _signum: int, _frame: object, writer: TurnWriter = writer, turn: Turn = turn
         ) -> None:
-            writer.finish(turn)  # type: ignore[arg-type]
+            writer.finish(turn)
 
+        writer.head(turn)  # before the request: no handler is there yet
         before = signal.signal(signal.SIGALRM, stop)
         try:
             signal.setitimer(signal.ITIMER_REAL, 0.0001 + number * 0.00002)
-            writer.head(turn)
             while not writer._done:
                 writer.text("x")
         finally:

@@ -66,7 +66,7 @@ class Mark(Step):
 
     event: threading.Event
 
-    async def play(self, peer: Peer) -> None:  # noqa: ARG002 - the others need it
+    async def play(self, peer: Peer) -> None:  # noqa: ARG002 — because the others need it
         self.event.set()
 
 
