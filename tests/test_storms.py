@@ -90,8 +90,10 @@ def check_all(program: Program, runs: Sequence[Ended], session: str = "same") ->
 
 def hit_python_itself(run: Ended) -> bool:
     """Whether a SIGINT came before the first line of ours: while Python starts, it makes of it a
-    fatal error of its own (in `site`, in `runpy`), with its own status."""
-    of_python = b"KeyboardInterrupt" in run.stderr and b"pipechat/" not in run.stderr
+    fatal error of its own (in `site`, in `runpy`, in a module half imported), with its own
+    status, and no line of it is ours."""
+    of_python = b"Error" in run.stderr or b"KeyboardInterrupt" in run.stderr
+    of_python = of_python and b"pipechat/" not in run.stderr and b"pipechat: " not in run.stderr
     return run.death == signal.SIGINT and not run.stdout and of_python
 
 
