@@ -4,6 +4,7 @@ Each storm has a small dose for every run and the count of FAULTS §5 under the 
 The last test takes the guards out of the code, one by one, and looks that these tests notice.
 """
 
+import functools
 import hashlib
 import os
 import random
@@ -147,7 +148,7 @@ def test_what_was_shown_is_the_beginning_of_what_is_adopted(
     ask(store, "other")  # so that the folder is there, however early the first is killed
     for _ in range(count):
         reads, shows = os.pipe()
-        child = fork(lambda shows=shows: show(store, shows))  # type: ignore[misc]
+        child = fork(functools.partial(show, store, shows))
         time.sleep(random.uniform(0, 0.01))
         kill(child)
         os.close(shows)
