@@ -15,9 +15,8 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 
 from pipechat.errors import OutputError, ReaderLeft, UsageError
-from pipechat.prompt import decode_text
 from pipechat.signals import LONGEST_WAIT_S, Waits
-from pipechat.terminal import redacted, visible_line
+from pipechat.text import decode_text, redacted, visible_line
 
 _READ_BYTES = 1 << 16
 QUIET_STDIN_S = 3.0

@@ -5,7 +5,7 @@ Knows no stream, no file and no SDK.
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 from pipechat.messages import Usage
 
@@ -123,3 +123,9 @@ def _fields(event: Any) -> dict[str, Any]:
 
 Terminal = End | Error
 Event = Start | Retry | Reasoning | TextChunk | End | Error
+
+
+class Sink(Protocol):
+    """Shows the events. Raises OutputError or ReaderLeft where it cannot."""
+
+    def emit(self, event: Event) -> None: ...

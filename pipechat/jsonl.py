@@ -10,6 +10,8 @@ from typing import Any
 
 import orjson
 
+from pipechat.text import whole_text
+
 _FIRST_BLOCK = 1 << 16
 _LARGEST_BLOCK = 1 << 20
 # orjson gives up at 254 levels; no answer of a model is nested like that, an attack is.
@@ -85,15 +87,6 @@ def _plain(value: Any, depth: int) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item, depth + 1) for item in value]
     return value
-
-
-def whole_text(text: str) -> str:
-    """`text` fit for UTF-8: surrogate pairs joined, lone surrogates replaced by U+FFFD."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
 
 
 def lines_backwards(

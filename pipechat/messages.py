@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict
 
 Role = Literal["system", "user", "assistant"]
 TurnStatus = Literal["complete", "partial", "failed"]
@@ -129,6 +129,17 @@ class Turn:
             request_id=_of(record, "request_id", str),
             turn_tokens=_of(record, "turn_tokens", int),
         )
+
+
+class Summary(NamedTuple):
+    """A session in one line. `turns` counts lines; `last_time` is RFC 3339, or "" where there
+    is no turn; `size` is in bytes."""
+
+    name: str
+    turns: int
+    last_time: str
+    size: int
+    first_question: str
 
 
 def _of(record: Mapping[str, Any], key: str, kind: type) -> Any:

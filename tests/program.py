@@ -154,7 +154,7 @@ class Program:
 
 @cache
 def _validator() -> jsonschema.Draft202012Validator:
-    from pipechat.schema import event_schema
+    from pipechat.show.schema import event_schema
 
     return jsonschema.Draft202012Validator(event_schema())
 

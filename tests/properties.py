@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from pipechat.body import read_body
 from pipechat.errors import PipechatError
 from pipechat.events import Chunk, End, Error, Event, Retry, Terminal, TextChunk
-from pipechat.stream import TurnReducer
+from pipechat.turn.reducer import TurnReducer
+from pipechat.wire.body import read_body
 
 MODEST = settings(deadline=None, max_examples=60)
 """The dose of every property: enough to find a slip again, quick enough to run each time."""

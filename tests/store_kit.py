@@ -19,7 +19,7 @@ import pytest
 from pipechat import jsonl
 from pipechat.errors import SessionError
 from pipechat.messages import Turn, now
-from pipechat.sessions import SessionStore
+from pipechat.store.sessions import SessionStore
 
 
 def turn_of_id(turn_id: str, question: str = "why?", answer: str = "so", **others: Any) -> Turn:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipechat.api_errors import status_error, stream_error
 from pipechat.errors import RefusedError, SetupError, TryLaterError
+from pipechat.wire.api_errors import status_error, stream_error
 from tests.properties import MODEST
 from tests.test_wire import json_values
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipechat import body as body_module
 from pipechat.errors import PipechatError
+from pipechat.wire import body as body_module
 from tests.properties import MODEST, Outcome, any_text, cut, cut_points, outcome_of
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}

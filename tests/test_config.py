@@ -7,9 +7,10 @@ from typing import NoReturn
 
 import pytest
 
-from pipechat import config as config_module
-from pipechat.config import Folders, check_key, find_folders, read_config, run_key_command
 from pipechat.errors import SetupError
+from pipechat.settings import key as key_module
+from pipechat.settings.config import Folders, find_folders, read_config
+from pipechat.settings.key import check_key, run_key_command
 
 
 @pytest.mark.parametrize(
@@ -164,7 +165,7 @@ def test_a_key_command_that_fails_or_prints_nothing_is_told(command: str, messag
 
 
 def test_a_key_command_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(config_module, "_KEY_COMMAND_S", 0.05)
+    monkeypatch.setattr(key_module, "_KEY_COMMAND_S", 0.05)
     with pytest.raises(SetupError, match=r"took longer than 0\.05 s"):
         run_key_command("exec tail -f /dev/null")
 

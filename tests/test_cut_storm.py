@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from pipechat.client import ChatClient
+from pipechat.client.chat_client import ChatClient
+from pipechat.client.lazy_openai import load_openai
 from pipechat.events import End, TextChunk
-from pipechat.lazy_openai import load_openai
 from pipechat.messages import ChatRequest
-from pipechat.settings import Settings, resolve_settings
+from pipechat.settings.resolve import Settings, resolve_settings
 from tests.program import Program
 from tests.properties import reduce
 from tests.servers import (

@@ -10,7 +10,7 @@ import pytest
 
 from pipechat.commands.history_edit import parse_limit
 from pipechat.errors import UsageError
-from pipechat.sessions import SessionStore
+from pipechat.store.sessions import SessionStore
 from tests.history_kit import limit_memory, line, on_a_terminal, turn, write_session
 from tests.program import Program
 
@@ -385,10 +385,15 @@ def test_looking_at_history_imports_nothing_heavy(program: Program, arguments: l
         check=True,
     )
     imported = {each.split("|")[-1].strip() for each in result.stderr.decode().splitlines()}
-    assert "pipechat.sessions" in imported
+    assert "pipechat.store.sessions" in imported
     assert not {name for name in imported if name.split(".")[0] in HEAVY - {"json"}}
     ours = {name for name in imported if name.startswith("pipechat.")}
-    assert not ours & {"pipechat.client", "pipechat.rewrite", "pipechat.moves", "pipechat.schema"}
+    assert not ours & {
+        "pipechat.client.chat_client",
+        "pipechat.store.rewrite",
+        "pipechat.store.moves",
+        "pipechat.show.schema",
+    }
 
 
 def test_ten_thousand_sessions_are_listed_in_flat_memory(program: Program) -> None:

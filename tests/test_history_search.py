@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from pipechat import jsonl
 from pipechat.errors import UsageError
-from pipechat.search import Hit, Query, candidates, search
-from pipechat.search_bytes import Needles, needles_of, required_literal
-from pipechat.session_reading import Session
+from pipechat.store.reading import Session
+from pipechat.store.search import Hit, Query, candidates, search
+from pipechat.store.search_bytes import Needles, needles_of, required_literal
 from tests.history_kit import limit_memory, line, on_a_terminal, turn, write_session
 from tests.program import Program
 
@@ -144,7 +144,7 @@ def test_torn_lines_that_may_match_are_told_and_doubles_once(tmp_path: Path) -> 
 def test_doubles_are_dropped_only_near_each_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipechat.search._RECENT_IDS", 2)
+    monkeypatch.setattr("pipechat.store.search._RECENT_IDS", 2)
     path = tmp_path / "w.jsonl"
     path.write_bytes(b"".join(line(turn(n, "pipe")) for n in (1, 2, 1, 3, 1, 1)))
     assert [hit.turn_number for hit in hits(path, Query("pipe"))] == [1, 2, 4, 5]

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipechat.history import Context, own_tokens, select_context, tokens_of
 from pipechat.messages import Turn
+from pipechat.turn.context import Context, own_tokens, select_context, tokens_of
 from tests.properties import MODEST, any_text
 
 

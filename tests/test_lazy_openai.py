@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-LOAD = "import json, os, sys\nfrom pipechat.lazy_openai import load_openai\n"
+LOAD = "import json, os, sys\nfrom pipechat.client.lazy_openai import load_openai\n"
 
 
 def run(script: str, *, fake_sdk: Path | None = None, **environ: str) -> Any:

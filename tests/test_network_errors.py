@@ -8,8 +8,8 @@ from itertools import pairwise
 import httpx2
 import pytest
 
+from pipechat.client.network_errors import network_error
 from pipechat.errors import NetworkError
-from pipechat.network_errors import network_error
 
 
 def wrapped(*chain: BaseException) -> BaseException:

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from pipechat.errors import UsageError
 from pipechat.messages import Turn
-from pipechat.prompt import check_argument, compose_messages, compose_question, decode_text
+from pipechat.text import check_argument, decode_text
+from pipechat.turn.prompt import compose_messages, compose_question
 from tests.properties import MODEST
 
 utf8_text = st.text(max_size=30)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipechat.retries import FIRST_WAIT_S, LONGEST_WAIT_S, backoff_s, retry_after_s, wait_s
+from pipechat.client.retries import FIRST_WAIT_S, LONGEST_WAIT_S, backoff_s, retry_after_s, wait_s
 from tests.properties import MODEST
 
 NOW = 1_800_000_000.0

@@ -11,10 +11,10 @@ import pytest
 from pipechat import jsonl
 from pipechat.errors import SessionError, UsageError
 from pipechat.messages import new_turn_id
-from pipechat.moves import delete, fork, rename
-from pipechat.rewrite import prune, repair
-from pipechat.session_file import SessionFile
-from pipechat.sessions import SessionStore
+from pipechat.store.locked_file import SessionFile
+from pipechat.store.moves import delete, fork, rename
+from pipechat.store.rewrite import prune, repair
+from pipechat.store.sessions import SessionStore
 from tests import store_kit
 from tests.store_kit import ask, failure_of, hidden, ids, nth_call_fails, turn_of_id, wait_for
 

@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 
 from pipechat.events import End, Error, Event, Reasoning, Retry, Start, TextChunk
-from pipechat.schema import MEANINGS, event_schema, hint_schema, turn_schema
+from pipechat.show.schema import MEANINGS, event_schema, hint_schema, turn_schema
 from tests.history_kit import turn, write_session
 from tests.program import Program
 from tests.servers import ChatServer, error_reply

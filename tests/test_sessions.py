@@ -12,8 +12,8 @@ import pytest
 from pipechat import jsonl
 from pipechat.errors import ExitCode, SessionError, UsageError
 from pipechat.messages import new_turn_id
-from pipechat.session_file import SessionFile, words_for
-from pipechat.sessions import SessionStore, check_name
+from pipechat.store.locked_file import SessionFile, words_for
+from pipechat.store.sessions import SessionStore, check_name
 from tests.store_kit import ask, fork, hidden, ids, turn_of_id, wait_for
 
 GOOD = [

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipechat.errors import SetupError, UsageError
-from pipechat.setting_values import DEFAULT_BASE_URL, DEFAULT_MODEL
-from pipechat.settings import (
+from pipechat.settings.resolve import (
     OFFLINE_MODEL,
     Settings,
     check_key_is_safe,
     resolve_settings,
 )
+from pipechat.settings.values import DEFAULT_BASE_URL, DEFAULT_MODEL
 from tests.properties import MODEST
 
 

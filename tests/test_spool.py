@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from pipechat import jsonl, spool
+from pipechat import jsonl
 from pipechat.errors import ExitCode, SessionError
 from pipechat.messages import Turn, new_turn_id
-from pipechat.session_file import SessionFile
-from pipechat.sessions import SessionStore, TurnWriter
+from pipechat.store import spool
+from pipechat.store.locked_file import SessionFile
+from pipechat.store.sessions import SessionStore, TurnWriter
 from tests.store_kit import (
     ask,
     failure_of,

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipechat import sse
 from pipechat.errors import TryLaterError
-from pipechat.sse import ServerEvent, SSEDecoder
+from pipechat.wire import sse
+from pipechat.wire.sse import ServerEvent, SSEDecoder
 from tests.properties import MODEST, cut, cut_points
 
 

@@ -6,10 +6,10 @@ import time
 import pytest
 
 from pipechat.environment import Output
-from pipechat.events import Chunk, Start
-from pipechat.sinks import NdjsonSink, TextSink
-from pipechat.stream import TurnReducer
-from pipechat.turn import Sink, TurnRun
+from pipechat.events import Chunk, Sink, Start
+from pipechat.show.sinks import NdjsonSink, TextSink
+from pipechat.turn.reducer import TurnReducer
+from pipechat.turn.run import TurnRun
 from tests.program import Program
 from tests.servers import ChatServer, answer
 
@@ -45,11 +45,15 @@ def test_a_command_that_asks_no_model_imports_no_sdk(
 
 def test_a_command_does_not_import_what_the_others_need(program: Program) -> None:
     listed = imported(program, "history", "list")
-    assert "pipechat.transcript" in listed
-    assert not listed & {"pipechat.conversation", "pipechat.sinks"}
+    assert "pipechat.show.transcript" in listed
+    assert not listed & {"pipechat.turn.conversation", "pipechat.show.sinks"}
     asked = imported(program, "ask", "--offline", "--session", "s", "hello")
-    assert "pipechat.conversation" in asked
-    assert not asked & {"pipechat.transcript", "pipechat.rewrite", "pipechat.search"}
+    assert "pipechat.turn.conversation" in asked
+    assert not asked & {
+        "pipechat.show.transcript",
+        "pipechat.store.rewrite",
+        "pipechat.store.search",
+    }
 
 
 def test_ask_imports_the_sdk_without_its_types_and_resources(program: Program) -> None:

@@ -26,9 +26,9 @@ import pytest
 from pipechat import jsonl
 from pipechat.errors import SessionError
 from pipechat.messages import new_turn_id
-from pipechat.rewrite import prune, repair
-from pipechat.session_file import SessionFile
-from pipechat.sessions import SessionStore
+from pipechat.store.locked_file import SessionFile
+from pipechat.store.rewrite import prune, repair
+from pipechat.store.sessions import SessionStore
 from tests.store_kit import ask, failure_of, fork, hidden, ids, kill, records, turn_of_id, wait_for
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -348,7 +348,7 @@ MUTATIONS = {
         "left = left[os.write(fd, left) :]",
         "left = os.write(fd, left) and b''",
     ),
-    "spool": (SPOOL, "write_all(self._fd, jsonl.whole_text(text).encode())", "pass"),
+    "spool": (SPOOL, "write_all(self._fd, whole_text(text).encode())", "pass"),
     "spool's lock": (SPOOL, "fcntl.flock(fd, fcntl.LOCK_EX)", "pass"),
     "adoption": (ADOPTION, ADOPT, "pass"),
     "look for the record": (ADOPTION, "if is_recorded(session.fd, turn_id):", "if False:"),

@@ -16,7 +16,7 @@ from pipechat.errors import (
     TryLaterError,
 )
 from pipechat.events import Chunk, End, Error, Event, Reasoning, Retry, Start, TextChunk
-from pipechat.stream import TurnReducer
+from pipechat.turn.reducer import TurnReducer
 from tests.properties import MODEST, any_text, reduce, shown
 
 HI = Chunk(text="Hi", finish_null=True)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipechat.terminal import redacted, visible, visible_json, visible_line
+from pipechat.text import redacted, visible, visible_json, visible_line
 from tests.properties import MODEST, any_text
 
 BIDI = [0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]

@@ -2,9 +2,8 @@
 
 import pytest
 
-from pipechat.messages import Turn
-from pipechat.session_reading import Summary
-from pipechat.transcript import Look, SessionTable, Transcript, first_words, human_size
+from pipechat.messages import Summary, Turn
+from pipechat.show.transcript import Look, SessionTable, Transcript, first_words, human_size
 from tests.history_kit import turn
 
 PIPE = Look()

@@ -23,8 +23,8 @@ from pipechat.errors import (
     TryLaterError,
 )
 from pipechat.events import Chunk, End, Error, Event, Retry, Start, Terminal, TextChunk
-from pipechat.stream import TurnReducer
-from pipechat.turn import TurnRun
+from pipechat.turn.reducer import TurnReducer
+from pipechat.turn.run import TurnRun
 from tests.properties import MODEST, any_text, shown
 
 START = Start("id", "time", None, "model", 0, 0)

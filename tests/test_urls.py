@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipechat.urls import check_base_url, check_proxy_url, host_of, is_loopback
+from pipechat.settings.urls import check_base_url, check_proxy_url, host_of, is_loopback
 from tests.properties import MODEST
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipechat.errors import PipechatError
 from pipechat.events import Chunk
-from pipechat.wire import read_payload
+from pipechat.wire.chat_completions import read_payload
 from tests.properties import MODEST
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}

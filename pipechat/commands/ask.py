@@ -20,14 +20,15 @@ from pipechat.commands.wiring import (
     report,
     usage_line,
 )
-from pipechat.conversation import Conversation, IfBusy, Keeper, prepare_turn
 from pipechat.environment import QUIET_STDIN_S, Environment
 from pipechat.errors import PipechatError, UsageError
+from pipechat.events import Sink
 from pipechat.messages import new_turn_id
-from pipechat.prompt import check_argument, compose_question, decode_text
-from pipechat.settings import Settings
-from pipechat.sinks import FileOutput, FileSink, OnceBroken, make_sink
-from pipechat.turn import Sink
+from pipechat.settings.resolve import Settings
+from pipechat.show.sinks import FileOutput, FileSink, OnceBroken, make_sink
+from pipechat.text import check_argument, decode_text
+from pipechat.turn.conversation import Conversation, IfBusy, Keeper, prepare_turn
+from pipechat.turn.prompt import compose_question
 
 
 def ask(

@@ -17,15 +17,15 @@ from pipechat.commands.wiring import (
     report,
     usage_line,
 )
-from pipechat.conversation import Conversation
 from pipechat.environment import Environment
 from pipechat.errors import ExitCode, PipechatError
-from pipechat.events import Event, Start
-from pipechat.prompt import compose_question
-from pipechat.settings import Settings
+from pipechat.events import Event, Sink, Start
+from pipechat.settings.resolve import Settings
+from pipechat.show.sinks import OnceBroken, make_sink
 from pipechat.signals import TurnSignals, interruptible
-from pipechat.sinks import OnceBroken, make_sink
-from pipechat.turn import Sink, TurnRun
+from pipechat.turn.conversation import Conversation
+from pipechat.turn.prompt import compose_question
+from pipechat.turn.run import TurnRun
 
 RULE = "-" * 10
 QUIT = "QUIT"

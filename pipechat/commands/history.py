@@ -20,12 +20,12 @@ from pipechat.commands.history_output import (
 )
 from pipechat.commands.history_search import search
 from pipechat.errors import SessionError
-from pipechat.terminal import visible_line
-from pipechat.transcript import SessionTable, Transcript
+from pipechat.show.transcript import SessionTable, Transcript
+from pipechat.text import visible_line
 
 if TYPE_CHECKING:
     from pipechat.messages import Turn
-    from pipechat.session_reading import Session
+    from pipechat.store.reading import Session
 
 history = typer.Typer(
     name="history",
@@ -115,7 +115,7 @@ def path(
     env, store = opened(context, quiet, verbose)
     where = store.folder if name is None else store.path(name)
     if name is not None and not store.exists(name):
-        from pipechat.sessions import missing
+        from pipechat.store.sessions import missing
 
         raise missing(name)
     with open_page(env) as page:
@@ -126,7 +126,7 @@ def path(
 
 def _turns(session: Session, last: int | None) -> Iterator[Turn]:
     """All turns, or the last ones, for which only the file's end is read."""
-    from pipechat.session_reading import last_turns, turns_forwards
+    from pipechat.store.reading import last_turns, turns_forwards
 
     if last is not None:
         yield from last_turns(session, last)
@@ -137,7 +137,7 @@ def _turns(session: Session, last: int | None) -> Iterator[Turn]:
 
 def _records(session: Session, last: int | None) -> Iterator[bytes]:
     """The same as the lines they stand in, unknown keys and all."""
-    from pipechat.session_reading import turn_of, turns_forwards
+    from pipechat.store.reading import turn_of, turns_forwards
 
     if last is None:
         for _, _, line in turns_forwards(session):

@@ -18,8 +18,8 @@ from pipechat.environment import Environment
 from pipechat.errors import ExitCode, SessionError, UsageError
 
 if TYPE_CHECKING:
-    from pipechat.rewrite import RepairReport
-    from pipechat.sessions import SessionStore
+    from pipechat.store.rewrite import RepairReport
+    from pipechat.store.sessions import SessionStore
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
@@ -45,7 +45,7 @@ def repair(
     Nothing is deleted, and what stays keeps its bytes.
     """
     env, store = opened(context, quiet, verbose)
-    from pipechat import rewrite
+    from pipechat.store import rewrite
 
     def one(session: str) -> str:
         return _told_repair(rewrite.repair(store, session, dry_run=dry_run), dry_run)
@@ -81,7 +81,7 @@ def prune(
     """Drop old turns, from all sessions or one. They are gone for good."""
     env, store = opened(context, quiet, verbose)
     limit = parse_limit(older_than, datetime.now(UTC))
-    from pipechat import rewrite
+    from pipechat.store import rewrite
 
     def one(session: str) -> str:
         done = rewrite.prune(store, session, limit, dry_run=dry_run)
@@ -120,8 +120,8 @@ def delete(
 ) -> int:
     """Delete a session for good. Asks first on a terminal; elsewhere --yes is needed."""
     env, store = opened(context, quiet, verbose)
-    from pipechat import moves
-    from pipechat.sessions import missing
+    from pipechat.store import moves
+    from pipechat.store.sessions import missing
 
     if not store.exists(name):
         raise missing(name)
@@ -152,7 +152,7 @@ def rename(
 ) -> int:
     """Give a session another name. Refused while a turn of it is in flight."""
     env, store = opened(context, quiet, verbose)
-    from pipechat import moves
+    from pipechat.store import moves
 
     moves.rename(store, old, new)
     env.warn(f"renamed session {old!r} to {new!r}")
@@ -176,7 +176,7 @@ def fork(
 ) -> int:
     """Copy a session's turns into a new one, all or up to a turn."""
     env, store = opened(context, quiet, verbose)
-    from pipechat import moves
+    from pipechat.store import moves
 
     copied = moves.fork(store, name, new, at)
     env.warn(f"forked session {name!r} to {new!r}: {_count(copied, 'turn')}")

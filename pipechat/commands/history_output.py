@@ -11,11 +11,11 @@ import typer
 from pipechat.commands.wiring import open_store
 from pipechat.environment import Environment
 from pipechat.errors import PipechatError, ReaderLeft, UsageError
-from pipechat.terminal import visible
-from pipechat.transcript import Look
+from pipechat.show.transcript import Look
+from pipechat.text import visible
 
 if TYPE_CHECKING:
-    from pipechat.sessions import SessionStore
+    from pipechat.store.sessions import SessionStore
 
 _BATCH_BYTES = 1 << 16
 _FORMATS = {"text": "text", "json": "json", "ndjson": "ndjson", "stream-json": "ndjson"}

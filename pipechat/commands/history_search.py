@@ -21,12 +21,12 @@ from pipechat.commands.history_output import (
 from pipechat.commands.wiring import report
 from pipechat.environment import Environment
 from pipechat.errors import ExitCode, SessionError
-from pipechat.prompt import check_argument
-from pipechat.transcript import Look
+from pipechat.show.transcript import Look
+from pipechat.text import check_argument
 
 if TYPE_CHECKING:
-    from pipechat.search import Hit, Query
-    from pipechat.sessions import SessionStore
+    from pipechat.store.search import Hit, Query
+    from pipechat.store.sessions import SessionStore
 
 # As grep has it, and every script expects it of a search: the one exception to the exit table.
 NOTHING_FOUND = 1
@@ -59,7 +59,7 @@ def search(
     """
     env, store = opened(context, quiet, verbose)
     wanted = check_format(output_format)
-    from pipechat.search import Query
+    from pipechat.store.search import Query
 
     query = Query(check_argument(pattern, "PATTERN"), regexp=regexp, ignore_case=ignore_case)
     if session is not None:
@@ -80,8 +80,8 @@ def search(
 
 def _adopt_all(store: SessionStore) -> None:
     """Turns of processes that died are turns as well."""
-    from pipechat.session_names import is_name
-    from pipechat.spool import session_of
+    from pipechat.store.names import is_name
+    from pipechat.store.spool import session_of
 
     try:
         entries = os.listdir(store.folder)
@@ -103,7 +103,7 @@ class _Hunt:
         self.status = 0
 
     def through(self, names: list[str]) -> Iterator[tuple[str, Hit]]:
-        from pipechat.search import search as search_session
+        from pipechat.store.search import search as search_session
 
         for name in names:
             try:

@@ -25,7 +25,7 @@ def schema(
     env: Environment = context.obj
     import json
 
-    from pipechat.schema import event_schema, turn_schema
+    from pipechat.show.schema import event_schema, turn_schema
 
     schemas = {"event": event_schema, "turn": turn_schema}
     if what not in schemas:

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pipechat.commands.options import request_options
-from pipechat.config import check_key, find_folders, read_config, run_key_command
 from pipechat.environment import Environment
 from pipechat.errors import (
     BugError,
@@ -19,16 +18,18 @@ from pipechat.errors import (
     SetupError,
     UsageError,
 )
-from pipechat.events import Error, Event, Retry, Terminal
-from pipechat.prompt import check_argument, decode_text
-from pipechat.settings import Settings, check_key_is_safe, resolve_settings
+from pipechat.events import Error, Event, Retry, Sink, Terminal
+from pipechat.settings.config import find_folders, read_config
+from pipechat.settings.key import check_key, run_key_command
+from pipechat.settings.resolve import Settings, check_key_is_safe, resolve_settings
 from pipechat.signals import TurnSignals
-from pipechat.turn import Sink, TurnRun
+from pipechat.text import check_argument, decode_text
+from pipechat.turn.run import TurnRun
 
 if TYPE_CHECKING:
-    from pipechat.client import ChatClient
-    from pipechat.conversation import IfBusy, Keeper
-    from pipechat.sessions import SessionStore
+    from pipechat.client.chat_client import ChatClient
+    from pipechat.store.sessions import SessionStore
+    from pipechat.turn.conversation import IfBusy, Keeper
 
 # How long the last words of a process that a signal ends may wait for a reader.
 _LAST_WORDS_S = 0.5
@@ -74,7 +75,7 @@ def _text_or_file(value: str | None, lossy: bool) -> str | None:
 
 def open_store(env: Environment) -> SessionStore:
     """The session store of this user."""
-    from pipechat.sessions import SessionStore
+    from pipechat.store.sessions import SessionStore
 
     return SessionStore(find_folders(env.environ).sessions, env.warn)
 
@@ -90,10 +91,12 @@ def open_keeper(
     Raises:
         UsageError: `bad_session_name`.
     """
-    from pipechat.conversation import InMemory, InSession
+    from pipechat.turn.conversation import InMemory
 
     if session is None:
         return InMemory()
+    from pipechat.store.keeper import InSession
+
     store = open_store(env)
     store.path(session)  # a bad name is told before anything else is tried
     return InSession(store, session, if_busy, wait_s)
@@ -120,8 +123,8 @@ def make_client(env: Environment, settings: Settings) -> ChatClient:
     check_key_is_safe(settings)
     if settings.offline:
         env.warn("offline: no model is asked")
-    from pipechat.client import ChatClient
-    from pipechat.lazy_openai import load_openai
+    from pipechat.client.chat_client import ChatClient
+    from pipechat.client.lazy_openai import load_openai
 
     return ChatClient(settings, load_openai(env.environ), env.waits)
 

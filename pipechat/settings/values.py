@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from pipechat.urls import check_base_url, check_proxy_url
+from pipechat.settings.urls import check_base_url, check_proxy_url
 
 DEFAULT_MODEL = "gpt-5.4-mini"
 DEFAULT_BASE_URL = "https://api.openai.com/v1"

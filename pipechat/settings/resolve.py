@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipechat.errors import SetupError, UsageError
-from pipechat.setting_values import DEFAULT_BASE_URL, OPTION_READERS, READERS
-from pipechat.urls import host_of, is_loopback
+from pipechat.settings.urls import host_of, is_loopback
+from pipechat.settings.values import DEFAULT_BASE_URL, OPTION_READERS, READERS
 
 OFFLINE_MODEL = "offline"
 MEBIBYTE = 1024 * 1024

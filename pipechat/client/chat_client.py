@@ -13,17 +13,17 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from pipechat import jsonl
-from pipechat.api_errors import status_error
-from pipechat.body import read_body
-from pipechat.deadlines import Limits, Reading
+from pipechat.client.deadlines import Limits, Reading
+from pipechat.client.exchange import Pump
+from pipechat.client.network_errors import network_error
+from pipechat.client.retries import retry_after_s, wait_s
 from pipechat.errors import PipechatError, RefusedError, TryLaterError
 from pipechat.events import Chunk, Retry
 from pipechat.messages import ChatRequest
-from pipechat.network_errors import network_error
-from pipechat.pump import Pump
-from pipechat.retries import retry_after_s, wait_s
-from pipechat.settings import Settings
-from pipechat.terminal import redacted
+from pipechat.settings.resolve import Settings
+from pipechat.text import redacted
+from pipechat.wire.api_errors import status_error
+from pipechat.wire.body import read_body
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -189,7 +189,7 @@ def _sdk_client(settings: Settings, openai: ModuleType) -> Any:
 
     transport: httpx2.BaseTransport | None = None
     if settings.offline:
-        from pipechat.offline import OfflineTransport
+        from pipechat.client.offline import OfflineTransport
 
         transport = OfflineTransport()
     http = httpx2.Client(

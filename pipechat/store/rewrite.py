@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from pipechat import jsonl
-from pipechat.adoption import adopt_orphans, set_aside
 from pipechat.messages import Turn
-from pipechat.replacing import locked, temporary, torn_path_of, write_lines
-from pipechat.session_file import sync_folder
-from pipechat.session_reading import Session, turn_of
-from pipechat.sessions import SessionStore
+from pipechat.store.adoption import adopt_orphans, set_aside
+from pipechat.store.locked_file import sync_folder
+from pipechat.store.reading import Session, turn_of
+from pipechat.store.replacing import locked, temporary, torn_path_of, write_lines
+from pipechat.store.sessions import SessionStore
 
 
 class RepairReport(NamedTuple):

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pipechat import jsonl
 from pipechat.errors import SessionError
 from pipechat.messages import Turn
-from pipechat.session_file import (
+from pipechat.store.locked_file import (
     FILE_MODE,
     SAFE_FLAGS,
     SessionFile,
@@ -22,6 +22,7 @@ from pipechat.session_file import (
     words_for,
     write_all,
 )
+from pipechat.text import whole_text
 
 _ID_LENGTH = 36
 _SUFFIX = ".part"
@@ -94,7 +95,7 @@ class TurnWriter:
         `finish`."""
         if self._failure is None and not self._done:
             try:
-                write_all(self._fd, jsonl.whole_text(text).encode())
+                write_all(self._fd, whole_text(text).encode())
             except OSError as error:
                 self._failure = error
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from pipechat import jsonl
 from pipechat.messages import Turn
-from pipechat.session_file import (
+from pipechat.store.locked_file import (
     SAFE_FLAGS,
     SessionFile,
     must_be_regular,
@@ -22,7 +22,7 @@ from pipechat.session_file import (
     words_for,
     write_all,
 )
-from pipechat.spool import spools_of
+from pipechat.store.spool import spools_of
 
 # How far back an orphan's record is looked for: its turn ended when the process died, so what
 # stands behind it is what others appended between then and now.

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-from pipechat import session_reading, spool
-from pipechat.adoption import adopt_orphans
 from pipechat.errors import SessionError
-from pipechat.messages import Turn, new_turn_id
-from pipechat.session_file import (
+from pipechat.messages import Summary, Turn, new_turn_id
+from pipechat.store import reading as session_reading
+from pipechat.store import spool
+from pipechat.store.adoption import adopt_orphans
+from pipechat.store.locked_file import (
     SessionFile,
     lock_in_time,
     make_folder,
@@ -24,9 +25,9 @@ from pipechat.session_file import (
     unwritable,
     words_for,
 )
-from pipechat.session_names import check_name, is_name
-from pipechat.session_reading import Session, Summary, Tail
-from pipechat.spool import TurnWriter
+from pipechat.store.names import check_name, is_name
+from pipechat.store.reading import Session, Tail
+from pipechat.store.spool import TurnWriter
 
 __all__ = ["SessionStore", "Summary", "Tail", "TurnWriter", "check_name"]
 

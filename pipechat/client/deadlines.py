@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipechat.client.exchange import Pump
 from pipechat.errors import NetworkError
 from pipechat.events import Chunk
-from pipechat.pump import Pump
 
 if TYPE_CHECKING:
     import httpx2

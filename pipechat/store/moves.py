@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from pipechat.adoption import adopt_orphans, open_orphan
 from pipechat.errors import SessionError, UsageError
-from pipechat.replacing import locked, remove_if_free, temporary, torn_path_of, write_lines
-from pipechat.session_file import SessionFile, is_named, sync_folder, unwritable
-from pipechat.session_reading import Session, turns_forwards
-from pipechat.sessions import SessionStore
-from pipechat.spool import spools_of
+from pipechat.store.adoption import adopt_orphans, open_orphan
+from pipechat.store.locked_file import SessionFile, is_named, sync_folder, unwritable
+from pipechat.store.reading import Session, turns_forwards
+from pipechat.store.replacing import locked, remove_if_free, temporary, torn_path_of, write_lines
+from pipechat.store.sessions import SessionStore
+from pipechat.store.spool import spools_of
 
 
 class DeleteReport(NamedTuple):

@@ -13,10 +13,9 @@ from typing import Protocol
 
 from pipechat import jsonl
 from pipechat.errors import OutputError, ReaderLeft
-from pipechat.events import End, Error, Event, TextChunk
+from pipechat.events import End, Error, Event, Sink, TextChunk
 from pipechat.signals import LONGEST_WAIT_S
-from pipechat.terminal import visible, visible_json
-from pipechat.turn import Sink
+from pipechat.text import visible, visible_json
 
 _ANYWHERE = nullcontext()
 

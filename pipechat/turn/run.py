@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from pipechat.errors import BugError, PipechatError
-from pipechat.events import Chunk, Event, Retry, Start, Terminal, TextChunk
-from pipechat.stream import TurnReducer
+from pipechat.events import Chunk, Event, Retry, Sink, Start, Terminal, TextChunk
+from pipechat.turn.reducer import TurnReducer
 
 
 class Recorder(Protocol):
@@ -24,12 +24,6 @@ class Recorder(Protocol):
     def finish(self, terminal: Terminal) -> None:
         """Append the record. Raises SessionError where it cannot."""
         ...
-
-
-class Sink(Protocol):
-    """Shows the events. Raises OutputError or ReaderLeft where it cannot."""
-
-    def emit(self, event: Event) -> None: ...
 
 
 class TurnRun:

@@ -10,19 +10,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
 from pipechat.errors import PipechatError
-from pipechat.events import Chunk, Error, Retry, Start, Terminal
-from pipechat.history import Context, own_tokens, select_context
+from pipechat.events import Chunk, Error, Retry, Sink, Start, Terminal
 from pipechat.messages import ChatRequest, Turn, new_turn_id, now
-from pipechat.prompt import compose_messages
-from pipechat.settings import Settings
-from pipechat.stream import TurnReducer
-from pipechat.turn import Sink, TurnRun
-
-if TYPE_CHECKING:
-    from pipechat.sessions import SessionStore
+from pipechat.settings.resolve import Settings
+from pipechat.turn.context import Context, own_tokens, select_context
+from pipechat.turn.prompt import compose_messages
+from pipechat.turn.reducer import TurnReducer
+from pipechat.turn.run import TurnRun
 
 IfBusy = Literal["wait", "fail"]
 
@@ -51,33 +48,6 @@ class Keeper(Protocol):
     def name(self) -> str | None: ...
     def begin(self) -> TurnWriter: ...
     def earlier(self, last_turns: int) -> tuple[list[Turn], str | None]: ...
-
-
-class InSession:
-    """Turns in a session of the store.
-
-    Args:
-        if_busy: take the session for the whole turn, and where another has it, wait for
-            `wait_s` seconds at most or fail; None: do not take it.
-    """
-
-    def __init__(
-        self, store: SessionStore, name: str, if_busy: IfBusy | None, wait_s: float | None
-    ) -> None:
-        self._store = store
-        self._if_busy = if_busy
-        self._wait_s = wait_s
-        self.name: str | None = name
-
-    def begin(self) -> TurnWriter:
-        assert self.name is not None
-        return self._store.begin(self.name, if_busy=self._if_busy, wait_s=self._wait_s)
-
-    def earlier(self, last_turns: int) -> tuple[list[Turn], str | None]:
-        """The last complete turns, oldest first, and the system message that sticks."""
-        assert self.name is not None
-        tail = self._store.read_tail(self.name, last_turns)
-        return list(tail.turns), tail.system
 
 
 class InMemory:

@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterable, Iterator
 
 from pipechat import jsonl
-from pipechat.api_errors import stream_error
 from pipechat.errors import PipechatError, RefusedError
 from pipechat.events import Chunk
-from pipechat.sse import MAX_EVENT_BYTES, ServerEvent, SSEDecoder
-from pipechat.wire import malformed, read_payload
+from pipechat.wire.api_errors import stream_error
+from pipechat.wire.chat_completions import malformed, read_payload
+from pipechat.wire.sse import MAX_EVENT_BYTES, ServerEvent, SSEDecoder
 
 _DONE = Chunk(done=True)
 _WHOLE = Chunk(done=True, finish_null=True)

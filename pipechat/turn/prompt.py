@@ -25,31 +25,6 @@ def compose_question(words: Sequence[str], data: str | None) -> str:
     return question
 
 
-def decode_text(data: bytes, what: str, *, lossy: bool = False) -> str:
-    """`data` as UTF-8; with `lossy`, what is none is replaced by U+FFFD.
-
-    Raises:
-        UsageError: `not_utf8`, with the offset of the first byte that is not UTF-8.
-    """
-    try:
-        return data.decode("utf-8", "replace" if lossy else "strict")
-    except UnicodeDecodeError as error:
-        raise UsageError(
-            "not_utf8",
-            f"{what} is not UTF-8: byte 0x{data[error.start]:02x} at offset {error.start}",
-            "Convert it (iconv), or replace such bytes with --lossy.",
-        ) from None
-
-
-def check_argument(text: str, what: str) -> str:
-    """An argument as it came from the shell, where bytes that are not UTF-8 became surrogates.
-
-    Raises:
-        UsageError: `not_utf8`.
-    """
-    return text if text.isascii() else decode_text(text.encode("utf-8", "surrogateescape"), what)
-
-
 def compose_messages(system: str | None, turns: Sequence[Turn], question: str) -> list[Message]:
     """What is sent: the system message, the earlier turns, the question."""
     messages: list[Message] = []

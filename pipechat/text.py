@@ -1,4 +1,6 @@
-"""Text made fit to be shown: control characters and secrets (FAULTS §4). Pure."""
+"""Text made fit to be read and shown: UTF-8, control characters, secrets (FAULTS §4). Pure."""
+
+from pipechat.errors import UsageError
 
 # C0 but newline and tab, DEL, C1, and the controls that turn the direction of text around:
 # an answer must not move the cursor, write the clipboard or look like another.
@@ -31,3 +33,37 @@ def visible_json(text: str) -> str:
 def redacted(text: str, secret: str | None) -> str:
     """`text` with `secret` blotted out, wherever a server or a library echoed it."""
     return text.replace(secret, "[key]") if secret else text
+
+
+def decode_text(data: bytes, what: str, *, lossy: bool = False) -> str:
+    """`data` as UTF-8; with `lossy`, what is none is replaced by U+FFFD.
+
+    Raises:
+        UsageError: `not_utf8`, with the offset of the first byte that is not UTF-8.
+    """
+    try:
+        return data.decode("utf-8", "replace" if lossy else "strict")
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            "not_utf8",
+            f"{what} is not UTF-8: byte 0x{data[error.start]:02x} at offset {error.start}",
+            "Convert it (iconv), or replace such bytes with --lossy.",
+        ) from None
+
+
+def check_argument(text: str, what: str) -> str:
+    """An argument as it came from the shell, where bytes that are not UTF-8 became surrogates.
+
+    Raises:
+        UsageError: `not_utf8`.
+    """
+    return text if text.isascii() else decode_text(text.encode("utf-8", "surrogateescape"), what)
+
+
+def whole_text(text: str) -> str:
+    """`text` fit for UTF-8: surrogate pairs joined, lone surrogates replaced by U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text

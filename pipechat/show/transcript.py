@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from pipechat.messages import Turn
-from pipechat.session_reading import Summary
-from pipechat.terminal import visible, visible_line
+from pipechat.messages import Summary, Turn
+from pipechat.text import visible, visible_line
 
 # A name takes this much of a line, if need be, and the first words as much again.
 _NAME_WIDTH = 32

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from pipechat.session_file import (
+from pipechat.store.locked_file import (
     FILE_MODE,
     SAFE_FLAGS,
     SessionFile,
@@ -20,7 +20,7 @@ from pipechat.session_file import (
     unwritable,
     write_all,
 )
-from pipechat.sessions import SessionStore, missing
+from pipechat.store.sessions import SessionStore, missing
 
 _BLOCK = 1 << 20
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from pipechat import jsonl
-from pipechat.messages import Turn
+from pipechat.messages import Summary, Turn
 
 # Doubles come from a crash between an append and the removal of its spool, so they are near
 # each other: this many ids are remembered, whatever the size of the session.
@@ -24,17 +24,6 @@ class Tail:
 
     turns: list[Turn]
     system: str | None
-
-
-class Summary(NamedTuple):
-    """A session in one line. `turns` counts lines; `last_time` is RFC 3339, or "" where there
-    is no turn; `size` is in bytes."""
-
-    name: str
-    turns: int
-    last_time: str
-    size: int
-    first_question: str
 
 
 class Session(NamedTuple):

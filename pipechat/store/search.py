@@ -14,8 +14,8 @@ from typing import Literal, NamedTuple
 from pipechat import jsonl
 from pipechat.errors import UsageError
 from pipechat.messages import Turn
-from pipechat.search_bytes import Needles, needles_of, required_literal
-from pipechat.session_reading import Session, turn_of
+from pipechat.store.reading import Session, turn_of
+from pipechat.store.search_bytes import Needles, needles_of, required_literal
 
 _BLOCK = 1 << 18
 _RECENT_IDS = 4096

@@ -7,9 +7,9 @@ never a crash. Pure.
 from collections.abc import Mapping
 from typing import Any
 
-from pipechat.api_errors import stream_error
 from pipechat.errors import TryLaterError
 from pipechat.events import Chunk
+from pipechat.wire.api_errors import stream_error
 
 _EMPTY = Chunk()
 

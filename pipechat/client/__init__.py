@@ -1,0 +1,1 @@
+"""The request on its way: the SDK, its thread, its limits."""

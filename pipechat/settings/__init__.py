@@ -1,0 +1,1 @@
+"""What was asked for: options, config file, key and URLs, resolved once."""

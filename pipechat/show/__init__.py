@@ -1,0 +1,1 @@
+"""Events and turns made into text and JSON for people and programs."""

@@ -1,0 +1,1 @@
+"""Sessions on disk: locked appends, spools, reading and rewriting."""

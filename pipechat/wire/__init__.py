@@ -1,0 +1,1 @@
+"""Bytes and JSON of a response to chunks, and its errors to ours. Pure."""
