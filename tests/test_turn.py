@@ -279,7 +279,7 @@ class AtStep:
         self.acted = False
 
     def __call__(self, frame: FrameType, kind: str, _argument: Any) -> "AtStep | None":
-        if not frame.f_code.co_filename.endswith(("pipechat/turn.py", "pipechat/stream.py")):
+        if not frame.f_code.co_filename.endswith(("turn/run.py", "turn/reducer.py")):
             return None
         frame.f_trace_opcodes = True
         frame.f_trace_lines = False
