@@ -44,7 +44,7 @@ PURE: dict[str, tuple[str, ...]] = {
     "events": (),
     "messages": ("os", "time"),  # ids: random bytes and the time of day
     "wire": (),
-    "turn": ("time", "contextlib"),  # the clock that a conversation hands to its reducer
+    "turn": ("contextlib", "enum", "time"),  # the clock that a conversation hands to its reducer
     "settings.resolve": (),
     "settings.values": ("math",),
     "settings.urls": ("urllib",),

@@ -29,6 +29,7 @@ from pipechat.show.sinks import FileOutput, FileSink, OnceBroken, make_sink
 from pipechat.text import check_argument, decode_text
 from pipechat.turn.conversation import Conversation, IfBusy, Keeper, prepare_turn
 from pipechat.turn.prompt import compose_question
+from pipechat.wire.chat_completions import ChatCompletions
 
 
 def ask(
@@ -116,7 +117,7 @@ def _ask(env: Environment, settings: Settings, words: list[str], given: dict[str
     keeper = _keeper(env, settings, given["session"], given["if_busy"])
     client = make_client(env, settings)
     conversation = Conversation(
-        settings, keeper, client, lambda run: guard_against_signals(env, run)
+        settings, keeper, client, lambda run, _answer: guard_against_signals(env, run)
     )
     with _opened_sink(env, settings, given["output"], raw=given["raw"]) as sink:
         terminal, cause = conversation.ask(question, sink)
@@ -169,7 +170,7 @@ def _print_request(
 ) -> None:
     keeper = _keeper(env, settings, session, None)
     prepared = prepare_turn(settings, keeper, new_turn_id(), question)
-    env.stdout.write(jsonl.dumps(prepared.request.body()) + b"\n")
+    env.stdout.write(jsonl.dumps(ChatCompletions().body(prepared.request)) + b"\n")
 
 
 @contextmanager

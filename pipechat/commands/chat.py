@@ -23,7 +23,7 @@ from pipechat.events import Event, Sink, Start
 from pipechat.settings.resolve import Settings
 from pipechat.show.sinks import OnceBroken, make_sink
 from pipechat.signals import TurnSignals, interruptible
-from pipechat.turn.conversation import Conversation
+from pipechat.turn.conversation import Answer, Conversation
 from pipechat.turn.prompt import compose_question
 from pipechat.turn.run import TurnRun
 
@@ -72,8 +72,8 @@ def chat(
     keeper = open_keeper(env, session)
     client = make_client(env, settings)
 
-    def guard(run: TurnRun) -> AbstractContextManager[object]:
-        return TurnSignals(env.waits, lambda cause: end_by_signal(env, run, cause), client.cancel)
+    def guard(run: TurnRun, answer: Answer) -> AbstractContextManager[object]:
+        return TurnSignals(env.waits, lambda cause: end_by_signal(env, run, cause), answer.cancel)
 
     conversation = Conversation(settings, keeper, client, guard)
     return _loop(env, settings, conversation, raw=raw, lossy=lossy)

@@ -18,7 +18,7 @@ from pipechat.errors import (
     SetupError,
     UsageError,
 )
-from pipechat.events import Error, Event, Retry, Sink, Terminal
+from pipechat.events import Error, Event, Retry, Sink, TerminalEvent
 from pipechat.settings.config import find_folders, read_config
 from pipechat.settings.key import check_key, run_key_command
 from pipechat.settings.resolve import Settings, check_key_is_safe, resolve_settings
@@ -28,6 +28,7 @@ from pipechat.turn.run import TurnRun
 
 if TYPE_CHECKING:
     from pipechat.client.chat_client import ChatClient
+    from pipechat.client.exchange import Sender
     from pipechat.store.sessions import SessionStore
     from pipechat.turn.conversation import IfBusy, Keeper
 
@@ -124,9 +125,19 @@ def make_client(env: Environment, settings: Settings) -> ChatClient:
     if settings.offline:
         env.warn("offline: no model is asked")
     from pipechat.client.chat_client import ChatClient
-    from pipechat.client.lazy_openai import load_openai
 
-    return ChatClient(settings, load_openai(env.environ), env.waits)
+    return ChatClient(settings, _make_sender(env, settings), env.waits)
+
+
+def _make_sender(env: Environment, settings: Settings) -> Sender:
+    if settings.offline:
+        from pipechat.client.offline import OfflineSender
+
+        return OfflineSender()
+    from pipechat.client.lazy_openai import load_openai
+    from pipechat.client.sdk_sender import SdkSender
+
+    return SdkSender(settings, load_openai(env.environ))
 
 
 def guard_against_signals(env: Environment, run: TurnRun) -> AbstractContextManager[object]:
@@ -179,7 +190,7 @@ def report(env: Environment, error: PipechatError) -> None:
         cause = cause.__cause__
 
 
-def usage_line(terminal: Terminal) -> str:
+def usage_line(terminal: TerminalEvent) -> str:
     """`usage: 12 prompt + 34 completion = 46 tokens; first text 0.31 s, total 1.20 s`"""
     usage = terminal.usage or {}
     tokens = " ".join(
