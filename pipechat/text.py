@@ -30,6 +30,17 @@ def visible_json(text: str) -> str:
     return text if text.isprintable() else text.translate(_ESCAPED)
 
 
+# What local servers are given in place of a key.
+_PLACEHOLDERS = {"no-api-key", "no-key-needed", "no-key-required", "none-needed", "not-needed"}
+_PLACEHOLDERS |= {"not-required", "placeholder", "sk-no-key-required", "your-api-key"}
+
+
+def is_secret(secret: str) -> bool:
+    """Whether `secret` is one: at least 8 characters, and no placeholder such as none, local or
+    EMPTY. Blotting out a short or common word would spoil what is said, and hide nothing."""
+    return len(secret) >= 8 and secret.lower() not in _PLACEHOLDERS
+
+
 def redacted(text: str, secret: str | None) -> str:
     """`text` with `secret` blotted out, wherever a server or a library echoed it."""
     return text.replace(secret, "[key]") if secret else text
