@@ -45,9 +45,12 @@ class LineEditor:
     """
 
     def __enter__(self) -> Self:
-        self._reading = False
-        self._usual = termios.tcgetattr(0)
+        self._reading = self._given_up = False
         self._signals: dict[int, Any] = {}
+        # Raised between two steps of ours, KeyboardInterrupt would leave half of them undone.
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            self._signals[signal.SIGINT] = signal.signal(signal.SIGINT, self._give_up)
+        self._usual = termios.tcgetattr(0)
         for signum in (*_DEADLY, signal.SIGTSTP):
             if signal.getsignal(signum) is signal.SIG_DFL:
                 action = self._stop if signum == signal.SIGTSTP else self._die
@@ -82,9 +85,15 @@ class LineEditor:
 
     def line(self, prompt: str) -> str | None:
         """The next line without its end, bytes that are no text as surrogates; None at the end
-        (Ctrl-D). A process that was stopped (Ctrl-Z) shows again what was typed."""
+        (Ctrl-D). A process that was stopped (Ctrl-Z) shows again what was typed.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C, where Python's own handler of it was there.
+        """
         typed = ""
         while True:
+            if self._given_up:
+                raise KeyboardInterrupt
             readline.set_startup_hook(partial(readline.insert_text, typed))
             try:
                 return self._read(prompt)
@@ -115,6 +124,11 @@ class LineEditor:
         mode[3] &= ~termios.ICANON
         mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
         termios.tcsetattr(0, termios.TCSANOW, mode)
+
+    def _give_up(self, _signum: int, _frame: FrameType | None) -> None:
+        self._given_up = True
+        if self._reading:
+            raise KeyboardInterrupt
 
     def _die(self, signum: int, _frame: FrameType | None) -> NoReturn:
         termios.tcsetattr(0, termios.TCSANOW, self._usual)

@@ -1,6 +1,5 @@
 """stdin: read to its end, line by line, or typed. What it holds is never dropped."""
 
-import math
 import os
 import select
 import stat
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
 
 _READ_BYTES = 1 << 16
 QUIET_STDIN_S = 3.0
+_FOREVER = float("inf")
 
 
 class Input:
@@ -42,7 +42,7 @@ class Input:
             UsageError: `input_too_large`: more than `limit` bytes; `stdin_timeout`: no end
                 within `timeout_s`; `unreadable_input`.
         """
-        ends_at = math.inf if timeout_s is None else time.monotonic() + timeout_s
+        ends_at = _FOREVER if timeout_s is None else time.monotonic() + timeout_s
         taken = _Taken(limit)
         silent = False
         while True:
@@ -61,7 +61,7 @@ class Input:
 
     def _speaks_within(self, seconds: float) -> bool:
         """Whether a byte or the end comes in time."""
-        return bool(select.select([self._fd], [], [], None if seconds == math.inf else seconds)[0])
+        return bool(select.select([self._fd], [], [], None if seconds == _FOREVER else seconds)[0])
 
     def _read_some(self) -> bytes:
         """What is there, waiting for at least a byte; b"" at the end.

@@ -1,6 +1,5 @@
 """Input is never dropped: stdin is read to its end, or the turn fails before anything is sent."""
 
-import math
 import os
 import signal
 import socket
@@ -258,10 +257,6 @@ def test_a_python_without_readline_refuses_to_cut_lines(
     with pytest.raises(UsageError) as caught:
         source.ask_line("> ")
     assert (caught.value.code, int(caught.value.exit_code)) == ("no_line_editing", 2)
-
-
-def test_no_time_limit_is_no_limit() -> None:
-    assert pipechat.stdin._left(math.inf) == math.inf
 
 
 def test_a_file_is_read_whole_beside_words(program: Program, tmp_path: Path) -> None:

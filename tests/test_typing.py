@@ -122,6 +122,18 @@ def test_deleting_takes_a_whole_letter_in_every_locale(program: Program, locale:
     assert chatted == list(DELETED.values())
 
 
+@pytest.mark.parametrize("term", ["dumb", "", None, "no-such-terminal"])
+def test_any_kind_of_terminal_can_be_typed_at(program: Program, term: str | None) -> None:
+    env = {"TERM": term}
+    with AtTerminal(program, "chat", "--offline", env=env) as terminal:
+        terminal.wait_for("You: ")
+        terminal.type(letters(5_000) + "\r")
+        terminal.wait_for("asked: " + letters(5_000))
+        terminal.wait_for("You: ")
+        terminal.type("QUIT\r")
+        assert terminal.leave() == 0
+
+
 def kill(signum: int) -> Callable[[AtTerminal], None]:
     return lambda terminal: os.kill(terminal.pid, signum)
 
