@@ -58,7 +58,7 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One question and what became of it: a record of the session file.
+    """One question and what became of it: a record of the session file (DESIGN §6).
 
     `turn_tokens`: what this turn alone adds to a context, in tokens, where the server's
     figures told it. Times are seconds from the request; `time` is RFC 3339 in UTC.
