@@ -28,7 +28,9 @@ MAY_IMPORT = {
     "client": GROUND | {"settings", "wire", "signals"},
     "store": GROUND | {"signals"},
     "show": GROUND | {"signals"},
-    "environment": GROUND | {"signals"},
+    "line_editor": GROUND | {"signals"},
+    "stdin": GROUND | {"line_editor"},
+    "environment": GROUND | {"signals", "stdin"},
     "commands": GROUND
     | {"settings", "wire", "turn", "client", "store", "show", "environment", "signals"},
     "main": GROUND | {"commands", "environment", "signals", "__init__"},
@@ -168,10 +170,10 @@ def test_only_the_commands_and_main_know_typer_and_nobody_click() -> None:
 
 
 def test_only_environment_touches_the_processs_streams_and_environment() -> None:
-    assert who_says("os.environ", "os.environb", "os.getenv", "os.putenv") == {"environment"}
-    assert who_says("sys.stdin", "sys.stdout", "sys.stderr", "sys.__stderr__") == set()
-    assert who_says("sys.__stdout__") == {"environment"}  # `input` edits lines on it alone
-    assert who_says("input()") == {"environment"}
+    # The line editor gives readline a locale, and `input` edits lines on sys.stdin alone.
+    assert who_says("os.environ", "os.environb", "os.getenv") == {"environment", "line_editor"}
+    assert who_says("os.putenv", "sys.stdin", "input()") == {"line_editor"}
+    assert who_says("sys.stdout", "sys.stderr", "sys.__stdout__", "sys.__stderr__") == set()
     assert who_says("print()", "sys.exit()", "exit()", "quit()") == set()
     assert who_says("os._exit", "os.kill") <= {"main", "signals"}
 

@@ -142,3 +142,19 @@ def test_a_type_that_json_has_not_is_told_when_the_schema_is_made() -> None:
 def test_records_of_the_kit_are_as_those_of_the_program(program: Program) -> None:
     path = write_session(program, "w", [turn(1)])
     assert is_valid(turn_schema(), json.loads(path.read_bytes()))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("schema", "turn"),
+        ("schema", "event"),
+        *((*command, "--help") for command in ((), ("ask",), ("chat",), ("history",), ("schema",))),
+    ],
+)
+def test_what_is_printed_refers_to_nothing_that_a_user_has_not(
+    program: Program, arguments: tuple[str, ...]
+) -> None:
+    shown = program.run(*arguments).stdout.decode()
+    assert shown
+    assert not [word for word in ("DESIGN", "FAULTS", "WIRE", "§") if word in shown]

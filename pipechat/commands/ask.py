@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Annotated, Any, get_args
 
 import typer
@@ -20,12 +22,13 @@ from pipechat.commands.wiring import (
     report,
     usage_line,
 )
-from pipechat.environment import QUIET_STDIN_S, Environment
+from pipechat.environment import Environment, Output
 from pipechat.errors import PipechatError, UsageError
 from pipechat.events import Sink
 from pipechat.messages import new_turn_id
 from pipechat.settings.resolve import Settings
-from pipechat.show.sinks import FileOutput, FileSink, OnceBroken, make_sink
+from pipechat.show.files import FileOutput, FileSink, open_in_place
+from pipechat.show.sinks import OnceBroken, make_sink
 from pipechat.text import check_argument, decode_text
 from pipechat.turn.conversation import Conversation, IfBusy, Keeper, prepare_turn
 from pipechat.turn.prompt import compose_question
@@ -107,10 +110,14 @@ def ask(
 
 
 _NOT_SETTINGS = ("context", "question")
+_NOTABLE_S = 0.5  # less time is none that a person would miss
 
 
 def _ask(env: Environment, settings: Settings, words: list[str], given: dict[str, Any]) -> int:
+    started = time.monotonic()
     question = _read_question(env, settings, words, given)
+    if not env.stdin.is_terminal:
+        settings = _with_time_left(settings, time.monotonic() - started)
     if given["dry_run"]:
         _print_request(env, settings, question, given["session"])
         return 0
@@ -131,27 +138,44 @@ def _ask(env: Environment, settings: Settings, words: list[str], given: dict[str
 def _read_question(
     env: Environment, settings: Settings, words: list[str], given: dict[str, Any]
 ) -> str:
+    """The words, and stdin where `-` stands; without a `-`, behind the words."""
     words = [check_argument(word, "the question") for word in words]
-    wants_stdin = not words or words[-1] == "-"
-    if words and wants_stdin:
-        words = words[:-1]
+    dash = words.index("-") if "-" in words else len(words)
+    wants_stdin = not words or dash < len(words)
+    before, after = words[:dash], [word for word in words[dash:] if word != "-"]
     data = None
     if given["no_stdin"]:
-        if wants_stdin and not words:
+        if dash < len(words):
+            message = "`-` asks for stdin, and --no-stdin leaves it alone"
+            raise UsageError("bad_option", message, "Leave one of them out.")
+        if wants_stdin:
             raise UsageError("empty_question", "--no-stdin leaves no question without words")
-    elif wants_stdin or (env.stdin.is_data and _stdin_speaks(env)):
-        if env.stdin.is_terminal:
-            env.warn("type the question, then Ctrl-D on a line of its own")
-        data = env.stdin.read_all(settings.max_input_bytes)
+    elif wants_stdin or env.stdin.is_data:
+        data = _read_stdin(env, settings)
     text = None if data is None else decode_text(data, "stdin", lossy=given["lossy"])
-    return compose_question(words, text)
+    if text is None or not text.strip():
+        return compose_question(before + after, text)
+    if after:
+        gap = "\n" if text.endswith("\n") else "\n\n"
+        text += gap + " ".join(after)
+    return compose_question(before, text)
 
 
-def _stdin_speaks(env: Environment) -> bool:
-    if env.stdin.speaks_within(QUIET_STDIN_S):
-        return True
-    env.warn(f"stdin said nothing for {QUIET_STDIN_S:g} s: going on without it (see --no-stdin)")
-    return False
+def _read_stdin(env: Environment, settings: Settings) -> bytes:
+    if env.stdin.is_terminal:
+        hint = "type the question, then Ctrl-D on a line of its own"
+        return env.stdin.typed(settings.max_input_bytes, lambda: env.warn(hint))
+    waiting = "waiting for stdin to end (--no-stdin leaves it alone)"
+    return env.stdin.read_all(
+        settings.max_input_bytes, settings.timeout_s, lambda: env.warn(waiting)
+    )
+
+
+def _with_time_left(settings: Settings, used_s: float) -> Settings:
+    """--timeout is for the whole turn: what stdin took of it is gone."""
+    if settings.timeout_s is None or used_s < _NOTABLE_S:
+        return settings
+    return replace(settings, timeout_s=max(round(settings.timeout_s - used_s, 1), 0.1))
 
 
 def _keeper(
@@ -183,11 +207,17 @@ def _opened_sink(
         OutputError: it cannot be written; nothing was sent.
     """
     file = None
-    if path is None:
+    if path is not None and path != "-":
+        waiting = f"waiting for a reader of {path}"
+        fd = open_in_place(path, settings.timeout_s, lambda: env.warn(waiting))
+        if fd is None:
+            file = FileOutput(path, 0o666 & ~env.umask)
+        else:
+            env.stdout = Output(fd, name=path, waits=env.waits)
+    if file is None:
         env.stdout.check_open()
         sink = make_sink(env.stdout, settings.output_format, raw=raw)
     else:
-        file = FileOutput(path, 0o666 & ~env.umask, env.waits)
         sink = FileSink(make_sink(file, settings.output_format), file)
     if env.verbose:
         sink = TellingSink(env, sink)

@@ -18,7 +18,7 @@ from pipechat.commands.wiring import (
     usage_line,
 )
 from pipechat.environment import Environment
-from pipechat.errors import ExitCode, PipechatError
+from pipechat.errors import ExitCode, PipechatError, UsageError
 from pipechat.events import Event, Sink, Start
 from pipechat.settings.resolve import Settings
 from pipechat.show.sinks import OnceBroken, make_sink
@@ -126,9 +126,14 @@ def _lines(env: Environment, prompt: str, *, lossy: bool) -> Iterator[str]:
     while True:
         try:
             with interruptible():
-                line = env.stdin.ask_line(prompt)
+                line = env.stdin.ask_line(prompt, lossy=lossy)
         except KeyboardInterrupt:
             env.stdout.write(b"\n")  # as in a shell: the line is given up, not the program
+            continue
+        except UsageError as error:
+            if error.code != "not_utf8":
+                raise
+            report(env, error)  # a key that is no text is no reason to leave
             continue
         if line is None:
             env.stdout.write(b"\n")

@@ -174,7 +174,10 @@ class TellingSink:
 
 
 def report(env: Environment, error: PipechatError) -> None:
-    """The one line for a failure; with -v its causes, and for a bug where it came from."""
+    """The one line for a failure; with -v its causes, and for a bug where it came from. A reader
+    who has had enough is none to tell of: a filter dies silently."""
+    if isinstance(error, ReaderLeft):
+        return
     env.stderr.line(error.line())
     if not env.verbose:
         return
@@ -192,17 +195,17 @@ def report(env: Environment, error: PipechatError) -> None:
 
 def usage_line(terminal: TerminalEvent) -> str:
     """`usage: 12 prompt + 34 completion = 46 tokens; first text 0.31 s, total 1.20 s`"""
-    usage = terminal.usage or {}
-    tokens = " ".join(
-        (
-            f"{usage.get('prompt_tokens', '?')} prompt +",
-            f"{usage.get('completion_tokens', '?')} completion =",
-            f"{usage.get('total_tokens', '?')} tokens",
-        )
-    )
+    usage = terminal.usage
+    names = ("prompt_tokens", "completion_tokens", "total_tokens")
+    prompt, completion, both = (_tokens(usage.get(name)) if usage else "?" for name in names)
+    tokens = f"{prompt} prompt + {completion} completion = {both} tokens"
     first, total = terminal.first_token_s, f"total {terminal.total_s:.2f} s"
     times = total if first is None else f"first text {first:.2f} s, {total}"
     return f"usage: {tokens if usage else 'not reported'}; {times}"
+
+
+def _tokens(count: object) -> str:
+    return str(count) if isinstance(count, int) and not isinstance(count, bool) else "?"
 
 
 def failed_before_start(error: PipechatError) -> Error:
