@@ -84,7 +84,9 @@ def _run_command(env: Environment, arguments: list[str]) -> int:
         return int(ExitCode.USAGE)
     except _CommandLineError as error:
         context = getattr(error, "ctx", None)
-        path = context.command_path if context else "pipechat"
+        named = _named(arguments)
+        fallback = f"pipechat {named[0]}" if len(named) == 1 else "pipechat"
+        path = context.command_path if context else fallback
         raise UsageError("usage", error.format_message(), f"See {path} --help.") from error
     if text := shown.getvalue():
         env.stdout.write(text.encode())

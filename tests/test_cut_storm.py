@@ -74,7 +74,7 @@ def test_a_response_cut_at_any_byte_never_looks_whole(step: int) -> None:
     with ChatServer(script) as server, ThreadPoolExecutor(THREADS) as pool:
         settings = settings_for(server.url)
         openai = load_openai({})
-        client = ChatClient(settings, SdkSender(settings, openai))
+        client = ChatClient(settings, SdkSender(settings, {}, openai))
 
         def outcome(case: tuple[Framing, Ending, int]) -> str:
             question = " ".join(map(str, case))

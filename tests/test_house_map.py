@@ -49,7 +49,10 @@ PURE: dict[str, tuple[str, ...]] = {
     "turn": ("contextlib", "enum", "time"),  # the clock that a conversation hands to its reducer
     "settings.resolve": (),
     "settings.values": ("math",),
-    "settings.urls": ("urllib",),
+    "settings.endpoint": ("urllib",),
+    "settings.layers": ("difflib",),
+    "settings.proxy": ("ipaddress",),
+    "settings.table": (),
     "client.retries": ("email", "random"),  # dates; jitter
     "client.network_errors": ("errno", "socket"),  # the types of their errors
     "store.names": ("unicodedata",),

@@ -14,12 +14,10 @@ from typing import Self
 import pytest
 
 import pipechat.stdin
-from pipechat.commands.ask import _with_time_left
 from pipechat.errors import UsageError
-from pipechat.settings.resolve import resolve_settings
 from pipechat.stdin import Input
 from tests.program import Program
-from tests.servers import ChatServer, answer
+from tests.servers import ChatServer, Stall, answer, chunk, stream_reply
 
 OFFLINE = ("ask", "--offline", "-q")
 FORMATS = ("text", "json", "ndjson")
@@ -101,13 +99,18 @@ def test_quiet_silences_the_line_about_waiting(program: Program) -> None:
     assert program.finish(process).status == 2
 
 
-def test_what_stdin_took_is_taken_from_the_timeout() -> None:
-    settings = resolve_settings({"timeout": 10}, {}, {})
-    assert _with_time_left(settings, 0.01) == settings
-    assert _with_time_left(settings, 4.04).timeout_s == 6.0
-    assert _with_time_left(settings, 10).timeout_s == 0.1
-    forever = resolve_settings({"timeout": 0}, {}, {})
-    assert _with_time_left(forever, 100).timeout_s is None
+def test_what_stdin_took_is_taken_from_the_timeout(program: Program) -> None:
+    late, ready = os.pipe()
+    with ChatServer(stream_reply(chunk("Hi"), Stall())) as server:
+        ask = ("ask", "--base-url", server.url, "--timeout", "4", "--output-format", "ndjson")
+        process = program.start(*ask, "sum up", stdin=late)
+        time.sleep(2.5)  # the writer's time, which counts
+        os.write(ready, b"data")
+        os.close(ready)
+        os.close(late)
+        last = program.finish(process).events[-1]
+    assert (last["code"], last["answer"]) == ("timeout", "Hi")
+    assert last["total_s"] < 3.5  # of 4, since the question took the rest
 
 
 @pytest.mark.parametrize(

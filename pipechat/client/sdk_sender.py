@@ -7,13 +7,15 @@ parses here: both belong to the turn's own rules (FAULTS §1).
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from pipechat.client.certificates import own_authorities
 from pipechat.client.exchange import Request, Response
-from pipechat.client.network_errors import network_error
+from pipechat.client.network_errors import network_error, proxy_refused
 from pipechat.errors import NetworkError, PipechatError, TryLaterError
+from pipechat.settings.key import check_key
 from pipechat.settings.resolve import Settings
 
 if TYPE_CHECKING:
@@ -28,10 +30,10 @@ class SdkSender:
     """Sends through one client of the SDK and its pool of connections; many threads may send
     at once."""
 
-    def __init__(self, settings: Settings, openai: ModuleType) -> None:
+    def __init__(self, settings: Settings, environ: Mapping[str, str], openai: ModuleType) -> None:
         self._settings = settings
         self._openai = openai
-        self._sdk = _sdk_client(settings, openai)
+        self._sdk = _sdk_client(settings, environ, openai)
         # What is encoded may be large beyond measure once it is decoded.
         self._headers: dict[str, Any] = {"Accept-Encoding": "identity"}
         if not settings.api_key:
@@ -51,6 +53,8 @@ class SdkSender:
             )
         except self._openai.APIStatusError as error:
             response = error.response
+            if response.status_code == 407 and self._settings.proxy is not None:
+                raise proxy_refused(self._settings.proxy) from error
             content = response.content[:_ERROR_BYTES]
             return Response(response.status_code, _headers_of(response), iter((content,)))
         except Exception as error:
@@ -82,7 +86,7 @@ class SdkSender:
 
         known = (self._openai.APIConnectionError, httpx2.HTTPError, OSError)
         if isinstance(error, known):
-            return network_error(error, host=self._settings.host)
+            return network_error(error, host=self._settings.host, proxy=self._settings.proxy)
         return error
 
 
@@ -153,22 +157,28 @@ def _bound_error(response: httpx2.Response) -> None:
     response.headers.pop("content-encoding", None)
 
 
-def _sdk_client(settings: Settings, openai: ModuleType) -> Any:
+def _sdk_client(settings: Settings, environ: Mapping[str, str], openai: ModuleType) -> Any:
     """The SDK's client, so made that it does nothing by itself: no retries, no redirects (they
-    would carry the question to another host), no time-outs but ours."""
+    would carry the question to another host), no time-outs but ours, no proxy but ours."""
     import httpx2
 
+    for name in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
+        check_key(environ.get(name, ""), name)
+    https = settings.endpoint.scheme == "https"
+    proxy = settings.proxy
+    secure = https or (proxy is not None and proxy.scheme == "https")
     http = httpx2.Client(
         # Loading the certificate store takes 20 ms, which plain http has no use for.
-        verify=settings.base_url.startswith("https:"),
-        proxy=settings.proxy,
+        verify=own_authorities(environ) or True if secure else False,
+        proxy=proxy.url if proxy is not None else None,
+        trust_env=False,
         timeout=settings.timeout_s,
         follow_redirects=False,
         event_hooks={"response": [_bound_error]},
     )
     return openai.OpenAI(
         api_key=settings.api_key or _NO_KEY,
-        base_url=settings.base_url,
+        base_url=settings.endpoint.url,
         max_retries=0,
         timeout=settings.timeout_s,
         http_client=http,

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pipechat.commands.options import request_options
 from pipechat.environment import Environment
 from pipechat.errors import (
     BugError,
@@ -16,14 +14,12 @@ from pipechat.errors import (
     PipechatError,
     ReaderLeft,
     SetupError,
-    UsageError,
 )
 from pipechat.events import Error, Event, Retry, Sink, TerminalEvent
-from pipechat.settings.config import find_folders, read_config
+from pipechat.settings.config import find_folders
 from pipechat.settings.key import check_key, run_key_command
-from pipechat.settings.resolve import Settings, check_key_is_safe, resolve_settings
+from pipechat.settings.resolve import Settings, check_key_is_safe
 from pipechat.signals import TurnSignals
-from pipechat.text import check_argument, decode_text
 from pipechat.turn.run import TurnRun
 
 if TYPE_CHECKING:
@@ -34,44 +30,6 @@ if TYPE_CHECKING:
 
 # How long the last words of a process that a signal ends may wait for a reader.
 _LAST_WORDS_S = 0.5
-
-
-def load_settings(env: Environment, given: Mapping[str, Any]) -> Settings:
-    """Settings from what was given on the command line, the environment and the config file.
-
-    Raises:
-        UsageError, SetupError
-    """
-    env.quiet = bool(given.get("quiet"))
-    env.verbose = bool(given.get("verbose"))
-    folders = find_folders(env.environ)
-    flags = {**given, "options": request_options(given.get("options"))}
-    settings = resolve_settings(flags, env.environ, read_config(folders.config_file))
-    env.quiet = settings.quiet
-    if settings.api_key and not settings.offline:
-        env.stderr.hide(settings.api_key)
-    lossy = bool(given.get("lossy"))
-    if given.get("no_stream"):
-        settings = replace(settings, stream=False)
-    return replace(
-        settings,
-        system=_text_or_file(settings.system, lossy),
-        default_system=_text_or_file(settings.default_system, lossy),
-    )
-
-
-def _text_or_file(value: str | None, lossy: bool) -> str | None:
-    """The text itself, or for `@FILE` what the file holds, less one closing newline."""
-    if value is None or not value.startswith("@"):
-        return None if value is None else check_argument(value, "--system")
-    path = value[1:]
-    try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except OSError as error:
-        message = f"--system {value}: {error.strerror}"
-        raise UsageError("unreadable_input", message) from error
-    return decode_text(data, path, lossy=lossy).removesuffix("\n")
 
 
 def open_store(env: Environment) -> SessionStore:
@@ -103,14 +61,19 @@ def open_keeper(
     return InSession(store, session, if_busy, wait_s)
 
 
-def make_client(env: Environment, settings: Settings) -> ChatClient:
+def make_client(env: Environment, settings: Settings, started: float | None = None) -> ChatClient:
     """The client, with its key found and checked.
+
+    Args:
+        started: when the turn began, by the monotonic clock; each question's own time unless
+            given.
 
     Raises:
         SetupError: no key, a key that cannot be one, or one that would go out in the clear.
     """
     if settings.api_key_command:
-        settings = replace(settings, api_key=run_key_command(settings.api_key_command))
+        key = run_key_command(settings.api_key_command, settings.timeout_s)
+        settings = replace(settings, api_key=key)
     if settings.api_key and not settings.offline:
         env.stderr.hide(settings.api_key)
         check_key(settings.api_key)
@@ -126,7 +89,7 @@ def make_client(env: Environment, settings: Settings) -> ChatClient:
         env.warn("offline: no model is asked")
     from pipechat.client.chat_client import ChatClient
 
-    return ChatClient(settings, _make_sender(env, settings), env.waits)
+    return ChatClient(settings, _make_sender(env, settings), env.waits, started)
 
 
 def _make_sender(env: Environment, settings: Settings) -> Sender:
@@ -137,7 +100,7 @@ def _make_sender(env: Environment, settings: Settings) -> Sender:
     from pipechat.client.lazy_openai import load_openai
     from pipechat.client.sdk_sender import SdkSender
 
-    return SdkSender(settings, load_openai(env.environ))
+    return SdkSender(settings, env.environ, load_openai(env.environ))
 
 
 def guard_against_signals(env: Environment, run: TurnRun) -> AbstractContextManager[object]:

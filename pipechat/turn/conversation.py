@@ -154,7 +154,11 @@ class Conversation:
 
 def make_reducer(settings: Settings) -> TurnReducer:
     """The judge of one turn, by these settings."""
-    return TurnReducer(time.monotonic, allow_truncated=settings.allow_truncated)
+    return TurnReducer(
+        time.monotonic,
+        allow_truncated=settings.allow_truncated,
+        also_whole=settings.whole_reasons,
+    )
 
 
 def prepare_turn(settings: Settings, keeper: Keeper, turn_id: str, question: str) -> Prepared:
