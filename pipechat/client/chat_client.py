@@ -30,16 +30,16 @@ _ERROR_BYTES = 64 * 1024
 
 class ChatClient:
     """Sends requests with one set of settings, any number at once. It waits for the server in
-    `waits`. `started`: when the turn began, for its limit; when it is asked, unless given."""
+    `waits`. `spent_s`: what of the turn's time was gone before it could ask."""
 
     def __init__(
         self,
         settings: Settings,
         sender: Sender,
         waits: AbstractContextManager[object] = nullcontext(),  # noqa: B008 — it holds nothing
-        started: float | None = None,
+        spent_s: float = 0.0,
     ) -> None:
-        self.started = started
+        self.spent_s = spent_s
         self.settings = settings
         self.sender = sender
         self.waits = waits
@@ -71,7 +71,8 @@ class AnswerInFlight:
         self._request = request
         self._may_send_again = may_send_again
         self._key = client.settings.api_key
-        self._deadlines = Deadlines(client.limits, time.monotonic, client.started)
+        started = time.monotonic() - client.spent_s
+        self._deadlines = Deadlines(client.limits, time.monotonic, started)
         self._exchange: Exchange | None = None
         self._cancelled: PipechatError | None = None
         self._waited_s = 0.0  # for the piece that came last

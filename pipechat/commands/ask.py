@@ -61,15 +61,15 @@ def ask(
 
 
 def _ask(env: Environment, settings: Settings, words: list[str]) -> int:
-    started = time.monotonic()
+    began = time.monotonic()
     question = _read_question(env, settings, words)
-    if env.stdin.is_terminal:
-        started = time.monotonic()  # a person may take their time
+    # A person who types may take their time.
+    spent_s = 0.0 if env.stdin.is_terminal else time.monotonic() - began
     if settings.dry_run:
         _print_request(env, settings, question)
         return 0
     keeper = _keeper(env, settings)
-    client = make_client(env, settings, started)
+    client = make_client(env, settings, spent_s)
     conversation = Conversation(
         settings, keeper, client, lambda run, _answer: guard_against_signals(env, run)
     )

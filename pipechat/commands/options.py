@@ -47,8 +47,9 @@ def with_options(command: str) -> Callable[[Callable[..., int]], Callable[..., i
 
 def _parameter(option: Option) -> Parameter:
     kind, default = _TYPES[option.shape]
+    words = f"{option.help} [{option.variable}]"
     declared = typer.Option(
-        *option.flags, help=option.help, metavar=option.metavar or None, show_default=False
+        *option.flags, help=words, metavar=option.metavar or None, show_default=False
     )
     return Parameter(
         option.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -61,19 +62,20 @@ def open_keeper(
     return InSession(store, session, if_busy, wait_s)
 
 
-def make_client(env: Environment, settings: Settings, started: float | None = None) -> ChatClient:
+def make_client(env: Environment, settings: Settings, spent_s: float = 0.0) -> ChatClient:
     """The client, with its key found and checked.
 
     Args:
-        started: when the turn began, by the monotonic clock; each question's own time unless
-            given.
+        spent_s: what of --timeout is gone already, in seconds.
 
     Raises:
         SetupError: no key, a key that cannot be one, or one that would go out in the clear.
     """
     if settings.api_key_command:
-        key = run_key_command(settings.api_key_command, settings.timeout_s)
-        settings = replace(settings, api_key=key)
+        began = time.monotonic()
+        left = None if settings.timeout_s is None else max(settings.timeout_s - spent_s, 0.0)
+        settings = replace(settings, api_key=run_key_command(settings.api_key_command, left))
+        spent_s += time.monotonic() - began
     if settings.api_key and not settings.offline:
         env.stderr.hide(settings.api_key)
         check_key(settings.api_key)
@@ -89,7 +91,7 @@ def make_client(env: Environment, settings: Settings, started: float | None = No
         env.warn("offline: no model is asked")
     from pipechat.client.chat_client import ChatClient
 
-    return ChatClient(settings, _make_sender(env, settings), env.waits, started)
+    return ChatClient(settings, _make_sender(env, settings), env.waits, spent_s)
 
 
 def _make_sender(env: Environment, settings: Settings) -> Sender:

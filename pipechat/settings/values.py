@@ -51,6 +51,11 @@ def switch_text(value: str) -> bool:
     raise ValueError(f"{value!r} is neither true nor false (1, yes, on; 0, no, off)")
 
 
+def unless_text(value: str) -> bool:
+    """The same of a variable that turns something off."""
+    return not switch_text(value)
+
+
 def number(least: float, most: float = math.inf) -> Reader:
     def read(value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
