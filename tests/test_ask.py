@@ -312,7 +312,6 @@ def test_a_format_of_the_config_file_holds_for_failures_too(program: Program) ->
     [
         (["--bogus"], 2, "usage"),
         (["--timeout", "soon"], 2, "bad_option"),
-        (["--timeout"], 2, "usage"),
         (["--timeout", "-1"], 2, "bad_option"),
         (["--retries", "-1"], 2, "bad_option"),
         (["--temperature", "nan"], 2, "bad_option"),
