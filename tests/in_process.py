@@ -9,10 +9,10 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import chdir, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from unittest.mock import patch
 
 import httpx2
@@ -54,83 +54,64 @@ class InProcess(Program):
 
 
 def _run(words: list[str], input: bytes, umask: int) -> tuple[int, bytes, bytes]:
-    with _Pipe() as stdin, _Pipe() as stdout, _Pipe() as stderr:
+    stdin, stdout, stderr = _Pipe(into_run=True, data=input), _Pipe(), _Pipe()
+    with stdin, stdout, stderr:
         waits = Waits()
         environment = Environment(
-            stdin=Input(stdin.read_end),
-            stdout=Output(stdout.write_end, name="stdout", waits=waits),
-            stderr=Messages(Output(stderr.write_end, name="stderr", waits=waits)),
+            stdin=Input(stdin.end),
+            stdout=Output(stdout.end, name="stdout", waits=waits),
+            stderr=Messages(Output(stderr.end, name="stderr", waits=waits)),
             environ=dict(os.environ),
             waits=waits,
             umask=umask,
         )
-        stdin.fill(input)
-        stdout.drain()
-        stderr.drain()
         status = main.run(environment, words)
-        stdin.close_reading()
-        return status, stdout.taken(), stderr.taken()
+        return status, stdout.close(), stderr.close()
 
 
 class _Pipe:
-    """A pipe with one end for the run, and for the other a thread, as a shell's neighbour."""
+    """A pipe of which the run has one end, and a thread, as its neighbour in a shell, the other.
+    Each closes its own."""
 
-    def __init__(self) -> None:
-        self.read_end, self.write_end = os.pipe()
-        self._open = {self.read_end, self.write_end}
-        self._thread: threading.Thread | None = None
-        self._parts: list[bytes] = []
+    def __init__(self, *, into_run: bool = False, data: bytes = b"") -> None:
+        read_end, write_end = os.pipe()
+        self.end, self._other = (read_end, write_end) if into_run else (write_end, read_end)
+        self._data = data
+        self._closed = False
+        work = self._fill if into_run else self._drain
+        self._thread = threading.Thread(target=work, daemon=True, name="pipe")
 
-    def __enter__(self) -> "_Pipe":
+    def __enter__(self) -> Self:
+        self._thread.start()
         return self
 
-    def __exit__(self, *_: Any) -> None:
-        self._close(self.write_end)
-        if self._thread is not None:
-            self._thread.join(_JOIN_S)
-        self._close(self.read_end)
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
-    def fill(self, data: bytes) -> None:
-        """Write all of `data`, and close."""
-        self._begin(lambda: self._fill(data))
-
-    def drain(self) -> None:
-        """Read all that comes."""
-        self._begin(self._drain)
-
-    def close_reading(self) -> None:
-        """Whatever is still to be filled in has no reader from here on."""
-        self._close(self.read_end)
-
-    def taken(self) -> bytes:
-        """All that came, once the run writes no more."""
-        self._close(self.write_end)
-        assert self._thread is not None
+    def close(self) -> bytes:
+        """Close the run's end; what came through it to the other."""
+        if not self._closed:
+            self._closed = True
+            os.close(self.end)
         self._thread.join(_JOIN_S)
-        return b"".join(self._parts)
+        return self._data
 
-    def _begin(self, work: Callable[[], None]) -> None:
-        self._thread = threading.Thread(target=work, daemon=True, name="pipe")
-        self._thread.start()
-
-    def _fill(self, data: bytes) -> None:
-        left = memoryview(data)
+    def _fill(self) -> None:
+        left = memoryview(self._data)
         try:
             while left:
-                left = left[os.write(self.write_end, left) :]
+                left = left[os.write(self._other, left) :]
         except BrokenPipeError:
-            return
+            return  # the run ended without reading all of it
         finally:
-            self._close(self.write_end)
+            os.close(self._other)
 
     def _drain(self) -> None:
-        while data := os.read(self.read_end, 65536):
-            self._parts.append(data)
-
-    def _close(self, fd: int) -> None:
-        if fd in self._open:
-            self._open.discard(fd)
-            os.close(fd)
+        parts = []
+        while data := os.read(self._other, 65536):
+            parts.append(data)
+        self._data = b"".join(parts)
+        os.close(self._other)
 
 
 @contextmanager
