@@ -5,15 +5,25 @@ from pathlib import Path
 
 import pytest
 
+from tests.in_process import InProcess
 from tests.program import PLANTED_KEY, Program
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "in_process(wanted=True): its `program` runs in the process of the tests",
+    )
+
+
 @pytest.fixture
-def program(tmp_path: Path) -> Iterator[Program]:
+def program(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Program]:
     """The program with an empty home; afterwards, the key must be nowhere it wrote."""
     home = tmp_path / "home"
     home.mkdir()
-    program = Program(home)
+    mark = request.node.get_closest_marker("in_process")
+    in_process = mark is not None and mark.args != (False,)
+    program = InProcess(home) if in_process else Program(home)
     try:
         yield program
     finally:

@@ -24,6 +24,8 @@ from tests.servers import (
     stream_reply,
 )
 
+pytestmark = pytest.mark.in_process
+
 OFFLINE = ("ask", "--offline", "-q")
 
 

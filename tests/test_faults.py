@@ -39,6 +39,9 @@ WHOLE = sse(HI, STOP)
 STREAM = "text/event-stream"
 
 
+pytestmark = pytest.mark.in_process
+
+
 @dataclass(frozen=True)
 class Row:
     """What a server does, and what comes of it. `says`: what stderr holds, `{host}` filled in;
@@ -240,6 +243,7 @@ def test_what_cannot_be_sent_is_refused_before_the_sdk_sees_it(
     assert not key or key.encode() not in result.stderr
 
 
+@pytest.mark.in_process(False)
 def test_a_name_that_does_not_resolve_is_told(program: Program) -> None:
     ask = ("ask", "--base-url", "http://no-such-host.invalid/v1", "--retries", "0", "hello")
     result = program.run(*ask, env={"OPENAI_API_KEY": None, **program.without_names()})

@@ -20,6 +20,8 @@ from pipechat.store.search_bytes import Needles, needles_of, required_literal
 from tests.history_kit import limit_memory, line, on_a_terminal, turn, write_session
 from tests.program import Program
 
+pytestmark = pytest.mark.in_process
+
 
 def hits(path: Path, query: Query, warnings: list[str] | None = None) -> list[Hit]:
     fd = os.open(path, os.O_RDONLY)

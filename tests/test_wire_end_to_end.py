@@ -32,6 +32,8 @@ STOP = chunk(finish_reason="stop")
 HI = chunk("Hi")
 OTHER_USAGE = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3, "cached": 0}
 
+pytestmark = pytest.mark.in_process
+
 
 @dataclass(frozen=True)
 class Row:

@@ -1,0 +1,153 @@
+"""A run without a process of its own: `main.run` here, over pipes, against the same servers.
+
+Owns what a process would have had for itself, and gives it back afterwards: environment, folder,
+umask, signals. What a run must not leave behind is checked: a thread, a descriptor, a changed
+signal, umask or stdout.
+"""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import chdir, contextmanager
+from pathlib import Path
+from typing import Any, Self
+from unittest.mock import patch
+
+import httpx2
+
+from pipechat import main
+from pipechat.environment import Environment, Input, Messages, Output
+from pipechat.signals import Waits
+from tests.program import Program, Result
+
+_JOIN_S = 10.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class InProcess(Program):
+    """pipechat in the process of the tests. `start` starts a real one all the same, so a test may
+    mix the two. Not to be seen here: what the commands that a run starts say on stderr."""
+
+    def run(
+        self,
+        *arguments: str | bytes | Path,
+        input: bytes | None = b"",
+        env: Mapping[str, str | None] | None = None,
+        events: bool = True,
+        **options: Any,
+    ) -> Result:
+        """Run it to its end; the result is that of a process. With options that only a process
+        has (`stdin=`, `preexec_fn=`), it is one."""
+        if options.keys() - {"cwd"}:
+            return super().run(*arguments, input=input, env=env, events=events, **options)
+        words = [os.fsdecode(each) for each in arguments]
+        before = set(threading.enumerate())
+        folder = Path(options.get("cwd", "."))
+        with _own_state(self.environ(env), folder) as umask, _closed_clients():
+            status, stdout, stderr = _run(words, input or b"", umask)
+        for thread in set(threading.enumerate()) - before:
+            thread.join(_JOIN_S)
+            assert not thread.is_alive(), f"the run left {thread} behind"
+        return self.checked(Result(status, stdout, stderr), words, events=events)
+
+
+def _run(words: list[str], input: bytes, umask: int) -> tuple[int, bytes, bytes]:
+    stdin, stdout, stderr = _Pipe(into_run=True, data=input), _Pipe(), _Pipe()
+    with stdin, stdout, stderr:
+        waits = Waits()
+        environment = Environment(
+            stdin=Input(stdin.end),
+            stdout=Output(stdout.end, name="stdout", waits=waits),
+            stderr=Messages(Output(stderr.end, name="stderr", waits=waits)),
+            environ=dict(os.environ),
+            waits=waits,
+            umask=umask,
+        )
+        status = main.run(environment, words)
+        return status, stdout.close(), stderr.close()
+
+
+class _Pipe:
+    """A pipe of which the run has one end, and a thread, as its neighbour in a shell, the other.
+    Each closes its own."""
+
+    def __init__(self, *, into_run: bool = False, data: bytes = b"") -> None:
+        read_end, write_end = os.pipe()
+        self.end, self._other = (read_end, write_end) if into_run else (write_end, read_end)
+        self._data = data
+        self._closed = False
+        work = self._fill if into_run else self._drain
+        self._thread = threading.Thread(target=work, daemon=True, name="pipe")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> bytes:
+        """Close the run's end; what came through it to the other."""
+        if not self._closed:
+            self._closed = True
+            os.close(self.end)
+        self._thread.join(_JOIN_S)
+        return self._data
+
+    def _fill(self) -> None:
+        left = memoryview(self._data)
+        try:
+            while left:
+                left = left[os.write(self._other, left) :]
+        except BrokenPipeError:
+            return  # the run ended without reading all of it
+        finally:
+            os.close(self._other)
+
+    def _drain(self) -> None:
+        parts = []
+        while data := os.read(self._other, 65536):
+            parts.append(data)
+        self._data = b"".join(parts)
+        os.close(self._other)
+
+
+@contextmanager
+def _closed_clients() -> Iterator[None]:
+    """A process that ends closes the connections of its HTTP client; here they are closed."""
+    clients: list[httpx2.Client] = []
+    initialize = httpx2.Client.__init__
+
+    def noted(client: httpx2.Client, **options: Any) -> None:
+        clients.append(client)
+        initialize(client, **options)
+
+    with patch.object(httpx2.Client, "__init__", noted):
+        yield
+    for client in clients:
+        client.close()
+
+
+@contextmanager
+def _own_state(environ: Mapping[str, str], folder: Path) -> Iterator[int]:
+    """What a process has for itself, for a while; gives the umask that it began with. HTTP
+    libraries and typer look at `os.environ` themselves, and so do the commands that a run starts.
+    """
+    handlers = {signum: signal.getsignal(signum) for signum in _SIGNALS}
+    stdout, stderr = sys.stdout, sys.stderr
+    umask = os.umask(0o077)
+    try:
+        with patch.dict(os.environ, environ, clear=True), chdir(folder):
+            for signum in _SIGNALS:
+                signal.signal(signum, signal.SIG_DFL)
+            yield umask
+        left = [signal.getsignal(signum) for signum in _SIGNALS]
+        assert left == [signal.SIG_DFL] * len(_SIGNALS), "the run left a handler of a signal"
+        assert (sys.stdout, sys.stderr) == (stdout, stderr), "the run left sys.stdout changed"
+    finally:
+        sys.stdout, sys.stderr = stdout, stderr
+        for signum, handler in handlers.items():
+            signal.signal(signum, handler)
+        assert os.umask(umask) == 0o077, "the run changed the umask"
