@@ -18,8 +18,9 @@ from unittest.mock import patch
 import httpx2
 
 from pipechat import main
-from pipechat.environment import Environment, Input, Messages, Output
+from pipechat.environment import Environment, Messages, Output
 from pipechat.signals import Waits
+from pipechat.stdin import Input
 from tests.program import Program, Result
 
 _JOIN_S = 10.0

@@ -82,7 +82,7 @@ def _error_for(
         return SetupError(code, message, "Check the key (OPENAI_API_KEY) and the base URL.")
     if meant is not None and 400 <= meant < 500 and meant not in _TRY_LATER_STATUSES:
         code, hint = _FINAL_CODES.get(meant, ("bad_request", ""))
-        if meant == 413 and (status == 429 or (status == 413 and not said.words)):
+        if meant == 413 and (said.is_too_large or (status == 413 and not said.words)):
             code, hint = "too_large", "Send less."
         return RefusedError(code, message, hint)
     if meant == 429:

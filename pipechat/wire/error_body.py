@@ -81,7 +81,9 @@ class ErrorBody:
             body = body[0]  # one vendor wraps its errors in a list
         error = body
         if isinstance(body, Mapping):
-            error = body.get("error") or body.get("base_resp") or body
+            error = body.get("error") or body
+        if isinstance(error, Mapping) and isinstance(error.get("base_resp"), Mapping):
+            error = error["base_resp"]
         self.message = ""
         self.words: list[str] = []
         self.number: int | None = None
@@ -104,6 +106,11 @@ class ErrorBody:
                 self.number = self.number or int(value)
             else:
                 self.words.append(value[:100].lower())
+
+    @property
+    def is_too_large(self) -> bool:
+        """Whether one request asks for more than a limit allows: no waiting helps."""
+        return _asks_more_than_the_limit(self.message.lower())
 
     def status(self, fallback: int | None) -> int | None:
         """The HTTP status this error stands for: by its words, else the response's own status,
