@@ -16,6 +16,8 @@ _FIRST_BLOCK = 1 << 16
 _LARGEST_BLOCK = 1 << 20
 # orjson gives up at 254 levels; no answer of a model is nested like that, an attack is.
 _DEEPEST = 250
+# orjson ends the process where memory for a large document is refused to it; json raises.
+_LARGEST_FOR_ORJSON = 8_000_000
 
 
 def dumps(value: object) -> bytes:
@@ -44,6 +46,8 @@ def loads(data: bytes | str) -> Any:
     Raises:
         ValueError: it is no JSON (RFC 8259; so NaN is refused), or nested too deeply.
     """
+    if len(data) > _LARGEST_FOR_ORJSON:
+        return _loads_leniently(data)
     try:
         return orjson.loads(data)
     except ValueError:
@@ -53,6 +57,8 @@ def loads(data: bytes | str) -> Any:
 def loads_line(line: bytes) -> Any:
     """As `loads`, with lone surrogates replaced by U+FFFD: what stood in a file must be fit to
     be shown and sent again."""
+    if len(line) > _LARGEST_FOR_ORJSON:
+        return _plain(_loads_leniently(line), 0)
     try:
         return orjson.loads(line)
     except ValueError:
@@ -64,9 +70,17 @@ def _loads_leniently(data: bytes | str) -> Any:
 
     text = data if isinstance(data, str) else bytes(data).decode("utf-8", "replace")
     try:
-        return json.loads(text, parse_constant=_refuse)
+        return json.loads(text, parse_constant=_refuse, parse_int=_integer)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+
+
+def _integer(digits: str) -> int | float:
+    """A number of any length: what no integer of 64 bits holds is the nearest float."""
+    if len(digits) > 4000:  # Python refuses to read more at once
+        return float("inf") if digits[0] != "-" else float("-inf")
+    value = int(digits)
+    return value if -(1 << 63) <= value < 1 << 64 else float(digits)
 
 
 def _refuse(constant: str) -> Any:
@@ -78,6 +92,8 @@ def _plain(value: Any, depth: int) -> Any:
         return whole_text(value)
     if isinstance(value, float):
         return value if value - value == 0 else None
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
+        return _integer(str(value)) if abs(value) < 10**300 else None
     if isinstance(value, dict | list | tuple) and depth >= _DEEPEST:
         return None
     if isinstance(value, dict):

@@ -13,6 +13,8 @@ from typing import Any, Literal, NamedTuple, TypedDict
 Role = Literal["system", "user", "assistant"]
 TurnStatus = Literal["complete", "partial", "failed"]
 
+_LARGEST_S = 1e15
+
 Usage = Mapping[str, Any]
 """Tokens as the server reported them: `prompt_tokens`, `completion_tokens`, `total_tokens`,
 and whatever else it adds. Source: the OpenAI API reference, `CompletionUsage`."""
@@ -102,12 +104,19 @@ class Turn(Outcome):
             "turn_tokens": self.turn_tokens,
         }
 
+    @property
+    def is_context(self) -> bool:
+        """Whether it may go along with later questions: whole, and nothing of it blank, which
+        servers refuse."""
+        return self.status == "complete" and bool(self.question.strip() and self.answer.strip())
+
     @classmethod
     def from_record(cls, record: object) -> "Turn":
-        """Read a record. Unknown keys are passed over.
+        """Read a record. Unknown keys are passed over, and so are fields of another type that a
+        turn can do without.
 
         Raises:
-            ValueError: it is not a turn: not an object, or a key has another type.
+            ValueError: it is not a turn: no object, or without id, status, question or answer.
         """
         if not isinstance(record, dict):
             raise ValueError("not an object")
@@ -146,12 +155,14 @@ class Summary(NamedTuple):
 
 
 def _of(record: Mapping[str, Any], key: str, kind: type) -> Any:
+    """An optional field: absent where it is of another type, since it makes no turn unreadable."""
     value = record.get(key)
-    if value is None or (isinstance(value, kind) and not isinstance(value, bool)):
-        return value
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    raise ValueError(f"{key} is not {kind.__name__}")
+    if isinstance(value, bool):
+        return None
+    if kind is float and isinstance(value, int | float):
+        # JSON's numbers may be larger than any float.
+        return float(value) if abs(value) < _LARGEST_S else None
+    return value if isinstance(value, kind) else None
 
 
 def new_turn_id() -> str:

@@ -11,7 +11,7 @@ import pytest
 from pipechat import jsonl
 from pipechat.errors import SessionError, UsageError
 from pipechat.messages import new_turn_id
-from pipechat.store.locked_file import SessionFile
+from pipechat.store.locked_file import LockedFile
 from pipechat.store.moves import delete, fork, rename
 from pipechat.store.rewrite import prune, repair
 from pipechat.store.sessions import SessionStore
@@ -175,7 +175,7 @@ def test_rename_replaces_no_session_and_no_torn_lines(store: SessionStore) -> No
     rename(store, "a", "c")
     assert torn_of(store, "a").read_text() == "of a"
     assert torn_of(store, "c").read_text() == "of c"
-    with SessionFile(store.path("d"), create=True), pytest.raises(SessionError) as caught:
+    with LockedFile(store.path("d"), create=True), pytest.raises(SessionError) as caught:
         rename(store, "c", "d")
     assert caught.value.code == "session_exists"
     rename(store, "c", "d")  # an empty one that nobody uses gives way
@@ -254,7 +254,7 @@ def test_what_a_killed_fork_left_is_no_danger_to_the_next(store: SessionStore) -
 def test_a_temporary_file_in_use_is_not_taken(store: SessionStore) -> None:
     damaged(store)
     held = os.path.join(store.folder, ".work.rewrite")
-    with SessionFile(held, create=True), pytest.raises(SessionError) as caught:
+    with LockedFile(held, create=True), pytest.raises(SessionError) as caught:
         repair(store, "work")
     assert caught.value.code == "session_unwritable"
     repair(store, "work")
@@ -327,7 +327,7 @@ def test_a_rewrite_waits_for_the_append_in_flight(store: SessionStore) -> None:
     turn = turn_of_id(new_turn_id(), answer="in flight")
 
     def append_slowly() -> None:
-        with SessionFile(store.path("work"), create=True) as session:
+        with LockedFile(store.path("work"), create=True) as session:
             line = b"\n" + jsonl.dumps(turn.record()) + b"\n"
             os.write(session.fd, line[:60])
             os.write(says, b"x")

@@ -12,7 +12,8 @@ import pytest
 from pipechat import jsonl
 from pipechat.errors import ExitCode, SessionError, UsageError
 from pipechat.messages import new_turn_id
-from pipechat.store.locked_file import SessionFile, words_for
+from pipechat.store.faults import words_for
+from pipechat.store.locked_file import LockedFile
 from pipechat.store.sessions import SessionStore, check_name
 from tests.store_kit import ask, fork, hidden, ids, turn_of_id, wait_for
 
@@ -370,7 +371,7 @@ def test_a_reader_waits_for_the_append_in_flight_and_reads_no_half_of_it(
     begun, ended = os.pipe()
 
     def write_slowly() -> None:
-        with SessionFile(store.path("work"), create=True) as session:
+        with LockedFile(store.path("work"), create=True) as session:
             record = jsonl.dumps(turn_of_id(new_turn_id(), answer="later").record()) + b"\n"
             os.write(session.fd, record[:50])
             os.write(ended, b"x")

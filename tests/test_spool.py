@@ -16,7 +16,7 @@ from pipechat import jsonl
 from pipechat.errors import ExitCode, SessionError
 from pipechat.messages import Turn, new_turn_id
 from pipechat.store import spool
-from pipechat.store.locked_file import SessionFile
+from pipechat.store.locked_file import LockedFile
 from pipechat.store.sessions import SessionStore, TurnWriter
 from tests.store_kit import (
     ask,
@@ -336,7 +336,7 @@ def test_a_write_that_fails_half_way_is_rolled_back(
             return real(fd, bytes(data)[:written])
         raise OSError(errno.ENOSPC, "full")
 
-    with SessionFile(store.path("work"), create=True) as session:
+    with LockedFile(store.path("work"), create=True) as session:
         monkeypatch.setattr(os, "write", half_a_write)
         with pytest.raises(OSError, match="full"):
             session.append(b"x" * 500)

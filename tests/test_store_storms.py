@@ -26,7 +26,7 @@ import pytest
 from pipechat import jsonl
 from pipechat.errors import SessionError
 from pipechat.messages import new_turn_id
-from pipechat.store.locked_file import SessionFile
+from pipechat.store.locked_file import LockedFile
 from pipechat.store.rewrite import prune, repair
 from pipechat.store.sessions import SessionStore
 from tests.store_kit import ask, failure_of, fork, hidden, ids, kill, records, turn_of_id, wait_for
@@ -261,7 +261,7 @@ def append_turns(store: SessionStore, name: str, acknowledged: Acknowledged, cou
         if not old:
             acknowledged.say(turn.id)
         if number % 10 == 7:
-            with SessionFile(store.path(name), create=True) as session:
+            with LockedFile(store.path(name), create=True) as session:
                 os.write(session.fd, b'{"torn":')
 
 

@@ -115,7 +115,7 @@ def path(
     env, store = opened(context, quiet, verbose)
     where = store.folder if name is None else store.path(name)
     if name is not None and not store.exists(name):
-        from pipechat.store.sessions import missing
+        from pipechat.store.faults import missing
 
         raise missing(name)
     with open_page(env) as page:

@@ -121,7 +121,7 @@ def delete(
     """Delete a session for good. Asks first on a terminal; elsewhere --yes is needed."""
     env, store = opened(context, quiet, verbose)
     from pipechat.store import moves
-    from pipechat.store.sessions import missing
+    from pipechat.store.faults import missing
 
     if not store.exists(name):
         raise missing(name)

@@ -80,14 +80,14 @@ def search(
 
 def _adopt_all(store: SessionStore) -> None:
     """Turns of processes that died are turns as well."""
+    from pipechat.store.layout import session_of_spool
     from pipechat.store.names import is_name
-    from pipechat.store.spool import session_of
 
     try:
         entries = os.listdir(store.folder)
     except OSError:
         return  # `names` tells what is wrong
-    for name in sorted({name for entry in entries if (name := session_of(entry))}):
+    for name in sorted({name for entry in entries if (name := session_of_spool(entry))}):
         if is_name(name):
             store.adopt(name)
 

@@ -12,17 +12,17 @@ from typing import Any
 
 from pipechat import jsonl
 from pipechat.messages import Turn
+from pipechat.store.faults import words_for
+from pipechat.store.layout import spools_of, torn_file
 from pipechat.store.locked_file import (
     SAFE_FLAGS,
-    SessionFile,
+    LockedFile,
     must_be_regular,
     read_all,
     sync,
     sync_folder,
-    words_for,
     write_all,
 )
-from pipechat.store.spool import spools_of
 
 # How far back an orphan's record is looked for: its turn ended when the process died, so what
 # stands behind it is what others appended between then and now.
@@ -35,7 +35,7 @@ _INTERRUPTED = {
 
 
 def adopt_orphans(
-    session: SessionFile, name: str, entries: Iterable[str], warn: Callable[[str], None]
+    session: LockedFile, name: str, entries: Iterable[str], warn: Callable[[str], None]
 ) -> int:
     """Append the turns of processes that died, and remove their spools.
 
@@ -66,7 +66,7 @@ def adopt_orphans(
             stay += 1
             continue
         try:
-            _adopt(session, fd, os.path.join(folder, f"{name}.torn"))
+            _adopt(session, fd, os.path.join(folder, torn_file(name)))
             os.unlink(path)
         finally:
             os.close(fd)
@@ -93,7 +93,7 @@ def open_orphan(path: str) -> int:
     return fd
 
 
-def _adopt(session: SessionFile, fd: int, torn_path: str) -> None:
+def _adopt(session: LockedFile, fd: int, torn_path: str) -> None:
     data = read_all(fd)
     head, newline, answer = data.partition(b"\n")
     if not data:
@@ -144,7 +144,7 @@ def _milliseconds(turn_id: str) -> float:
 
 def set_aside(torn_path: str, lines: Iterable[bytes]) -> None:
     """Add `lines`, which are no records, to NAME.torn, safe on disk. Raises OSError."""
-    with SessionFile(torn_path, create=True) as torn:
+    with LockedFile(torn_path, create=True) as torn:
         before = os.fstat(torn.fd).st_size
         try:
             for line in lines:

@@ -1,7 +1,7 @@
-"""One file of the store, opened and locked by the protocol of FAULTS §2.
+"""A file of lines, opened, locked and appended to by the protocol of FAULTS §2.
 
-Owns the flags, the locks, the append with its seal and its rollback, and the words for what
-an OSError means. Knows no turn and no JSON. Raises OSError; the store translates.
+Owns the flags, the locks, and the append with its seal and its rollback. Knows no session and
+no JSON. Raises OSError; callers translate.
 """
 
 import errno
@@ -9,10 +9,9 @@ import fcntl
 import os
 import stat
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
-
-from pipechat.errors import SessionError
 
 # No link is followed, and a FIFO does not hold the opener up until it is looked at.
 SAFE_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -20,26 +19,49 @@ FILE_MODE = 0o600
 FOLDER_MODE = 0o700
 
 
-class SessionFile:
-    """A session file that is open, and whose lock is held until it is closed.
+# A lock is held for one append or one rewrite: who waits longer waits for another program.
+PATIENCE_S = 10.0
+_QUIET_S = 1.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.001, 0.05
 
-    Raises (opening): OSError; BlockingIOError where `wait` is false and another holds it.
+OnWait = Callable[[], None]
+
+
+def _say_nothing() -> None:
+    """Who waits is told by nobody."""
+
+
+class LockedFile:
+    """A file of lines that is open, and whose lock is held until it is closed.
+
+    Args:
+        wait_s: how long the lock is waited for; None: for ever.
+        on_wait: called once where it takes longer than a second.
+
+    Raises (opening): OSError; BlockingIOError where another holds it for longer than that.
     """
 
-    def __init__(self, path: str, *, create: bool, wait: bool = True) -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        create: bool,
+        wait_s: float | None = PATIENCE_S,
+        on_wait: OnWait = _say_nothing,
+    ) -> None:
         self.path = path
-        self.fd = lock_file(path, create=create, wait=wait)
+        self.fd = lock_file(path, create=create, wait_s=wait_s, on_wait=on_wait)
 
-    def append(self, record: bytes) -> None:
-        """Add the line `record`, whole and safe on disk, or not at all.
+    def append(self, *records: bytes) -> None:
+        """Add a line each, all of them whole and safe on disk, or none at all.
 
         Raises:
-            OSError: it could not be written; the file is as it was before.
+            OSError: they could not be written; the file is as it was before.
         """
         size = os.fstat(self.fd).st_size
         seal = b"\n" if size and os.pread(self.fd, 1, size - 1) != b"\n" else b""
         try:
-            write_all(self.fd, seal + record + b"\n")
+            write_all(self.fd, seal + b"\n".join(records) + b"\n")
             sync(self.fd)
             if size == 0:
                 sync_folder(os.path.dirname(self.path))
@@ -70,18 +92,28 @@ class SessionFile:
         self.close()
 
 
-def lock_file(path: str, *, create: bool, wait: bool = True) -> int:
+def lock_file(
+    path: str,
+    *,
+    create: bool,
+    wait_s: float | None = PATIENCE_S,
+    on_wait: OnWait = _say_nothing,
+) -> int:
     """A descriptor of the regular file `path` with its exclusive lock held.
 
     Who waited for the lock may hold that of a file which was replaced or removed meanwhile:
     the name is looked up again, and opened again where it names another.
+
+    Raises:
+        BlockingIOError: another held it for `wait_s` seconds (None: waited for for ever).
+        OSError
     """
     flags = os.O_RDWR | os.O_APPEND | SAFE_FLAGS | (os.O_CREAT if create else 0)
     while True:
         fd = os.open(path, flags, FILE_MODE)
         try:
             must_be_regular(fd)
-            fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            take_lock(fd, fcntl.LOCK_EX, wait_s, on_wait)
             if is_named(fd, path):
                 return fd
         except BaseException:
@@ -90,20 +122,32 @@ def lock_file(path: str, *, create: bool, wait: bool = True) -> int:
         os.close(fd)
 
 
-def lock_in_time(path: str, wait_s: float | None) -> int | None:
-    """As `lock_file`, creating; None where another holds it for longer than `wait_s` seconds
-    (None: wait for ever)."""
-    ends_at = None if wait_s is None else time.monotonic() + wait_s
-    pause = 0.005
+def take_lock(
+    fd: int, kind: int, wait_s: float | None = PATIENCE_S, on_wait: OnWait = _say_nothing
+) -> None:
+    """Take a lock that another may hold. It is asked for again and again: a process that waits
+    in the kernel can be neither bounded nor, by a signal it handles, be ended.
+
+    Raises:
+        BlockingIOError: another held it for `wait_s` seconds.
+    """
+    pause = _FIRST_PAUSE_S
+    began = None
+    told = False
     while True:
         try:
-            return lock_file(path, create=True, wait=False)
+            fcntl.flock(fd, kind | fcntl.LOCK_NB)
+            return
         except BlockingIOError:
-            left = pause if ends_at is None else ends_at - time.monotonic()
-            if left <= 0:
-                return None
-            time.sleep(min(pause, left))
-            pause = min(pause * 1.5, 0.1)
+            now = time.monotonic()
+            began = now if began is None else began
+            if wait_s is not None and now - began >= wait_s:
+                raise
+        if now - began >= _QUIET_S and not told:
+            told = True
+            on_wait()
+        time.sleep(pause)
+        pause = min(pause * 1.5, _LONGEST_PAUSE_S)
 
 
 def open_to_read(path: str) -> int:
@@ -117,11 +161,17 @@ def open_to_read(path: str) -> int:
     return fd
 
 
-def settled_size(fd: int) -> int:
+def settled_size(fd: int, on_wait: OnWait = _say_nothing) -> int:
     """The size in bytes up to which the file holds no append in flight. What stands before it
-    stays: appends only add, and a rewrite makes a new file."""
+    stays: appends only add, and a rewrite makes a new file.
+
+    Raises:
+        BlockingIOError: another program holds the lock.
+    """
     try:
-        fcntl.flock(fd, fcntl.LOCK_SH)
+        take_lock(fd, fcntl.LOCK_SH, on_wait=on_wait)
+    except BlockingIOError:
+        raise
     except OSError:
         return os.fstat(fd).st_size  # a file system without locks is still read
     try:
@@ -195,38 +245,3 @@ def make_folder(folder: str) -> None:
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
         else:
             sync_folder(os.path.dirname(path))
-
-
-_WORDS = {
-    errno.ENOSPC: ("the disk is full", "Free some space and ask again."),
-    errno.EDQUOT: ("the disk quota is used up", "Free some space and ask again."),
-    errno.EFBIG: ("the file may not grow any more", "Look at `ulimit -f`."),
-    errno.EROFS: ("the file system is read-only", "Set PIPECHAT_HOME to a folder elsewhere."),
-    errno.EACCES: ("permission denied", "Look at the owner and the mode of the folder."),
-    errno.EPERM: ("it is not permitted", "Look at the owner and the mode of the folder."),
-    errno.ELOOP: ("it is a symbolic link", "Put the file itself in its place."),
-    errno.EMLINK: ("it is a symbolic link", "Put the file itself in its place."),
-    errno.EISDIR: ("it is a folder", "Move it away."),
-    errno.ENXIO: ("it is not a regular file", "Move it away."),
-    errno.ENOTDIR: ("what should be its folder is a file", "Set PIPECHAT_HOME to a folder."),
-    errno.ENOLCK: ("the file system has no locks", "Keep sessions on a local disk."),
-    errno.ENOTSUP: ("the file system has no locks", "Keep sessions on a local disk."),
-    errno.EMFILE: ("too many files are open", "Look at `ulimit -n`."),
-    errno.EIO: ("the disk failed to read or write", "Look at the disk."),
-}
-
-
-def words_for(error: OSError) -> tuple[str, str]:
-    """What `error` means and what to try, in plain words."""
-    fallback = (error.strerror or str(error), "Look at the folder of the sessions.")
-    return _WORDS.get(error.errno or 0, fallback)
-
-
-def unwritable(name: str, error: OSError) -> SessionError:
-    what, hint = words_for(error)
-    return SessionError("session_unwritable", f"session {name!r}: {what}", hint)
-
-
-def unreadable(name: str, error: OSError) -> SessionError:
-    what, hint = words_for(error)
-    return SessionError("session_unreadable", f"session {name!r}: {what}", hint)

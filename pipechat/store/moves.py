@@ -11,11 +11,12 @@ from typing import NamedTuple
 
 from pipechat.errors import SessionError, UsageError
 from pipechat.store.adoption import adopt_orphans, open_orphan
-from pipechat.store.locked_file import SessionFile, is_named, sync_folder, unwritable
+from pipechat.store.faults import unwritable
+from pipechat.store.layout import busy_file, fork_file, rewrite_file, session_file, spools_of
+from pipechat.store.locked_file import LockedFile, is_named, sync_folder
 from pipechat.store.reading import Session, turns_forwards
 from pipechat.store.replacing import locked, remove_if_free, temporary, torn_path_of, write_lines
 from pipechat.store.sessions import SessionStore
-from pipechat.store.spool import spools_of
 
 
 class DeleteReport(NamedTuple):
@@ -36,7 +37,7 @@ def delete(store: SessionStore, name: str) -> DeleteReport:
     with locked(store, name) as session:
         # All of it before the name goes: from then on the lock is nobody's.
         in_flight = _drop_orphans(session, name)
-        for hidden in (f".{name}.rewrite", f".{name}.busy"):
+        for hidden in (rewrite_file(name), busy_file(name)):
             remove_if_free(os.path.join(store.folder, hidden))
         os.unlink(session.path)
         sync_folder(store.folder)
@@ -57,7 +58,7 @@ def rename(store: SessionStore, old: str, new: str) -> None:
     new_path = store.path(new)
     with locked(store, old) as session:
         entries = os.listdir(store.folder)
-        store.check_case(new, [entry for entry in entries if entry != f"{old}.jsonl"])
+        store.check_case(new, [entry for entry in entries if entry != session_file(old)])
         if adopt_orphans(session, old, entries, store.warn):
             message = f"session {old!r} has a turn in flight, or one that could not be adopted"
             hint = "Try again when it has ended."
@@ -100,7 +101,7 @@ def fork(store: SessionStore, name: str, new: str, at: str | None = None) -> int
             raise _exists(new)
         store.check_case(new, os.listdir(store.folder))
         try:
-            with temporary(os.path.join(store.folder, f".{new}.fork")) as (fd, path):
+            with temporary(os.path.join(store.folder, fork_file(new))) as (fd, path):
                 copied = write_lines(fd, _lines_up_to(session, last))
                 os.fsync(fd)
                 os.link(path, new_path)  # unlike rename, it never replaces
@@ -112,7 +113,7 @@ def fork(store: SessionStore, name: str, new: str, at: str | None = None) -> int
     return copied
 
 
-def _drop_orphans(session: SessionFile, name: str) -> int:
+def _drop_orphans(session: LockedFile, name: str) -> int:
     folder = os.path.dirname(session.path)
     in_flight = 0
     for entry in spools_of(name, os.listdir(folder)):
@@ -134,7 +135,7 @@ def _reserved(store: SessionStore, name: str) -> Iterator[None]:
     """Hold `name`, which is free or an empty session that nobody uses, until it is replaced."""
     path = store.path(name)
     try:
-        file = SessionFile(path, create=True, wait=False)
+        file = LockedFile(path, create=True, wait_s=0)
     except BlockingIOError as error:
         raise _exists(name) from error
     with file:

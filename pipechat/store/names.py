@@ -1,6 +1,7 @@
 """Which names a session may have. Pure: a bad name is refused, never rewritten (DESIGN §6)."""
 
 from pipechat.errors import UsageError
+from pipechat.text import visible_line
 
 MAX_NAME_BYTES = 200
 _ASCII = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
@@ -28,8 +29,8 @@ def check_name(name: str) -> None:
     """
     if reason := _fault(name):
         hint = "Use letters, digits, '.', '_' and '-', beginning with a letter, digit or '_'."
-        shown = ascii(name if len(name) <= 60 else name[:60] + "…")
-        raise UsageError("bad_session_name", f"{shown} is no session name: {reason}", hint)
+        shown = visible_line(name if len(name) <= 60 else name[:60] + "…")
+        raise UsageError("bad_session_name", f"{shown!r} is no session name: {reason}", hint)
 
 
 def is_name(name: str) -> bool:
@@ -60,7 +61,7 @@ def _unicode_fault(name: str) -> str:
         combines = category[0] == "M" and before[:1] in ("L", "M", "N")
         fits = character in _ASCII or category[0] == "L" or category == "Nd" or combines
         if not fits or ord(character) in _INVISIBLE:
-            return f"it holds {character!a}"
+            return f"it holds {character!r}"
         before = category
     if not unicodedata.is_normalized("NFC", name):
         return "it is not in Unicode's normal form NFC"

@@ -3,7 +3,8 @@
 Owns the rules for doubles and for torn lines. Knows no folder and takes no lock.
 """
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from pipechat.messages import Summary, Turn
 # Doubles come from a crash between an append and the removal of its spool, so they are near
 # each other: this many ids are remembered, whatever the size of the session.
 _RECENT_IDS = 4096
+_HELD, _HELD_BYTES = 64, 1 << 24
 _TOLD_ONE_BY_ONE = 3
 _LINES_FOR_A_SUMMARY = 100
 
@@ -45,21 +47,51 @@ def turn_of(line: bytes) -> Turn | None:
 
 def turns_forwards(session: Session) -> Iterator[tuple[int, Turn, bytes]]:
     """Every turn, oldest first, with the number and the bytes of its line; of two with one id
-    the first. The number of its line is the number of a turn wherever one is named."""
-    recent: dict[str, None] = {}
+    the complete one, else the first. The number of its line is the number of a turn wherever one
+    is named."""
     skipped = _Skipped(session)
     try:
-        for number, line in jsonl.lines_forwards(session.fd, session.size):
-            turn = turn_of(line)
-            if turn is None:
-                skipped.tell(line, f"line {number}")
-            elif turn.id not in recent:
-                recent[turn.id] = None
-                if len(recent) > _RECENT_IDS:
-                    del recent[next(iter(recent))]
-                yield number, turn, line
+        yield from standing(_all_forwards(session, skipped))
     finally:
         skipped.sum_up()
+
+
+def _all_forwards(session: Session, skipped: "_Skipped") -> Iterator[tuple[int, Turn, bytes]]:
+    for number, line in jsonl.lines_forwards(session.fd, session.size):
+        turn = turn_of(line)
+        if turn is None:
+            skipped.tell(line, f"line {number}")
+        else:
+            yield number, turn, line
+
+
+def standing(turns: Iterable[tuple[int, Turn, bytes]]) -> Iterator[tuple[int, Turn, bytes]]:
+    """Those of `turns` that stand: of two with one id, near each other, the complete one, else
+    the first. A turn that is not complete is held back until its double would have come."""
+    told: dict[str, None] = {}
+    held: deque[tuple[int, Turn, bytes]] = deque()
+    held_bytes = 0
+    for found in turns:
+        turn = found[1]
+        if turn.id in told:
+            continue
+        double = next((each for each in held if each[1].id == turn.id), None) if held else None
+        if double is not None and turn.status != "complete":
+            continue
+        if double is not None:
+            held.remove(double)
+        held.append(found)
+        held_bytes += len(found[2])
+        while held and (
+            held[0][1].status == "complete" or len(held) > _HELD or held_bytes > _HELD_BYTES
+        ):
+            first = held.popleft()
+            held_bytes -= len(first[2])
+            told[first[1].id] = None
+            if len(told) > _RECENT_IDS:
+                del told[next(iter(told))]
+            yield first
+    yield from held
 
 
 def turns_backwards(session: Session) -> Iterator[Turn]:
@@ -77,12 +109,12 @@ def turns_backwards(session: Session) -> Iterator[Turn]:
 
 
 def read_tail(session: Session, last_complete: int) -> Tail:
-    """The last complete turns; reads no further back than they stand."""
+    """The last complete turns that may go along; reads no further back than they stand."""
     turns: dict[str, Turn] = {}
     last: Turn | None = None
     for turn in turns_backwards(session):
         last = last or turn
-        if turn.status == "complete" and len(turns) < last_complete:
+        if turn.is_context and len(turns) < last_complete:
             turns.setdefault(turn.id, turn)
         if len(turns) >= last_complete:
             break
@@ -90,14 +122,19 @@ def read_tail(session: Session, last_complete: int) -> Tail:
 
 
 def last_turns(session: Session, count: int) -> list[Turn]:
-    """The last turns of any status, oldest first."""
-    turns: dict[str, Turn] = {}
+    """The last turns of any status, oldest first, by the same rule for doubles."""
+    last: list[Turn] = []
     for turn in turns_backwards(session):
-        if len(turns) >= count and turn.id not in turns:
+        last.append(turn)
+        whole = all(each.status == "complete" for each in last)
+        if len(last) >= (count if whole else count + _HELD) and _distinct(last) >= count:
             break
-        turns.pop(turn.id, None)  # of two with one id the earlier counts
-        turns[turn.id] = turn
-    return list(reversed(turns.values()))
+    numbered = [(number, turn, b"") for number, turn in enumerate(reversed(last))]
+    return [turn for _, turn, _ in standing(numbered)][-count:]
+
+
+def _distinct(turns: list[Turn]) -> int:
+    return len({turn.id for turn in turns})
 
 
 def summarize(session: Session) -> Summary:

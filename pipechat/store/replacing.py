@@ -11,25 +11,27 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+from pipechat.store.faults import missing, unwritable
+from pipechat.store.layout import torn_file
 from pipechat.store.locked_file import (
     FILE_MODE,
     SAFE_FLAGS,
-    SessionFile,
+    LockedFile,
     is_named,
     lock_file,
-    unwritable,
+    take_lock,
     write_all,
 )
-from pipechat.store.sessions import SessionStore, missing
+from pipechat.store.sessions import SessionStore
 
 _BLOCK = 1 << 20
 
 
 @contextmanager
-def locked(store: SessionStore, name: str) -> Iterator[SessionFile]:
+def locked(store: SessionStore, name: str) -> Iterator[LockedFile]:
     path = store.path(name)
     try:
-        file = SessionFile(path, create=False)
+        file = LockedFile(path, create=False)
     except FileNotFoundError as error:
         raise missing(name) from error
     except OSError as error:
@@ -64,7 +66,7 @@ def _make_temporary(path: str) -> int:
         except FileExistsError:
             remove_if_free(path, tell=True)
             continue
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        take_lock(fd, fcntl.LOCK_EX)
         if is_named(fd, path):
             return fd
         os.close(fd)
@@ -72,7 +74,7 @@ def _make_temporary(path: str) -> int:
 
 def remove_if_free(path: str, *, tell: bool = False) -> None:
     try:
-        fd = lock_file(path, create=False, wait=False)
+        fd = lock_file(path, create=False, wait_s=0)
     except FileNotFoundError:
         return
     except OSError:
@@ -100,4 +102,4 @@ def write_lines(fd: int, lines: Iterable[bytes]) -> int:
 
 
 def torn_path_of(store: SessionStore, name: str) -> str:
-    return store.path(name).removesuffix(".jsonl") + ".torn"
+    return os.path.join(store.folder, torn_file(name))

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from pipechat import jsonl
 from pipechat.messages import Turn
 from pipechat.store.adoption import adopt_orphans, set_aside
+from pipechat.store.layout import rewrite_file
 from pipechat.store.locked_file import sync_folder
 from pipechat.store.reading import Session, turn_of
 from pipechat.store.replacing import locked, temporary, torn_path_of, write_lines
@@ -152,7 +153,7 @@ def _stays(line: bytes, limit: datetime) -> bool:
 
 
 def _replace(store: SessionStore, session: Session, lines: Iterable[bytes]) -> None:
-    with temporary(os.path.join(store.folder, f".{session.name}.rewrite")) as (fd, path):
+    with temporary(os.path.join(store.folder, rewrite_file(session.name))) as (fd, path):
         write_lines(fd, lines)
         status = os.fstat(session.fd)
         os.utime(fd, ns=(status.st_atime_ns, status.st_mtime_ns))  # it was not used now

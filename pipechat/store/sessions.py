@@ -12,18 +12,16 @@ from typing import Literal
 
 from pipechat.errors import SessionError
 from pipechat.messages import Summary, Turn, new_turn_id
+from pipechat.store import layout, spool
 from pipechat.store import reading as session_reading
-from pipechat.store import spool
 from pipechat.store.adoption import adopt_orphans
+from pipechat.store.faults import missing, unreadable, unwritable, words_for
 from pipechat.store.locked_file import (
-    SessionFile,
-    lock_in_time,
+    LockedFile,
+    lock_file,
     make_folder,
     open_to_read,
     settled_size,
-    unreadable,
-    unwritable,
-    words_for,
 )
 from pipechat.store.names import check_name, is_name
 from pipechat.store.reading import Session, Tail
@@ -31,7 +29,8 @@ from pipechat.store.spool import TurnWriter
 
 __all__ = ["SessionStore", "Summary", "Tail", "TurnWriter", "check_name"]
 
-_SUFFIX = ".jsonl"
+
+_SHORT_WAIT_S = 2.0
 
 
 class SessionStore:
@@ -54,7 +53,7 @@ class SessionStore:
     def path(self, name: str) -> str:
         """Where session `name` is or would be."""
         check_name(name)
-        return os.path.join(self.folder, name + _SUFFIX)
+        return os.path.join(self.folder, layout.session_file(name))
 
     def exists(self, name: str) -> bool:
         return os.path.lexists(self.path(name))
@@ -73,7 +72,8 @@ class SessionStore:
 
         Args:
             if_busy: one asker at a time: hold a lock for the whole turn. None: no such lock.
-            wait_s: how long `wait` waits, in seconds; None: for ever.
+            wait_s: how long locks are waited for, in seconds; None: for ever. With `fail` the
+                session's own lock, which another holds for moments only, is waited for shortly.
 
         Raises:
             SessionError: `session_busy` (retryable), `session_exists` where the name differs
@@ -90,7 +90,10 @@ class SessionStore:
                 self.check_case(name, os.listdir(self.folder))
             if if_busy is not None:
                 busy_fd = self._take_turn(name, 0 if if_busy == "fail" else wait_s)
-            with SessionFile(path, create=True) as session:
+            wait_s = _SHORT_WAIT_S if if_busy == "fail" else wait_s
+            with LockedFile(
+                path, create=True, wait_s=wait_s, on_wait=self._on_wait(name)
+            ) as session:
                 self._warn_of_mode(session.fd, path)
                 entries = os.listdir(self.folder)
                 self.check_case(name, entries)
@@ -108,23 +111,27 @@ class SessionStore:
         return TurnWriter(path, name, turn_id, spool_fd, busy_fd, created=created)
 
     def _take_turn(self, name: str, wait_s: float | None) -> int:
-        fd = lock_in_time(os.path.join(self.folder, f".{name}.busy"), wait_s)
-        if fd is None:
+        path = os.path.join(self.folder, layout.busy_file(name))
+        try:
+            return lock_file(path, create=True, wait_s=wait_s)
+        except BlockingIOError as error:
             hint = "Try again when it has ended, or wait for it with --if-busy wait --timeout S."
             message = f"session {name!r}: another ask holds it"
-            raise SessionError("session_busy", message, hint, retryable=True)
-        return fd
+            raise SessionError("session_busy", message, hint, retryable=True) from error
+
+    def _on_wait(self, name: str) -> Callable[[], None]:
+        return lambda: self.warn(f"waiting for session {name!r}, whose lock another program holds")
 
     def check_case(self, name: str, entries: list[str]) -> None:
         """Raises SessionError where `name` would be new, and differs from one of the folder's
         `entries` only by case: on many disks they would be one file."""
-        file_name = name + _SUFFIX
+        file_name = layout.session_file(name)
         if file_name in entries:
             return
         folded = file_name.casefold()
         for entry in entries:
             if entry.casefold() == folded:
-                other = entry.removesuffix(_SUFFIX)
+                other = layout.session_of_file(entry) or entry
                 message = f"session {name!r} differs from {other!r} only by case"
                 raise SessionError("session_exists", message, f"Use {other!r}, or another name.")
 
@@ -133,10 +140,10 @@ class SessionStore:
         can still be read."""
         path = self.path(name)
         try:
-            if not spool.spools_of(name, os.listdir(self.folder)):
+            if not layout.spools_of(name, os.listdir(self.folder)):
                 return
             created = not os.path.lexists(path)
-            with SessionFile(path, create=True) as session:
+            with LockedFile(path, create=True, on_wait=self._on_wait(name)) as session:
                 adopt_orphans(session, name, os.listdir(self.folder), self.warn)
                 if created and os.fstat(session.fd).st_size == 0:
                     os.unlink(path)  # deleted while a turn runs, which will make it again
@@ -174,7 +181,7 @@ class SessionStore:
             try:
                 if tell_mode:
                     self._warn_of_mode(fd, path)
-                yield Session(name, fd, settled_size(fd), self.warn)
+                yield Session(name, fd, settled_size(fd, self._on_wait(name)), self.warn)
             finally:
                 os.close(fd)
         except FileNotFoundError as error:
@@ -190,7 +197,7 @@ class SessionStore:
         """The session that was written last, a turn in flight or interrupted included."""
         times: list[tuple[int, str]] = []
         for entry in self._entries():
-            name = self._session_name(entry) or spool.session_of(entry.name)
+            name = self._session_name(entry) or layout.session_of_spool(entry.name)
             status = _status(entry) if name and is_name(name) else None
             if name and status and status.st_size:
                 times.append((status.st_mtime_ns, name))
@@ -218,8 +225,8 @@ class SessionStore:
 
     @staticmethod
     def _session_name(entry: "os.DirEntry[str]") -> str | None:
-        name = entry.name.removesuffix(_SUFFIX)
-        is_session = name != entry.name and is_name(name) and entry.is_file(follow_symlinks=False)
+        name = layout.session_of_file(entry.name)
+        is_session = name and is_name(name) and entry.is_file(follow_symlinks=False)
         return name if is_session else None
 
     def _warn_of_mode(self, opened: int | str, path: str) -> None:
@@ -228,11 +235,6 @@ class SessionStore:
             self._warned.add(path)
             wanted = "700" if path == self.folder else "600"
             self.warn(f"{path} is open to others (mode {mode:o}); `chmod {wanted}` closes it")
-
-
-def missing(name: str) -> SessionError:
-    hint = "`pipechat history list` shows what there is."
-    return SessionError("session_missing", f"there is no session {name!r}", hint)
 
 
 def _status(entry: "os.DirEntry[str]") -> os.stat_result | None:

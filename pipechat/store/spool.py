@@ -8,46 +8,24 @@ Knows no listing of sessions and no context.
 
 import fcntl
 import os
-from collections.abc import Iterable
 
 from pipechat import jsonl
 from pipechat.errors import SessionError
 from pipechat.messages import Turn
+from pipechat.store import layout
+from pipechat.store.faults import unwritable, words_for
 from pipechat.store.locked_file import (
     FILE_MODE,
     SAFE_FLAGS,
-    SessionFile,
+    LockedFile,
     is_named,
-    unwritable,
-    words_for,
+    take_lock,
     write_all,
 )
 from pipechat.text import whole_text
 
-_ID_LENGTH = 36
-_SUFFIX = ".part"
-
-
-def spool_name(name: str, turn_id: str) -> str:
-    return f".{name}.{turn_id}{_SUFFIX}"
-
-
-def spools_of(name: str, entries: Iterable[str]) -> list[str]:
-    """Those of a folder's `entries` that are spools of session `name`, oldest first."""
-    prefix = f".{name}."
-    length = len(prefix) + _ID_LENGTH + len(_SUFFIX)
-    return sorted(
-        entry
-        for entry in entries
-        if len(entry) == length and entry.startswith(prefix) and entry.endswith(_SUFFIX)
-    )
-
-
-def session_of(entry: str) -> str | None:
-    """The session whose spool a folder's `entry` is; None where it is no spool."""
-    end = len(entry) - _ID_LENGTH - len(_SUFFIX) - 1
-    is_spool = end > 1 and entry[0] == entry[end] == "." and entry.endswith(_SUFFIX)
-    return entry[1:end] if is_spool else None
+# The last words of a turn: who holds the lock for longer is another program.
+_LAST_WAIT_S = 5.0
 
 
 class TurnWriter:
@@ -71,7 +49,7 @@ class TurnWriter:
         self._name = name
         self._path = path
         self._created = created
-        self._spool = os.path.join(os.path.dirname(path), spool_name(name, turn_id))
+        self._spool = os.path.join(os.path.dirname(path), layout.spool_file(name, turn_id))
         self._fd = spool_fd
         self._busy_fd = busy_fd
         self._failure: OSError | None = None
@@ -110,7 +88,7 @@ class TurnWriter:
             return
         self._done = True
         try:
-            with SessionFile(self._path, create=True) as session:
+            with LockedFile(self._path, create=True, wait_s=_LAST_WAIT_S) as session:
                 session.append(jsonl.dumps(turn.record()))
                 self._remove_spool()
         except OSError as error:
@@ -132,12 +110,14 @@ class TurnWriter:
             self._close()
 
     def _not_appended(self, error: OSError) -> SessionError:
-        what, hint = words_for(error)
+        held = isinstance(error, BlockingIOError)
+        what, hint = ("another program holds its lock", "") if held else words_for(error)
         rest = "what was shown is kept aside and comes back when the session is next used"
         if self._failure is not None:
             rest = "only the beginning of the answer is kept aside"
         message = f"session {self._name!r}: the turn could not be added: {what}; {rest}"
-        return SessionError("session_unwritable", message, hint)
+        code = "session_busy" if held else "session_unwritable"
+        return SessionError(code, message, hint, retryable=held)
 
     def _remove_spool(self) -> None:
         try:
@@ -165,8 +145,8 @@ def remove_if_unused(path: str, name: str) -> None:
     """Remove a session that holds nothing and has no turn in flight: its first turn was never
     asked. Never raises: an empty session does no harm."""
     try:
-        with SessionFile(path, create=False, wait=False) as session:
-            others = spools_of(name, os.listdir(os.path.dirname(path)))
+        with LockedFile(path, create=False, wait_s=0) as session:
+            others = layout.spools_of(name, os.listdir(os.path.dirname(path)))
             if os.fstat(session.fd).st_size == 0 and not others:
                 os.unlink(path)
     except OSError:
@@ -180,12 +160,12 @@ def create_spool(folder: str, name: str, turn_id: str) -> int:
     for an orphan. One that took it all the same (somebody removed the session by hand, and its
     lock with it) leaves no name behind, so the spool is made again.
     """
-    path = os.path.join(folder, spool_name(name, turn_id))
+    path = os.path.join(folder, layout.spool_file(name, turn_id))
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | SAFE_FLAGS
     while True:
         fd = os.open(path, flags, FILE_MODE)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
+            take_lock(fd, fcntl.LOCK_EX)
             if is_named(fd, path):
                 return fd
         except BaseException:

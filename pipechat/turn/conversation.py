@@ -63,7 +63,7 @@ class InMemory:
         return _MemoryWriter(self._turns)
 
     def earlier(self, last_turns: int) -> tuple[list[Turn], str | None]:
-        complete = [turn for turn in self._turns if turn.status == "complete" and turn.answer]
+        complete = [turn for turn in self._turns if turn.is_context]
         return complete[-last_turns:] if last_turns else [], None
 
 
