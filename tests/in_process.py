@@ -1,12 +1,13 @@
 """A run without a process of its own: `main.run` here, over pipes, against the same servers.
 
 Owns what a process would have had for itself, and gives it back afterwards: environment, folder,
-umask, signals. What a run must not leave behind is checked: a thread, a descriptor, a changed
-signal, umask or stdout.
+umask, signals; and no name resolves but this machine's. What a run must not leave behind is
+checked: a thread, a descriptor, a changed signal, umask or stdout.
 """
 
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ from pipechat import main
 from pipechat.environment import Environment, Messages, Output
 from pipechat.signals import Waits
 from pipechat.stdin import Input
+from tests.no_names import no_names
 from tests.program import Program, Result
 
 _JOIN_S = 10.0
@@ -140,7 +142,11 @@ def _own_state(environ: Mapping[str, str], folder: Path) -> Iterator[int]:
     stdout, stderr = sys.stdout, sys.stderr
     umask = os.umask(0o077)
     try:
-        with patch.dict(os.environ, environ, clear=True), chdir(folder):
+        with (
+            patch.dict(os.environ, environ, clear=True),
+            patch.object(socket, "getaddrinfo", no_names(socket.getaddrinfo)),
+            chdir(folder),
+        ):
             for signum in _SIGNALS:
                 signal.signal(signum, signal.SIG_DFL)
             yield umask

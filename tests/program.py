@@ -31,15 +31,9 @@ RUN_LIMIT_S = 60.0
 _EVENT_FORMATS = {"json", "ndjson", "stream-json"}
 _NO_NAMES = """
 import socket
+from tests.no_names import no_names
 
-def getaddrinfo(host, *arguments, look_up=socket.getaddrinfo, **options):
-    if isinstance(host, bytes):
-        host = host.decode()
-    if host.replace(".", "").isdigit() or host == "localhost":
-        return look_up(host, *arguments, **options)
-    raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-
-socket.getaddrinfo = getaddrinfo
+socket.getaddrinfo = no_names(socket.getaddrinfo)
 """
 
 

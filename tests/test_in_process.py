@@ -152,3 +152,21 @@ def test_events_that_are_not_whole_fail_their_check(program: Program) -> None:
     for stdout in (b"", b"".join(lines), last * 2, b"".join([*lines, b"{}\n", last])):
         with pytest.raises((AssertionError, jsonschema.ValidationError)):
             check_events(replace(whole, stdout=stdout))
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("host", ["example.invalid", "example.com", "a.localhost"])
+def test_a_run_in_process_asks_the_network_for_no_name(
+    program: Program, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr("socket.getaddrinfo", lambda name, *_, **__: asked.append(name))
+    ask = ("ask", "--base-url", f"https://{host}/v1", "--retries", "0", "hello")
+    assert (program.run(*ask).code, asked) == ("unknown_host", [])
+
+
+@pytest.mark.in_process
+def test_a_run_in_process_reaches_this_machine_by_its_name(program: Program) -> None:
+    with ChatServer(answer("fine"), also=["localhost"]) as server:
+        result = program.run("ask", "--base-url", server.url_at("localhost"), "hello")
+    assert (result.status, result.stdout) == (0, b"fine\n")
