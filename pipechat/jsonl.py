@@ -16,6 +16,7 @@ _FIRST_BLOCK = 1 << 16
 _LARGEST_BLOCK = 1 << 20
 # orjson gives up at 254 levels; no answer of a model is nested like that, an attack is.
 _DEEPEST = 250
+_LARGEST_INT = 10**4000
 # orjson ends the process where memory for a large document is refused to it; json raises.
 _LARGEST_FOR_ORJSON = 8_000_000
 
@@ -92,8 +93,8 @@ def _plain(value: Any, depth: int) -> Any:
         return whole_text(value)
     if isinstance(value, float):
         return value if value - value == 0 else None
-    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
-        return _integer(str(value)) if abs(value) < 10**300 else None
+    if isinstance(value, int) and not -_LARGEST_INT < value < _LARGEST_INT:
+        return None  # Python refuses to write more digits
     if isinstance(value, dict | list | tuple) and depth >= _DEEPEST:
         return None
     if isinstance(value, dict):

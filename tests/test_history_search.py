@@ -202,7 +202,9 @@ def found_in(data: bytes, needles: Needles | None, block: int = 1 << 20) -> Any:
     fd = os.memfd_create("lines") if sys.platform == "linux" else os.open(".", os.O_TMPFILE)
     try:
         os.write(fd, data)
-        return list(candidates(fd, len(data), needles, block=block))
+        found = list(candidates(fd, len(data), needles, block=block))
+        assert all(data[offset:].startswith(line) for _, offset, line in found)
+        return [(number, line) for number, _, line in found]
     finally:
         os.close(fd)
 

@@ -256,7 +256,7 @@ def test_a_temporary_file_in_use_is_not_taken(store: SessionStore) -> None:
     held = os.path.join(store.folder, ".work.rewrite")
     with LockedFile(held, create=True), pytest.raises(SessionError) as caught:
         repair(store, "work")
-    assert caught.value.code == "session_unwritable"
+    assert caught.value.code == "session_busy"
     repair(store, "work")
     assert hidden(store) == []
 

@@ -330,14 +330,14 @@ def ask_once(store: SessionStore, acknowledged: Acknowledged) -> None:
 
 
 FILE, SPOOL, ADOPTION = "store/locked_file.py", "store/spool.py", "store/adoption.py"
-FLOCK = "fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))"
-ADOPT = """session.append(jsonl.dumps({**record, "answer": text, "error": _INTERRUPTED}))"""
+FLOCK = "take_lock(fd, fcntl.LOCK_EX, wait_s, on_wait)"
+ADOPT = "session.append(*records)"
 MUTATIONS = {
     "nothing": (FILE, "", ""),
     "seal": (
         FILE,
-        'write_all(self.fd, seal + record + b"\\n")',
-        'write_all(self.fd, record + b"\\n")',
+        'write_all(self.fd, seal + b"\\n".join(records) + b"\\n")',
+        'write_all(self.fd, b"\\n".join(records) + b"\\n")',
     ),
     "inode check": (FILE, "if is_named(fd, path):", "if True:"),
     "rollback": (FILE, "            self._roll_back(size)\n", ""),
@@ -349,9 +349,9 @@ MUTATIONS = {
         "left = os.write(fd, left) and b''",
     ),
     "spool": (SPOOL, "write_all(self._fd, whole_text(text).encode())", "pass"),
-    "spool's lock": (SPOOL, "fcntl.flock(fd, fcntl.LOCK_EX)", "pass"),
+    "spool's lock": (SPOOL, "take_lock(fd, fcntl.LOCK_EX)", "pass"),
     "adoption": (ADOPTION, ADOPT, "pass"),
-    "look for the record": (ADOPTION, "if is_recorded(session.fd, turn_id):", "if False:"),
+    "look for the record": (ADOPTION, "if Turn.from_record(record).id in recorded:", "if False:"),
 }
 
 

@@ -5,15 +5,16 @@ a crash in the middle can leave a double, which readers drop by its id.
 """
 
 import codecs
+import errno
 import fcntl
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from pipechat import jsonl
 from pipechat.messages import Turn
 from pipechat.store.faults import words_for
-from pipechat.store.layout import spools_of, torn_file
+from pipechat.store.layout import spools_of, torn_file, turn_id_of
 from pipechat.store.locked_file import (
     SAFE_FLAGS,
     LockedFile,
@@ -28,6 +29,8 @@ from pipechat.store.locked_file import (
 # stands behind it is what others appended between then and now.
 _SEARCH_BYTES = 1 << 24
 _CLOCK_SLACK_MS = 60_000
+# So many spools are open at once: fewer than descriptors are to be had.
+_AT_ONCE = 128
 _INTERRUPTED = {
     "code": "interrupted",
     "message": "the process ended before the answer was whole",
@@ -51,26 +54,37 @@ def adopt_orphans(
         OSError: a turn could not be appended; its spool stays.
     """
     folder = os.path.dirname(session.path)
+    torn_path = os.path.join(folder, torn_file(name))
+    spools = spools_of(name, entries)
+    recorded = recorded_ids(session.fd, {turn_id_of(entry) for entry in spools})
     stay = 0
-    for entry in spools_of(name, entries):
-        path = os.path.join(folder, entry)
+    for entries_ in batched(spools, _AT_ONCE):
+        orphans: list[tuple[str, int]] = []
         try:
-            fd = open_orphan(path)
-        except BlockingIOError:
-            stay += 1
-            continue
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            warn(f"session {name!r}: {entry} was left alone: {words_for(error)[0]}")
-            stay += 1
-            continue
-        try:
-            _adopt(session, fd, os.path.join(folder, torn_file(name)))
-            os.unlink(path)
+            for entry in entries_:
+                path = os.path.join(folder, entry)
+                try:
+                    orphans.append((path, open_orphan(path)))
+                except BlockingIOError:
+                    stay += 1
+                except FileNotFoundError:
+                    continue
+                except OSError as error:
+                    warn(f"session {name!r}: {entry} was left alone: {words_for(error)[0]}")
+                    stay += 1
+            _adopt(session, [fd for _, fd in orphans], recorded, torn_path)
+            for path, _ in orphans:
+                os.unlink(path)
         finally:
-            os.close(fd)
+            for _, fd in orphans:
+                os.close(fd)
     return stay
+
+
+def batched(entries: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """`entries` in runs of `size` at most."""
+    for start in range(0, len(entries), size):
+        yield entries[start : start + size]
 
 
 def open_orphan(path: str) -> int:
@@ -84,6 +98,8 @@ def open_orphan(path: str) -> int:
     fd = os.open(path, os.O_RDWR | SAFE_FLAGS)
     try:
         must_be_regular(fd)
+        if os.fstat(fd).st_uid != os.geteuid():
+            raise OSError(errno.EPERM, "it belongs to another user")
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.fstat(fd).st_nlink == 0:  # its turn ended between our open and our lock
             raise FileNotFoundError
@@ -93,45 +109,69 @@ def open_orphan(path: str) -> int:
     return fd
 
 
-def _adopt(session: LockedFile, fd: int, torn_path: str) -> None:
-    data = read_all(fd)
+def _adopt(session: LockedFile, fds: list[int], recorded: set[str], torn_path: str) -> None:
+    """Append the turns of these spools with one write; what is no turn is set aside."""
+    records: list[bytes] = []
+    torn: list[bytes] = []
+    for fd in fds:
+        data = read_all(fd)
+        try:
+            record = _record_of(data, recorded) if data else None
+        except (ValueError, TypeError):  # killed while it wrote the head: nothing was sent yet
+            torn.append(data)
+            continue
+        if record is not None:
+            records.append(record)
+    if torn:
+        set_aside(torn_path, torn)
+    if records:
+        session.append(*records)
+    elif fds:
+        sync(session.fd)  # a writer may have died before it did this
+
+
+def _record_of(data: bytes, recorded: set[str]) -> bytes | None:
+    """The record of a dead turn: partial, whatever its head says; None where it stands already.
+    Raises ValueError, TypeError where the spool holds none."""
     head, newline, answer = data.partition(b"\n")
-    if not data:
-        return
-    try:
-        record: dict[str, Any] = jsonl.loads_line(head) if newline else {}
-        turn_id = Turn.from_record(record).id
-    except ValueError:  # killed while it wrote the head: nothing was sent yet
-        set_aside(torn_path, [data])
-        return
-    if is_recorded(session.fd, turn_id):
-        sync(session.fd)  # its writer may have died before it did this
-        return
+    record: dict[str, Any] = jsonl.loads_line(head) if newline else {}
+    if Turn.from_record(record).id in recorded:
+        return None
     # Without `final`, the decoder keeps back a character that the end cuts in two.
     text = codecs.getincrementaldecoder("utf-8")("replace").decode(answer)
-    session.append(jsonl.dumps({**record, "answer": text, "error": _INTERRUPTED}))
+    made = {**record, "status": "partial", "answer": text, "error": _INTERRUPTED}
+    return jsonl.dumps(made)
 
 
-def is_recorded(fd: int, turn_id: str) -> bool:
-    """Whether the turn stands near the session's end: its process died between the append and
-    the removal of the spool. Stops at turns that ended before this one began."""
-    began_ms = _milliseconds(turn_id)
+def recorded_ids(fd: int, turn_ids: set[str]) -> set[str]:
+    """Those of the turns that stand near the session's end: their processes died between the
+    append and the removal of the spool. One pass for all of them; it stops at turns that ended
+    before the first of them began."""
+    found: set[str] = set()
+    if not turn_ids:
+        return found
+    began_ms = min(_milliseconds(turn_id) for turn_id in turn_ids)
     size = os.fstat(fd).st_size
-    wanted = turn_id.encode()
     for offset, line in jsonl.lines_backwards(fd, size):
-        if size - offset > _SEARCH_BYTES and wanted not in line:
-            return False
-        try:
-            turn = Turn.from_record(jsonl.loads_line(line))
-        except ValueError:
+        if size - offset - len(line) > _SEARCH_BYTES or len(found) == len(turn_ids):
+            break
+        turn = _turn_of(line)
+        if turn is None:
             continue
-        if turn.id == turn_id:
-            return True
-        if turn.total_s is not None:  # else it says nothing of when it was appended
+        if turn.id in turn_ids:
+            found.add(turn.id)
+        elif turn.total_s is not None:  # else it says nothing of when it was appended
             ended_ms = _milliseconds(turn.id) + 1000 * turn.total_s
             if ended_ms < began_ms - _CLOCK_SLACK_MS:
-                return False
-    return False
+                break
+    return found
+
+
+def _turn_of(line: bytes) -> Turn | None:
+    try:
+        return Turn.from_record(jsonl.loads_line(line))
+    except ValueError:
+        return None
 
 
 def _milliseconds(turn_id: str) -> float:

@@ -58,3 +58,8 @@ def session_of_spool(entry: str) -> str | None:
     end = len(entry) - _ID_LENGTH - len(_SPOOL) - 1
     is_spool = end > 1 and entry[0] == entry[end] == "." and entry.endswith(_SPOOL)
     return entry[1:end] if is_spool else None
+
+
+def turn_id_of(entry: str) -> str:
+    """The id of the turn whose spool `entry` is."""
+    return entry[-_ID_LENGTH - len(_SPOOL) : -len(_SPOOL)]

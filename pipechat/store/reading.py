@@ -130,7 +130,7 @@ def last_turns(session: Session, count: int) -> list[Turn]:
         if len(last) >= (count if whole else count + _HELD) and _distinct(last) >= count:
             break
     numbered = [(number, turn, b"") for number, turn in enumerate(reversed(last))]
-    return [turn for _, turn, _ in standing(numbered)][-count:]
+    return [turn for _, turn, _ in standing(numbered)][-count:] if count else []
 
 
 def _distinct(turns: list[Turn]) -> int:

@@ -19,6 +19,7 @@ from pipechat.store.search_bytes import Needles, needles_of, required_literal
 
 _BLOCK = 1 << 18
 _RECENT_IDS = 4096
+_NEAR_BYTES = 1 << 18
 
 Side = Literal["question", "answer"]
 _SIDES: tuple[Side, ...] = ("question", "answer")
@@ -85,7 +86,7 @@ def search(session: Session, query: Query) -> Iterator[Hit]:
     is told once; lines that are no JSON are counted in a warning."""
     recent: dict[str, None] = {}
     torn = 0
-    for number, line in candidates(session.fd, session.size, query.needles):
+    for number, offset, line in candidates(session.fd, session.size, query.needles):
         try:
             record = jsonl.loads_line(line)
         except ValueError:
@@ -93,7 +94,7 @@ def search(session: Session, query: Query) -> Iterator[Hit]:
             continue
         found = list(_found_in(record, query))
         turn = turn_of(line) if found else None  # to make one costs more than to look
-        if turn and turn.id not in recent:
+        if turn and turn.id not in recent and not _gives_way(session, turn, offset):
             recent[turn.id] = None
             if len(recent) > _RECENT_IDS:
                 del recent[next(iter(recent))]
@@ -103,6 +104,20 @@ def search(session: Session, query: Query) -> Iterator[Hit]:
         lines = "1 line that may match is" if torn == 1 else f"{torn} lines that may match are"
         hint = f"`pipechat history repair {session.name}` moves such lines aside"
         session.warn(f"session {session.name!r}: {lines} no turn; {hint}")
+
+
+def _gives_way(session: Session, turn: Turn, offset: int) -> bool:
+    """Whether a turn that is not complete has a complete double near its line, which stands."""
+    if turn.status == "complete":
+        return False
+    start = max(0, offset - _NEAR_BYTES)
+    around = os.pread(session.fd, min(2 * _NEAR_BYTES, session.size - start), start)
+    needle = turn.id.encode()
+    for line in around.split(b"\n") if around.count(needle) > 1 else ():
+        double = turn_of(line) if needle in line else None
+        if double and double.id == turn.id and double.status == "complete":
+            return True
+    return False
 
 
 def _found_in(
@@ -119,11 +134,14 @@ def _found_in(
 
 def candidates(
     fd: int, size: int, needles: Needles | None, *, block: int = _BLOCK
-) -> Iterator[tuple[int, bytes]]:
-    """The lines of a file that hold one of `needles`, as (number from 1, line); all of them
-    where `needles` is None."""
+) -> Iterator[tuple[int, int, bytes]]:
+    """The lines of a file that hold one of `needles`, as (number from 1, offset in bytes, line);
+    all of them where `needles` is None."""
     if needles is None:
-        yield from jsonl.lines_forwards(fd, size)
+        offset = 0
+        for number, line in jsonl.lines_forwards(fd, size):
+            yield number, offset, line
+            offset += len(line) + 1
         return
     finders = needles.finders()
     lines_before = -1  # not counted yet: where nothing is found, nobody asks
@@ -139,7 +157,7 @@ def candidates(
             stop = end if stop < 0 else stop
             lines_before += data.count(b"\n", counted, start)
             counted = start
-            yield lines_before + 1, data[start:stop]
+            yield lines_before + 1, position + start, data[start:stop]
             nexts = [
                 find(hay, stop, end) if 0 <= place < stop else place
                 for find, place in zip(finders, nexts, strict=True)
