@@ -2,6 +2,7 @@
 
 import os
 import select
+import signal
 import time
 
 from pipechat.errors import SetupError
@@ -23,9 +24,16 @@ def run_key_command(command: str, timeout_s: float | None = None) -> str:
     import subprocess
 
     limit_s = _KEY_COMMAND_S if timeout_s is None else min(_KEY_COMMAND_S, timeout_s)
-    # The pipe is not waited for beyond the limit: what the command started may keep it open.
+    # The pipe is not waited for beyond the limit: what the command started may keep it open. At
+    # a terminal it stays in our group, so that it may ask there, and Ctrl-C ends it as well.
+    alone = not _has_terminal()
     with subprocess.Popen(
-        command, shell=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, bufsize=0
+        command,
+        shell=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        bufsize=0,
+        process_group=0 if alone else None,
     ) as process:
         assert process.stdout is not None
         ends_at = time.monotonic() + limit_s
@@ -33,8 +41,11 @@ def run_key_command(command: str, timeout_s: float | None = None) -> str:
             said = _read_until(process.stdout.fileno(), ends_at)
             status = process.wait(max(ends_at - time.monotonic(), 0.0))
         except (TimeoutError, subprocess.TimeoutExpired):
-            process.kill()
-            message = f"api_key_command took longer than {limit_s:g} s"
+            if alone:
+                os.killpg(process.pid, signal.SIGKILL)
+            else:
+                process.kill()
+            message = f"api_key_command took longer than {limit_s:.3g} s"
             raise SetupError("no_key", message) from None
     if status:
         raise SetupError("no_key", f"api_key_command failed with status {status}")
@@ -42,6 +53,14 @@ def run_key_command(command: str, timeout_s: float | None = None) -> str:
     if not key:
         raise SetupError("no_key", "api_key_command printed nothing")
     return key
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
 
 
 def _read_until(fd: int, ends_at: float) -> bytes:
