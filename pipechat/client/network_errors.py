@@ -31,11 +31,30 @@ def network_error(error: BaseException, *, host: str, proxy: Proxy | None = None
         return NetworkError("bad_certificate", message, hint, again=False)
     if "ProxyError" in names or any(_is_from(cause, "socksio") for cause in chain):
         return NetworkError("proxy_failed", f"the proxy failed: {text}", "Check --proxy.")
+    found = _unsendable(names, text) or _unreached(chain, text, host)
+    if found is not None:
+        return found
+    if "ConnectTimeout" in names or "TimeoutException" in names or "TimeoutError" in names:
+        return NetworkError("timeout", f"{host} did not answer in time", "Raise --timeout.")
+    if "ConnectError" in names or "SSLError" in names:
+        message = f"no connection to {host}: {text}" if text else f"no connection to {host}"
+        return NetworkError("connection_failed", message, "Check --base-url and the network.")
+    message = f"the connection to {host} was lost: {text}" if text else f"{host} hung up"
+    return NetworkError("connection_lost", message, "Ask again.")
+
+
+def _unsendable(names: set[str], text: str) -> PipechatError | None:
+    """A request that the transport refused to make."""
     if "LocalProtocolError" in names or "InvalidURL" in names:
         hint = "Check the key and the base URL for characters that do not belong there."
         return SetupError("bad_request_parts", f"the request cannot be sent: {text}", hint)
     if "UnsupportedProtocol" in names:
         return SetupError("bad_base_url", text, "Check --base-url and --proxy.")
+    return None
+
+
+def _unreached(chain: list[BaseException], text: str, host: str) -> PipechatError | None:
+    """A server that could not be reached, by what the socket said."""
     for cause in chain:
         if isinstance(cause, socket.gaierror):
             hint = "Check the base URL and the network."
@@ -46,13 +65,7 @@ def network_error(error: BaseException, *, host: str, proxy: Proxy | None = None
     if any(_is_unreachable(cause) for cause in chain):
         message = f"{host} cannot be reached: {text}"
         return NetworkError("unreachable", message, "Check the network.")
-    if "ConnectTimeout" in names or "TimeoutException" in names or "TimeoutError" in names:
-        return NetworkError("timeout", f"{host} did not answer in time", "Raise --timeout.")
-    if "ConnectError" in names or "SSLError" in names:
-        message = f"no connection to {host}: {text}" if text else f"no connection to {host}"
-        return NetworkError("connection_failed", message, "Check --base-url and the network.")
-    message = f"the connection to {host} was lost: {text}" if text else f"{host} hung up"
-    return NetworkError("connection_lost", message, "Ask again.")
+    return None
 
 
 def proxy_refused(proxy: Proxy) -> SetupError:

@@ -4,8 +4,12 @@ import os
 import select
 import signal
 import time
+from typing import TYPE_CHECKING
 
 from pipechat.errors import SetupError
+
+if TYPE_CHECKING:
+    from subprocess import Popen
 
 _KEY_COMMAND_S = 60.0
 _LONGEST_KEY = 64 * 1024
@@ -35,16 +39,10 @@ def run_key_command(command: str, timeout_s: float | None = None) -> str:
         bufsize=0,
         process_group=0 if alone else None,
     ) as process:
-        assert process.stdout is not None
-        ends_at = time.monotonic() + limit_s
         try:
-            said = _read_until(process.stdout.fileno(), ends_at)
-            status = process.wait(max(ends_at - time.monotonic(), 0.0))
+            said, status = _outcome(process, time.monotonic() + limit_s)
         except (TimeoutError, subprocess.TimeoutExpired):
-            if alone:
-                os.killpg(process.pid, signal.SIGKILL)
-            else:
-                process.kill()
+            _kill(process, alone=alone)
             message = f"api_key_command took longer than {limit_s:.3g} s"
             raise SetupError("no_key", message) from None
     if status:
@@ -53,6 +51,20 @@ def run_key_command(command: str, timeout_s: float | None = None) -> str:
     if not key:
         raise SetupError("no_key", "api_key_command printed nothing")
     return key
+
+
+def _outcome(process: "Popen[bytes]", ends_at: float) -> tuple[bytes, int]:
+    """What it prints, and its status. Raises TimeoutError, subprocess.TimeoutExpired."""
+    assert process.stdout is not None
+    said = _read_until(process.stdout.fileno(), ends_at)
+    return said, process.wait(max(ends_at - time.monotonic(), 0.0))
+
+
+def _kill(process: "Popen[bytes]", *, alone: bool) -> None:
+    if alone:
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
 
 
 def _has_terminal() -> bool:

@@ -58,20 +58,11 @@ def adopt_orphans(
     spools = spools_of(name, entries)
     recorded = recorded_ids(session.fd, {turn_id_of(entry) for entry in spools})
     stay = 0
-    for entries_ in batched(spools, _AT_ONCE):
+    for run in batched(spools, _AT_ONCE):
         orphans: list[tuple[str, int]] = []
         try:
-            for entry in entries_:
-                path = os.path.join(folder, entry)
-                try:
-                    orphans.append((path, open_orphan(path)))
-                except BlockingIOError:
-                    stay += 1
-                except FileNotFoundError:
-                    continue
-                except OSError as error:
-                    warn(f"session {name!r}: {entry} was left alone: {words_for(error)[0]}")
-                    stay += 1
+            for entry in run:
+                stay += _open_into(orphans, os.path.join(folder, entry), name, warn)
             _adopt(session, [fd for _, fd in orphans], recorded, torn_path)
             for path, _ in orphans:
                 os.unlink(path)
@@ -79,6 +70,23 @@ def adopt_orphans(
             for _, fd in orphans:
                 os.close(fd)
     return stay
+
+
+def _open_into(
+    orphans: list[tuple[str, int]], path: str, name: str, warn: Callable[[str], None]
+) -> bool:
+    """Add the orphan at `path` to those that are open; whether it stays where it is instead."""
+    try:
+        orphans.append((path, open_orphan(path)))
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        entry = os.path.basename(path)
+        warn(f"session {name!r}: {entry} was left alone: {words_for(error)[0]}")
+        return True
+    return False
 
 
 def batched(entries: Sequence[str], size: int) -> Iterator[Sequence[str]]:

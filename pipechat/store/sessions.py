@@ -91,15 +91,7 @@ class SessionStore:
             if if_busy is not None:
                 busy_fd = self._take_turn(name, 0 if if_busy == "fail" else wait_s)
             wait_s = _SHORT_WAIT_S if if_busy == "fail" else wait_s
-            with LockedFile(
-                path, create=True, wait_s=wait_s, on_wait=self._on_wait(name)
-            ) as session:
-                self._warn_of_mode(session.fd, path)
-                entries = os.listdir(self.folder)
-                self.check_case(name, entries)
-                adopt_orphans(session, name, entries, self.warn)
-                turn_id = new_turn_id()
-                spool_fd = spool.create_spool(self.folder, name, turn_id)
+            turn_id, spool_fd = self._open_spool(path, name, wait_s)
         except BaseException as error:
             if busy_fd is not None:
                 os.close(busy_fd)
@@ -109,6 +101,17 @@ class SessionStore:
                 raise unwritable(name, error) from error
             raise
         return TurnWriter(path, name, turn_id, spool_fd, busy_fd, created=created)
+
+    def _open_spool(self, path: str, name: str, wait_s: float | None) -> tuple[str, int]:
+        """A new turn's id and its spool, after the orphans were adopted. Raises OSError."""
+        on_wait = self._on_wait(name)
+        with LockedFile(path, create=True, wait_s=wait_s, on_wait=on_wait) as session:
+            self._warn_of_mode(session.fd, path)
+            entries = os.listdir(self.folder)
+            self.check_case(name, entries)
+            adopt_orphans(session, name, entries, self.warn)
+            turn_id = new_turn_id()
+            return turn_id, spool.create_spool(self.folder, name, turn_id)
 
     def _take_turn(self, name: str, wait_s: float | None) -> int:
         path = os.path.join(self.folder, layout.busy_file(name))
