@@ -15,7 +15,18 @@ from pipechat.errors import (
     SessionError,
     TryLaterError,
 )
-from pipechat.events import Chunk, End, Error, Event, Reasoning, Retry, Start, TextChunk
+from pipechat.events import (
+    Again,
+    Chunk,
+    End,
+    Error,
+    Event,
+    Reasoning,
+    Retry,
+    Start,
+    Step,
+    TextChunk,
+)
 from pipechat.turn.reducer import TurnReducer
 from tests.properties import MODEST, any_text, reduce, shown
 
@@ -243,3 +254,58 @@ def test_an_event_is_written_with_its_documented_keys_in_order(
     event: Event, record: dict[str, object]
 ) -> None:
     assert list(event.record().items()) == list(record.items())
+
+
+unseen_chunks = st.builds(
+    Chunk,
+    reasoning=st.just(""),
+    finish_reason=st.none() | st.sampled_from(["stop", "length", "x", "content_filter"]),
+    usage=st.none() | st.just({"total_tokens": 1}),
+    refusal=st.booleans(),
+    tool_calls=st.booleans(),
+    done=st.booleans(),
+    whole=st.booleans(),
+    request_id=st.none() | st.just("first"),
+    text=st.sampled_from(["", "\ud83d"]),
+)
+any_chunks = st.lists(
+    st.builds(
+        Chunk,
+        text=any_text,
+        reasoning=st.just("") | any_text,
+        finish_reason=st.none() | st.sampled_from(["stop", "length", "x"]),
+        usage=st.none() | st.just({"total_tokens": 2}),
+        done=st.booleans(),
+        whole=st.booleans(),
+    ),
+    max_size=6,
+)
+
+
+@MODEST
+@given(
+    st.lists(st.tuples(st.lists(unseen_chunks, max_size=4),
+                       st.sampled_from([Again(), Retry(1, 0.5, 429, "rate_limited")])), max_size=3),
+    any_chunks,
+)  # fmt: skip
+def test_what_failed_attempts_said_counts_for_nothing_in_the_next(
+    attempts: list[tuple[list[Chunk], Again | Retry]], last: list[Chunk]
+) -> None:
+    for chunks, _ in attempts:  # a high half waits for the next piece, and is then shown
+        del chunks[1 + next((n for n, chunk in enumerate(chunks) if chunk.text), len(chunks)) :]
+    steps: list[Step] = [step for chunks, again in attempts for step in (*chunks, again)]
+    events = [event for event in reduce([*steps, *last]) if not isinstance(event, Retry)]
+    assert events == reduce(last)
+
+
+@MODEST
+@given(any_chunks)
+def test_a_request_may_be_sent_again_until_anything_was_shown_and_never_after(
+    chunks: list[Chunk],
+) -> None:
+    reducer = TurnReducer(lambda: 0.0)
+    any_shown = False
+    for chunk in chunks:
+        assert reducer.may_send_again() == (not any_shown)
+        any_shown = any_shown or bool(reducer.feed(chunk))
+    assert reducer.may_send_again() == (not any_shown)

@@ -111,7 +111,7 @@ OPTIONS = (
            default=read_endpoint("https://api.openai.com/v1"), help="The endpoint, up to /v1."),
     _switch("insecure_http", "--insecure-http", group=_NETWORK,
             help="Let the key go over http:// to another machine."),
-    _value("profile", v.text, "--profile", metavar="NAME", group=_NETWORK,
+    _value("profile", v.profile_name, "--profile", metavar="NAME", group=_NETWORK,
            help="Settings from [profiles.NAME] of config.toml."),
     _switch("offline", "--offline", group=_NETWORK,
             help="Answer inside the process, with no network and no key."),

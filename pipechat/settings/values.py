@@ -36,6 +36,12 @@ def model_name(value: object) -> str:
     return name
 
 
+def profile_name(value: object) -> str:
+    if isinstance(value, dict):
+        raise ValueError("not a name; a profile is a table [profiles.NAME]")
+    return text(value)
+
+
 def switch(value: object) -> bool:
     """True or false; as text also 1, yes, on and 0, no, off."""
     if isinstance(value, bool):
