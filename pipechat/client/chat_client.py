@@ -72,6 +72,7 @@ class AnswerInFlight:
         self._may_send_again = may_send_again
         self._key = client.settings.api_key
         started = time.monotonic() - client.spent_s
+        client.spent_s = 0.0  # the turns after this one begin when they are asked
         self._deadlines = Deadlines(client.limits, time.monotonic, started)
         self._exchange: Exchange | None = None
         self._cancelled: PipechatError | None = None
