@@ -8,27 +8,15 @@ import errno
 import fcntl
 import os
 import stat
-import time
-from collections.abc import Callable
 from types import TracebackType
 from typing import Self
+
+from pipechat.store.locks import PATIENCE_S, OnWait, say_nothing, take_lock
 
 # No link is followed, and a FIFO does not hold the opener up until it is looked at.
 SAFE_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
-
-
-# A lock is held for one append or one rewrite: who waits longer waits for another program.
-PATIENCE_S = 10.0
-_QUIET_S = 1.0
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.001, 0.05
-
-OnWait = Callable[[], None]
-
-
-def _say_nothing() -> None:
-    """Who waits is told by nobody."""
 
 
 class LockedFile:
@@ -47,7 +35,7 @@ class LockedFile:
         *,
         create: bool,
         wait_s: float | None = PATIENCE_S,
-        on_wait: OnWait = _say_nothing,
+        on_wait: OnWait = say_nothing,
     ) -> None:
         self.path = path
         self.fd = lock_file(path, create=create, wait_s=wait_s, on_wait=on_wait)
@@ -97,7 +85,7 @@ def lock_file(
     *,
     create: bool,
     wait_s: float | None = PATIENCE_S,
-    on_wait: OnWait = _say_nothing,
+    on_wait: OnWait = say_nothing,
 ) -> int:
     """A descriptor of the regular file `path` with its exclusive lock held.
 
@@ -122,34 +110,6 @@ def lock_file(
         os.close(fd)
 
 
-def take_lock(
-    fd: int, kind: int, wait_s: float | None = PATIENCE_S, on_wait: OnWait = _say_nothing
-) -> None:
-    """Take a lock that another may hold. It is asked for again and again: a process that waits
-    in the kernel can be neither bounded nor, by a signal it handles, be ended.
-
-    Raises:
-        BlockingIOError: another held it for `wait_s` seconds.
-    """
-    pause = _FIRST_PAUSE_S
-    began = None
-    told = False
-    while True:
-        try:
-            fcntl.flock(fd, kind | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            now = time.monotonic()
-            began = now if began is None else began
-            if wait_s is not None and now - began >= wait_s:
-                raise
-        if now - began >= _QUIET_S and not told:
-            told = True
-            on_wait()
-        time.sleep(pause)
-        pause = min(pause * 1.5, _LONGEST_PAUSE_S)
-
-
 def open_to_read(path: str) -> int:
     """A descriptor of the regular file `path`, for reading."""
     fd = os.open(path, os.O_RDONLY | SAFE_FLAGS)
@@ -161,7 +121,7 @@ def open_to_read(path: str) -> int:
     return fd
 
 
-def settled_size(fd: int, on_wait: OnWait = _say_nothing) -> int:
+def settled_size(fd: int, on_wait: OnWait = say_nothing) -> int:
     """The size in bytes up to which the file holds no append in flight. What stands before it
     stays: appends only add, and a rewrite makes a new file.
 

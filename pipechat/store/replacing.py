@@ -19,9 +19,9 @@ from pipechat.store.locked_file import (
     LockedFile,
     is_named,
     lock_file,
-    take_lock,
     write_all,
 )
+from pipechat.store.locks import take_lock
 from pipechat.store.sessions import SessionStore
 
 _BLOCK = 1 << 20

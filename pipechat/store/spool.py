@@ -14,14 +14,8 @@ from pipechat.errors import SessionError
 from pipechat.messages import Turn
 from pipechat.store import layout
 from pipechat.store.faults import unwritable, words_for
-from pipechat.store.locked_file import (
-    FILE_MODE,
-    SAFE_FLAGS,
-    LockedFile,
-    is_named,
-    take_lock,
-    write_all,
-)
+from pipechat.store.locked_file import FILE_MODE, SAFE_FLAGS, LockedFile, is_named, write_all
+from pipechat.store.locks import take_lock
 from pipechat.text import whole_text
 
 # The last words of a turn: who holds the lock for longer is another program.
