@@ -26,7 +26,6 @@ from pipechat.errors import PipechatError, UsageError
 from pipechat.events import Sink
 from pipechat.messages import new_turn_id
 from pipechat.settings.resolve import Settings
-from pipechat.show.files import FileOutput, FileSink, open_in_place
 from pipechat.show.sinks import OnceBroken, make_sink
 from pipechat.text import check_argument, decode_text
 from pipechat.turn.conversation import Conversation, Keeper, prepare_turn
@@ -139,6 +138,8 @@ def _opened_sink(env: Environment, settings: Settings) -> Iterator[Sink]:
     """
     file, path = None, settings.output
     if path is not None and path != "-":
+        from pipechat.show.files import FileOutput, FileSink, open_in_place
+
         waiting = f"waiting for a reader of {path}"
         fd = open_in_place(path, settings.timeout_s, lambda: env.warn(waiting))
         if fd is None:

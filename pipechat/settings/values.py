@@ -15,7 +15,8 @@ Reader = Callable[[Any], Any]
 
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 _UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(ms|s|m|h|d)")
+# Compiled where it is used: a start is not free.
+_DURATION = r"(\d+(?:\.\d+)?|\.\d+)(ms|s|m|h|d)"
 # A clock takes no more than 292 years; 30 are enough for anybody.
 _LONGEST_S = 1e9
 
@@ -96,7 +97,7 @@ def number_text(value: str) -> object:
 def seconds(value: object) -> float:
     """Seconds: a number, or text such as `90s`, `5m`, `1.5h`, `250ms`."""
     if isinstance(value, str):
-        found = _DURATION.fullmatch(value.strip())
+        found = re.fullmatch(_DURATION, value.strip())
         if not found:
             raise ValueError(f"{value!r} is not a number of seconds (30, 90s, 5m, 1.5h)")
         value = float(found[1]) * _UNITS_S[found[2]]
