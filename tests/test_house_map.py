@@ -24,6 +24,8 @@ MAY_IMPORT = {
     "signals": {"errors"},
     "settings": GROUND,
     "wire": GROUND,
+    "answers": GROUND,
+    "attached_files": {"errors", "text"},
     "turn": GROUND | {"settings"},
     "client": GROUND | {"settings", "wire", "signals"},
     "store": GROUND | {"signals"},
@@ -44,7 +46,9 @@ PURE: dict[str, tuple[str, ...]] = {
     "events": (),
     "messages": ("os", "time"),  # ids: random bytes and the time of day
     "wire": (),
-    "turn": ("time", "contextlib"),  # the clock that a conversation hands to its reducer
+    # The clock that a conversation hands to its reducer; attachments; templates, when asked for.
+    "turn": ("time", "contextlib", "base64", "hashlib", "functools", "jinja2"),
+    "answers": ("json", "jsonschema_rs"),  # values that begin in the middle; when asked for
     "settings.resolve": (),
     "settings.values": ("math",),
     "settings.urls": ("urllib",),
@@ -160,6 +164,17 @@ def test_only_the_client_knows_the_sdk_and_its_transport() -> None:
 
 def test_only_jsonl_knows_orjson() -> None:
     assert who_imports("orjson") == {"jsonl"}
+
+
+def test_an_extra_is_known_where_it_is_used_and_comes_only_when_it_is_asked_for() -> None:
+    assert who_imports("jsonschema_rs") == {"answers.validation"}
+    assert who_imports("jinja2") == {"turn.sandbox", "turn.template_limits", "turn.template_tree"}
+    modules = "answers.validation, pipechat.answers.strict_subset, pipechat.turn.template"
+    script = (
+        f"import sys, pipechat.{modules}; print(*{{'jsonschema_rs', 'jinja2'}} & {{*sys.modules}})"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=True)
+    assert done.stdout == b"\n"
 
 
 def test_only_the_commands_and_main_know_typer_and_nobody_click() -> None:

@@ -21,8 +21,8 @@ _ALLOWED = _ANNOTATIONS | {
 _TYPES = {"string", "number", "integer", "boolean", "object", "array", "null"}
 _FORMATS = {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"}
 # What says nothing of an answer, and is refused: it may be left out.
-_SAYS_NOTHING = {"$schema", "$comment", "default", "examples", "deprecated", "readOnly"} | {
-    "writeOnly"
+_SAYS_NOTHING = {
+    *("$schema", "$comment", "default", "examples", "deprecated", "readOnly", "writeOnly"),
 }
 _MOST_PROPERTIES = 5_000
 _MOST_LEVELS = 10

@@ -12,7 +12,7 @@ from pipechat.errors import UsageError
 
 
 class Template(Protocol):
-    """A template made ready."""
+    """A template made ready. One thread at a time may render it."""
 
     def render(self, values: Mapping[str, Any]) -> str:
         """The text for `values`. Raises UsageError: `undefined_variable`, `template_failed`."""

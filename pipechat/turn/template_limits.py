@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from jinja2 import Undefined
 from jinja2.exceptions import SecurityError
 
 from pipechat.jsonl import dumps
@@ -48,6 +49,8 @@ class Meter:
             elif isinstance(part, list | tuple):
                 self.step(len(part))
                 waiting += part
+            elif isinstance(part, Undefined) and part is not value:
+                str(part)  # it says so itself: nothing undefined is kept in an array
             elif isinstance(part, int):
                 _check_bits(part.bit_length())
         return value

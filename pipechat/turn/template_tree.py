@@ -27,12 +27,14 @@ def check_tree(tree: nodes.Template) -> None:
         word = _FORBIDDEN.get(type(node))
         if isinstance(node, nodes.For) and node.recursive:
             word = "recursive"
-        elif isinstance(node, nodes.Name) and node.name in _NAMES:
-            word = node.name
-        elif isinstance(node, nodes.Filter) and node.name.startswith("_"):
+        elif isinstance(node, nodes.Name | nodes.Filter) and _is_inner(node):
             word = node.name
         if word is not None:
             raise TemplateSyntaxError(f"`{word}` is not to be had in a template", node.lineno)
+
+
+def _is_inner(node: nodes.Name | nodes.Filter) -> bool:
+    return node.name in _NAMES if isinstance(node, nodes.Name) else node.name.startswith("_")
 
 
 def put_bounds(tree: nodes.Template) -> nodes.Template:
