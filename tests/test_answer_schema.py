@@ -395,6 +395,40 @@ def test_what_is_told_of_a_violation_is_bounded_however_long_the_answer() -> Non
     assert "integer" in violation.message
 
 
+@pytest.mark.parametrize(
+    ("answer", "value"),
+    [
+        ('{"a": 1}', {"a": 1}),
+        (' \n{"a": 1.0}\n', {"a": 1.0}),
+        ('{"a": 9, "b": "\\ud83d\\ude42"}', {"a": 9, "b": "🙂"}),
+        ('{"a": 1, "b": "\\ud800"}', {"a": 1, "b": "\ufffd"}),
+        ('{"a": 1, "b": "\ud800"}', {"a": 1, "b": "\ufffd"}),
+    ],
+)
+def test_an_answer_that_matches_is_its_value(answer: str, value: Any) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    found, violation = compile_schema(schema).judge(answer)
+    assert violation is None
+    assert found == value
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["", " ", "text", '{"a": 1', '{"a": 1} and more', "```json\n{}\n```", "NaN", "[" * 100_000],
+)
+def test_an_answer_that_is_no_json_is_told_so(answer: str) -> None:
+    value, violation = compile_schema({}).judge(answer)
+    assert value is None
+    assert violation is not None
+    assert str(violation).startswith("the answer: it is no JSON")
+
+
+def test_whatever_value_it_is_validating_ends_in_a_verdict() -> None:
+    ready = compile_schema({"type": "array", "items": {"$ref": "#"}})
+    for value in ("\ud800", {"\ud800": 1}, [2**70], float("nan")):
+        assert ready.violation(value) is not None
+
+
 def test_a_pattern_that_would_backtrack_for_ever_ends() -> None:
     ready = compile_schema({"pattern": "^(?=a)(a|aa)+\\1b$"})
     ready.violation("a" * 5_000)

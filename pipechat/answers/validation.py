@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pipechat.answers.short_schema import Schema
 from pipechat.errors import UsageError
-from pipechat.text import visible_line
+from pipechat.jsonl import loads_line
+from pipechat.text import visible_line, whole_text
 
 if TYPE_CHECKING:
     from jsonschema_rs import ValidationError, Validator
@@ -40,9 +41,23 @@ class AnswerSchema:
 
     def violation(self, value: object) -> Violation | None:
         """The first thing in which `value` does not match, or None. Formats count."""
-        for error in self._validator.iter_errors(value):
-            return Violation(json_pointer(error.instance_path), _shortened(error.message))
+        try:
+            for error in self._validator.iter_errors(value):
+                return Violation(json_pointer(error.instance_path), _shortened(error.message))
+        except ValueError as error:  # nested beyond its reach, or no text that UTF-8 has
+            return Violation("", _shortened(f"it cannot be validated: {error}"))
         return None
+
+    def judge(self, answer: str) -> tuple[Any, Violation | None]:
+        """The JSON value that the whole of `answer` is, and the first thing wrong with it.
+
+        Lone surrogates become U+FFFD. What is no JSON has the value None, and says so.
+        """
+        try:
+            value = loads_line(whole_text(answer).encode())
+        except ValueError as error:
+            return None, Violation("", _shortened(f"it is no JSON: {error}"))
+        return value, self.violation(value)
 
 
 def compile_schema(schema: Schema) -> AnswerSchema:
