@@ -32,7 +32,8 @@ MAY_IMPORT = {
     "show": GROUND | {"signals"},
     "environment": GROUND | {"signals"},
     "commands": GROUND
-    | {"settings", "wire", "turn", "client", "store", "show", "environment", "signals"},
+    | {"settings", "wire", "turn", "client", "store", "show", "environment", "signals"}
+    | {"answers", "attached_files"},
     "main": GROUND | {"commands", "environment", "signals", "__init__"},
     "__main__": {"main", "signals"},
     "__init__": set(),

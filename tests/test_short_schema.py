@@ -216,6 +216,8 @@ def test_what_is_neither_is_the_short_form(text: str) -> None:
         ('{"type": "object"', "no JSON"),
         ('[{"type": "object"}]', "an array"),
         ('{"minimum": NaN}', "no JSON"),
+        ("{'type': 'object'}", "line 1 column 2"),
+        ("{name, age int}", "line 1 column 2"),
     ],
 )
 def test_json_that_is_no_object_is_told_with_its_place(text: str, said: str) -> None:

@@ -11,8 +11,7 @@ from pipechat.text import decode_text, visible_line
 
 # A path has a slash before its first blank, or ends as JSON files do and has nothing of a list.
 _PATH = re.compile(r"@.*|[^\s,:\"{\[]*/.*|[^,:\"{\[|]*\.json", re.DOTALL)
-# An object of JSON has a quoted key, which is followed by a colon, or none.
-_OBJECT = re.compile(r"\s*\{\s*(?:\}|\"(?:[^\"\\]|\\.)*\"\s*:|\Z)|\s*\[\s*(?:\{|\")", re.DOTALL)
+_JSON = ("{", "[")  # the short form begins with a name
 
 
 def read_schema(text: str, read_file: Callable[[str], bytes]) -> Schema:
@@ -29,10 +28,10 @@ def read_schema(text: str, read_file: Callable[[str], bytes]) -> Schema:
         path = text.strip().removeprefix("@")
         where = f"the schema file {visible_line(path)}"
         text = decode_text(read_file(path), where).removeprefix("\ufeff")
-        if text.lstrip().startswith(("{", "[")) or not _is_short(text):
+        if text.lstrip().startswith(_JSON) or not _is_short(text):
             return _read_object(text, where)
         return parse_short_schema(text.strip())
-    if _OBJECT.match(text):
+    if text.lstrip().startswith(_JSON):
         return _read_object(text, "the schema")
     return parse_short_schema(text.strip())
 
