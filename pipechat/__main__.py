@@ -1,6 +1,8 @@
 """`python -m pipechat`, and the entry point of the `pipechat` command."""
 
 import gc
+import os
+import sys
 
 from pipechat.signals import default_interrupts
 
@@ -12,10 +14,22 @@ _COLLECT_AFTER = 100_000
 def main() -> None:
     """Run the program with this process's arguments and streams; does not return."""
     default_interrupts()  # before the imports: an interrupt during one must just end the process
+    _forget_current_folder()
     gc.set_threshold(_COLLECT_AFTER)
     from pipechat.main import run_and_exit
 
     run_and_exit()
+
+
+def _forget_current_folder() -> None:
+    """Search no module where the user stands, as `-m` and an empty entry in PYTHONPATH have
+    Python do: its typer.py is not ours. Where pipechat itself is there, so is the rest."""
+    try:
+        here = os.getcwd()
+    except OSError:  # it was deleted
+        return
+    if here != os.path.dirname(os.path.dirname(os.path.abspath(__file__))):
+        sys.path[:] = [folder for folder in sys.path if folder not in ("", ".", here)]
 
 
 if __name__ == "__main__":

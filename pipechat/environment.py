@@ -5,29 +5,18 @@ The only module that touches file descriptors 0 to 2 and `os.environ`. Bytes go 
 """
 
 import errno
+import fcntl
 import os
 import select
 import stat
-import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import redirect_stdout
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pipechat.errors import OutputError, ReaderLeft, UsageError
+from pipechat.errors import OutputError, ReaderLeft
 from pipechat.signals import LONGEST_WAIT_S, Waits
-from pipechat.text import decode_text, redacted, visible_line
-
-_READ_BYTES = 1 << 16
-QUIET_STDIN_S = 3.0
-# Where the locale is missing, as zh_CN is on many servers, readline takes the bytes of a
-# character for key commands, and would put the names of files into the question.
-_LINE_EDITING = (
-    "set input-meta on",
-    "set output-meta on",
-    "set convert-meta off",
-    "set disable-completion on",
-)
+from pipechat.stdin import Input
+from pipechat.text import is_secret, redacted, visible_line
 
 
 class Output:
@@ -43,6 +32,8 @@ class Output:
         self._fd = fd
         self._name = name
         self.closed = closed
+        # `1<&0`: a stream that is there, but whose other end nobody could read from.
+        self._reads_only = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
         self.is_terminal = not closed and os.isatty(fd)
         self._waits = waits or Waits()
         self._left = memoryview(b"")
@@ -91,10 +82,12 @@ class Output:
         return left > 0 and bool(poll.poll(left * 1000))
 
     def check_open(self) -> None:
-        """Raises OutputError where the process was started without this stream."""
-        if self.closed:
+        """Raises OutputError where the process was started without this stream, or with one
+        that cannot be written to."""
+        if self.closed or self._reads_only:
+            what = "is closed" if self.closed else "is not open for writing"
             hint = "Redirect it to a file or a pipe."
-            raise OutputError("output_closed", f"{self._name} is closed", hint)
+            raise OutputError("output_closed", f"{self._name} {what}", hint)
 
     def _failure(self, error: OSError) -> OutputError | ReaderLeft:
         if error.errno == errno.EPIPE:
@@ -112,8 +105,9 @@ class Messages:
         self.is_terminal = output.is_terminal
 
     def hide(self, secret: str) -> None:
-        """Never show `secret`, whatever says it."""
-        self._secrets.append(secret)
+        """Never show `secret`, whatever says it; what is none is left (`is_secret`)."""
+        if is_secret(secret) and secret not in self._secrets:
+            self._secrets.append(secret)
 
     def hurry(self, seconds: float) -> None:
         """As `Output.hurry`."""
@@ -132,79 +126,6 @@ class Messages:
     def note(self, text: str) -> None:
         """A line that begins with the program's name."""
         self.line(f"pipechat: {text}")
-
-
-class Input:
-    """stdin."""
-
-    def __init__(self, fd: int, *, closed: bool = False) -> None:
-        self._fd = fd
-        self.is_terminal = not closed and os.isatty(fd)
-        mode = 0 if closed else os.fstat(fd).st_mode
-        self.is_data = stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)
-
-    def speaks_within(self, seconds: float) -> bool:
-        """Whether a byte or the end comes in time."""
-        return bool(select.select([self._fd], [], [], seconds)[0])
-
-    def read_all(self, limit: int) -> bytes:
-        """All of it.
-
-        Raises:
-            UsageError: `input_too_large`: more than `limit` bytes; `unreadable_input`.
-        """
-        parts: list[bytes] = []
-        size = 0
-        while part := self.read_some():
-            parts.append(part)
-            size += len(part)
-            if size > limit:
-                message = f"stdin holds more than {limit} bytes"
-                hint = "Send less, or raise max_input_mib in config.toml."
-                raise UsageError("input_too_large", message, hint)
-        return b"".join(parts)
-
-    def read_some(self) -> bytes:
-        """What is there, waiting for at least a byte; b"" at the end.
-
-        Raises:
-            UsageError: `unreadable_input`.
-        """
-        try:
-            return os.read(self._fd, _READ_BYTES)
-        except BlockingIOError:
-            select.select([self._fd], [], [])
-            return self.read_some()
-        except OSError as error:
-            message = f"stdin could not be read: {error.strerror}"
-            raise UsageError("unreadable_input", message) from error
-
-    def lines(self, *, lossy: bool) -> Iterator[str]:
-        """Its lines as they come, without their ends; one that is not UTF-8 ends it.
-
-        Raises:
-            UsageError: `not_utf8`, `unreadable_input`.
-        """
-        rest = b""
-        while part := self.read_some():
-            *whole, rest = (rest + part).split(b"\n")
-            for line in whole:
-                yield decode_text(line, "stdin", lossy=lossy)
-        if rest:
-            yield decode_text(rest, "stdin", lossy=lossy)
-
-    def ask_line(self, prompt: str) -> str | None:
-        """A line typed at `prompt`, with line editing; None at the end (Ctrl-D)."""
-        import readline  # importing it is what makes `input` edit lines
-
-        for setting in _LINE_EDITING:
-            readline.parse_and_bind(setting)
-        try:
-            # `input` edits lines only where sys.stdout is the terminal itself.
-            with redirect_stdout(sys.__stdout__):
-                return input(prompt)
-        except EOFError:
-            return None
 
 
 @dataclass(slots=True)
@@ -251,6 +172,6 @@ def _fill_missing_descriptors() -> set[int]:
             missing.add(fd)
             null = os.open(os.devnull, os.O_RDWR)
             if null != fd:  # descriptors below it are all open: it is `fd` by POSIX's rule
-                os.dup2(null, fd)
+                os.dup2(null, fd, inheritable=False)
                 os.close(null)
     return missing

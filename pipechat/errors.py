@@ -91,9 +91,13 @@ class SetupError(PipechatError):
 
 
 class RefusedError(PipechatError):
-    """The API refused the request and will refuse it again."""
+    """The API refused the request and will refuse it again.
+
+    `parameters`: those that pipechat sent by itself and that the refusal can be about.
+    """
 
     exit_code = ExitCode.REFUSED
+    parameters: tuple[str, ...] = ()
 
 
 class TryLaterError(PipechatError):

@@ -7,7 +7,7 @@ Knows no stream, no file and no SDK.
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
-from pipechat.messages import Usage
+from pipechat.messages import Outcome, Usage
 
 EVENTS_VERSION = 1
 
@@ -15,8 +15,8 @@ EVENTS_VERSION = 1
 class Chunk(NamedTuple):
     """One step of a server's answer, whatever shape it had on the wire.
 
-    `finish_null`: the choice carried `finish_reason: null`, stated rather than missing.
-    `done`: the server said that nothing more comes (`[DONE]`, or a whole JSON body).
+    `done`: the server said that nothing more comes. `whole`: and that, in this dialect, is a
+    whole answer even without a finish reason.
     """
 
     text: str = ""
@@ -24,10 +24,14 @@ class Chunk(NamedTuple):
     refusal: bool = False
     tool_calls: bool = False
     finish_reason: str | None = None
-    finish_null: bool = False
     usage: Usage | None = None
     done: bool = False
+    whole: bool = False
     request_id: str | None = None
+
+
+class Again(NamedTuple):
+    """The request is sent once more, at once and otherwise put: no event, but a new attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,26 +83,22 @@ class TextChunk:
         return {"type": "chunk", "index": self.index, "text": self.text}
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End(Outcome):
     """The answer is whole."""
 
-    status: Literal["complete"]
-    finish_reason: str | None
-    answer: str
-    usage: Usage | None
-    first_token_s: float | None
+    status: Literal["complete"] = "complete"
     total_s: float
-    request_id: str | None
 
     exit_code: ClassVar[int] = 0
 
     def record(self) -> dict[str, Any]:
-        return {"type": "end", **_fields(self)}
+        first = {"type": "end", "status": self.status, "finish_reason": self.finish_reason}
+        return {**first, **self.outcome()}
 
 
-@dataclass(frozen=True, slots=True)
-class Error:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Error(Outcome):
     """The turn failed, or its answer is not whole; `answer` is what came."""
 
     status: Literal["partial", "failed"]
@@ -106,22 +106,20 @@ class Error:
     exit_code: int
     retryable: bool
     message: str
-    answer: str
-    usage: Usage | None
-    finish_reason: str | None
-    first_token_s: float | None
     total_s: float
-    request_id: str | None
 
     def record(self) -> dict[str, Any]:
-        return {"type": "error", **_fields(self)}
+        first = {"type": "error", "status": self.status, "code": self.code}
+        more = {"exit_code": self.exit_code, "retryable": self.retryable, "message": self.message}
+        return {**first, **more, **self.outcome()}
 
 
 def _fields(event: Any) -> dict[str, Any]:
     return {name: getattr(event, name) for name in event.__slots__}
 
 
-Terminal = End | Error
+TerminalEvent = End | Error
+Step = Chunk | Retry | Again
 Event = Start | Retry | Reasoning | TextChunk | End | Error
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import redirect_stdout
+import threading
+import warnings
+from contextlib import redirect_stdout, suppress
 from importlib import import_module
 from io import StringIO
 from typing import Any, NoReturn
@@ -27,11 +29,34 @@ _CommandLineError: Any = typer.BadParameter.__mro__[2]
 def run_and_exit() -> NoReturn:
     """Run the program and end the process with its status."""
     env = Environment.of_process()
+    _take_hooks(env)
     status = run(env, sys.argv[1:])
     if status == ExitCode.READER_LEFT:
         die_by(status - 128)
     # Nothing is left to tidy up, and the interpreter takes 20 ms to do it.
     os._exit(status)
+
+
+def _take_hooks(env: Environment) -> None:
+    """Let nothing of Python's print: a traceback holds keys, and escapes that a terminal obeys.
+
+    What ends the process is told in one line. What ends a thread or a finalizer is told with -v:
+    whoever waited for it says what became of the turn.
+    """
+
+    def tell(error: BaseException | None) -> None:
+        if isinstance(error, Exception):
+            with suppress(Exception):  # a hook that fails makes Python print after all
+                report(env, BugError(error))
+
+    def tell_if_verbose(about: Any) -> None:
+        if env.verbose:
+            tell(about.exc_value)
+
+    sys.excepthook = lambda _kind, error, _traceback: tell(error)
+    threading.excepthook = tell_if_verbose
+    sys.unraisablehook = tell_if_verbose
+    warnings.showwarning = lambda *_about, **_options: None
 
 
 def run(env: Environment, arguments: list[str]) -> int:
@@ -59,7 +84,9 @@ def _run_command(env: Environment, arguments: list[str]) -> int:
         return int(ExitCode.USAGE)
     except _CommandLineError as error:
         context = getattr(error, "ctx", None)
-        path = context.command_path if context else "pipechat"
+        named = _named(arguments)
+        fallback = f"pipechat {named[0]}" if len(named) == 1 else "pipechat"
+        path = context.command_path if context else fallback
         raise UsageError("usage", error.format_message(), f"See {path} --help.") from error
     if text := shown.getvalue():
         env.stdout.write(text.encode())

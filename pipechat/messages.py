@@ -34,10 +34,10 @@ class TurnError(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """One request to `/chat/completions`.
+    """What is asked of a model, in no dialect yet.
 
     `options` are further fields of the body (temperature, max_tokens, what -O gave), sent as
-    they are and stronger than ours.
+    they are.
     """
 
     model: str
@@ -45,23 +45,32 @@ class ChatRequest:
     stream: bool = True
     options: Mapping[str, Any] = field(default_factory=dict)
 
-    def body(self, *, usage_asked: bool = True) -> dict[str, Any]:
-        """The JSON body. `usage_asked=False` leaves out `stream_options`, which some servers
-        answer with 400."""
-        body: dict[str, Any] = {"model": self.model, "messages": list(self.messages)}
-        if self.stream:
-            body["stream"] = True
-            if usage_asked:
-                body["stream_options"] = {"include_usage": True}
-        return {**body, **self.options}
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of a request, whole or not: its text, how it ended, what it cost.
+
+    Seconds count from the start of the turn; `finish_reason` is in the server's words.
+    """
+
+    answer: str
+    usage: Usage | None = None
+    finish_reason: str | None = None
+    first_token_s: float | None = None
+    total_s: float | None = None
+    request_id: str | None = None
+
+    def outcome(self) -> "dict[str, Any]":
+        """The fields of this class alone, by name."""
+        return {name: getattr(self, name) for name in Outcome.__slots__}
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One question and what became of it: a record of the session file (DESIGN §6).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn(Outcome):
+    """One question and what became of it: a record of a session file.
 
     `turn_tokens`: what this turn alone adds to a context, in tokens, where the server's
-    figures told it. Times are seconds from the request; `time` is RFC 3339 in UTC.
+    figures told it. `time` is RFC 3339 in UTC.
     """
 
     id: str
@@ -69,14 +78,8 @@ class Turn:
     status: TurnStatus
     model: str
     question: str
-    answer: str
     system: str | None = None
-    finish_reason: str | None = None
-    usage: Usage | None = None
-    first_token_s: float | None = None
-    total_s: float | None = None
     error: TurnError | None = None
-    request_id: str | None = None
     turn_tokens: int | None = None
 
     def record(self) -> dict[str, Any]:

@@ -119,6 +119,13 @@ def interruptible() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+def stop_by(signum: int) -> None:
+    """Let `signum` (Ctrl-Z) stop the process; returns when it goes on. The handler that was there
+    is not there any more."""
+    signal.signal(signum, signal.SIG_DFL)
+    os.kill(os.getpid(), signum)
+
+
 def die_by(signum: int) -> NoReturn:
     """End the process by `signum`, so that a shell sees what happened."""
     signal.signal(signum, signal.SIG_DFL)

@@ -1,5 +1,8 @@
 """Text made fit to be read and shown: UTF-8, control characters, secrets (FAULTS §4). Pure."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from pipechat.errors import UsageError
 
 # C0 but newline and tab, DEL, C1, and the controls that turn the direction of text around:
@@ -30,9 +33,37 @@ def visible_json(text: str) -> str:
     return text if text.isprintable() else text.translate(_ESCAPED)
 
 
+_SHORTEST_SECRET = 8
+# What people set where a server wants no key at all.
+_PLACEHOLDERS = frozenset(
+    ("sk-no-key-required", "no-key-required", "not-needed", "not-required", "placeholder")
+)
+
+
+def is_secret(text: str | None) -> bool:
+    """Whether `text` is worth hiding: no placeholder, and too long to stand in other words."""
+    return text is not None and len(text) >= _SHORTEST_SECRET and text not in _PLACEHOLDERS
+
+
 def redacted(text: str, secret: str | None) -> str:
     """`text` with `secret` blotted out, wherever a server or a library echoed it."""
-    return text.replace(secret, "[key]") if secret else text
+    return text.replace(secret, "[key]") if secret and is_secret(secret) else text
+
+
+def redacted_values(value: Any, secret: str | None) -> Any:
+    """The decoded JSON `value` with `secret` blotted out of its strings. Keys are names and stay
+    as they are; an entry whose key is no plain name and holds the secret goes."""
+    if isinstance(value, str):
+        return redacted(value, secret)
+    if isinstance(value, Mapping):
+        return {
+            key: redacted_values(item, secret)
+            for key, item in value.items()
+            if key.replace("_", "").isalpha() or redacted(key, secret) == key
+        }
+    if isinstance(value, list):
+        return [redacted_values(item, secret) for item in value]
+    return value
 
 
 def decode_text(data: bytes, what: str, *, lossy: bool = False) -> str:

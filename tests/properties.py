@@ -1,15 +1,18 @@
 """What the property tests share: their profile, cuts of bytes, and an answer's whole outcome."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from pipechat.client.chat_client import ChatClient
 from pipechat.errors import PipechatError
-from pipechat.events import Chunk, End, Error, Event, Retry, Terminal, TextChunk
+from pipechat.events import Chunk, End, Error, Event, Step, TerminalEvent, TextChunk
+from pipechat.messages import ChatRequest
 from pipechat.turn.reducer import TurnReducer
-from pipechat.wire.body import read_body
+from pipechat.wire.body import BodyDecoder
+from pipechat.wire.chat_completions import ChatReader
 
 MODEST = settings(deadline=None, max_examples=60)
 """The dose of every property: enough to find a slip again, quick enough to run each time."""
@@ -32,7 +35,7 @@ class Outcome:
     """What became of an answer: its text as shown, and the terminal event without its times."""
 
     text: str
-    terminal: Terminal
+    terminal: TerminalEvent
 
     @property
     def error(self) -> Error:
@@ -40,19 +43,38 @@ class Outcome:
         return self.terminal
 
 
-def timeless(terminal: Terminal) -> Terminal:
+def timeless(terminal: TerminalEvent) -> TerminalEvent:
     """A terminal event with its clock readings blotted out."""
     first = None if terminal.first_token_s is None else 0.0
     return replace(terminal, first_token_s=first, total_s=0.0)
 
 
-def reduce(chunks: Iterable[Chunk | Retry], *, allow_truncated: bool = False) -> list[Event]:
-    """The events of a turn, by the reducer alone; what `chunks` raises ends it."""
-    reducer = TurnReducer(lambda: 0.0, allow_truncated=allow_truncated)
+def reduce(steps: Iterable[Step], *, allow_truncated: bool = False) -> list[Event]:
+    """The events of a turn, by the reducer alone; what `steps` raises ends it."""
+    return _reduced(TurnReducer(lambda: 0.0, allow_truncated=allow_truncated), steps)
+
+
+def answered(client: ChatClient, request: ChatRequest) -> list[Event]:
+    """The events of a turn that the client answers."""
+    reducer = TurnReducer(lambda: 0.0)
+    return _reduced(reducer, client.answer(request, reducer.may_send_again))
+
+
+def read_body(segments: Iterable[bytes], *, content_type: str, host: str) -> Iterator[Chunk]:
+    """The chunks of a body in the dialect of Chat Completions."""
+    decoder = BodyDecoder(ChatReader(host), content_type=content_type, host=host)
+    for segment in segments:
+        yield from decoder.feed(segment)
+        if decoder.finished:
+            return
+    yield from decoder.close()
+
+
+def _reduced(reducer: TurnReducer, steps: Iterable[Step]) -> list[Event]:
     events: list[Event] = []
     try:
-        for chunk in chunks:
-            events += reducer.feed(chunk)
+        for step in steps:
+            events += reducer.feed(step)
     except PipechatError as cause:
         return [*events, *reducer.fail(cause)]
     return [*events, *reducer.close()]

@@ -4,9 +4,10 @@ import os
 import pty
 import select
 import subprocess
+import termios
 import time
 from types import TracebackType
-from typing import Self
+from typing import IO, Any, Self
 
 from tests.program import Program
 
@@ -14,20 +15,29 @@ LIMIT_S = 30.0
 
 
 class AtTerminal:
-    """A run whose stdin, stdout and stderr are one terminal, which is its controlling one."""
+    """A run whose stdin, stdout and stderr are one terminal, which is its controlling one;
+    `stdout` may be something else."""
 
-    def __init__(self, program: Program, *arguments: str, env: dict[str, str | None]) -> None:
+    def __init__(
+        self,
+        program: Program,
+        *arguments: str,
+        env: dict[str, str | None],
+        stdout: IO[bytes] | None = None,
+    ) -> None:
         self._master, slave = pty.openpty()
         self._process: subprocess.Popen[bytes] = program.start(
             *arguments,
             env={"TERM": "xterm", **env},
             stdin=slave,
-            stdout=slave,
+            stdout=slave if stdout is None else stdout,
             stderr=slave,
             start_new_session=True,
             preexec_fn=_take_terminal,
         )
         os.close(slave)
+        self.keys = self._master
+        self.pid = self._process.pid
         self.screen = b""
         self._unread = b""
 
@@ -47,6 +57,18 @@ class AtTerminal:
     def type(self, text: str) -> None:
         """Press these keys."""
         os.write(self._master, text.encode())
+
+    @property
+    def modes(self) -> list[Any]:
+        """The modes that the terminal is in, as termios(3) has them."""
+        return termios.tcgetattr(self._master)
+
+    def wait_for_editing(self) -> None:
+        """Wait until readline has the terminal: it shows what is typed itself."""
+        ends_at = time.monotonic() + LIMIT_S
+        while self.modes[3] & termios.ECHO:
+            assert time.monotonic() < ends_at, "nobody edits lines"
+            time.sleep(0.01)
 
     def press_until(self, key: str, text: str) -> str:
         """Press a key, again every second as a person would, until `text` is on the screen.
@@ -91,6 +113,5 @@ class AtTerminal:
 def _take_terminal() -> None:
     """Make stdin the controlling terminal of the new session, so that Ctrl-C is a signal."""
     import fcntl
-    import termios
 
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)

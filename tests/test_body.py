@@ -188,7 +188,7 @@ def test_a_json_document_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch
 
 def test_a_line_of_several_megabytes_is_an_answer() -> None:
     text = "\N{HEAVY BLACK HEART}x" * (1 << 20)
-    data = chunk(text, finish_reason="stop")
+    data = chunk(text) + STOP
     outcome = outcome_of(data[start : start + 65536] for start in range(0, len(data), 65536))
     assert (outcome.terminal.status, outcome.text == text) == ("complete", True)
 
@@ -201,7 +201,7 @@ def test_a_line_of_several_megabytes_is_an_answer() -> None:
 @pytest.mark.parametrize("escaped", [True, False])
 def test_any_text_comes_through_raw_or_escaped(text: str, escaped: bool) -> None:
     value = {"choices": [{"delta": {"content": text}, "finish_reason": "stop"}]}
-    data = f"data: {json.dumps(value, ensure_ascii=escaped)}\n\n".encode()
+    data = f"data: {json.dumps(value, ensure_ascii=escaped)}\n\n".encode() + DONE
     for segments in ([data], [bytes([byte]) for byte in data]):
         outcome = outcome_of(segments)
         assert (outcome.text, outcome.terminal.status) == (text, "complete")

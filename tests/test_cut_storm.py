@@ -1,7 +1,6 @@
 """A response cut at every byte, in each framing, by each end: a cut answer never looks whole."""
 
 import subprocess
-import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -12,11 +11,12 @@ import pytest
 
 from pipechat.client.chat_client import ChatClient
 from pipechat.client.lazy_openai import load_openai
+from pipechat.client.sdk_sender import SdkSender
 from pipechat.events import End, TextChunk
 from pipechat.messages import ChatRequest
 from pipechat.settings.resolve import Settings, resolve_settings
 from tests.program import Program
-from tests.properties import reduce
+from tests.properties import answered
 from tests.servers import (
     ENDINGS,
     FRAMINGS,
@@ -74,14 +74,12 @@ def test_a_response_cut_at_any_byte_never_looks_whole(step: int) -> None:
     with ChatServer(script) as server, ThreadPoolExecutor(THREADS) as pool:
         settings = settings_for(server.url)
         openai = load_openai({})
-        own = threading.local()
+        client = ChatClient(settings, SdkSender(settings, {}, openai))
 
         def outcome(case: tuple[Framing, Ending, int]) -> str:
-            if not hasattr(own, "client"):
-                own.client = ChatClient(settings, openai)
             question = " ".join(map(str, case))
             request = ChatRequest("m", [{"role": "user", "content": question}])
-            return judge(case, list(reduce(own.client.answer(request))))
+            return judge(case, answered(client, request))
 
         seen = Counter(pool.map(outcome, chosen))
     assert seen.total() == len(chosen) >= 3000 // step

@@ -172,11 +172,26 @@ def test_a_terminal_gets_local_times_colors_and_no_control_characters(program: P
         "\x1b[1mgpt-5.4-mini\x1b[0m\x1b[2m, partial\x1b[0m:\n<U+009B>2Jso\n"
     )
     records = on_a_terminal(program, "history", "show", "w", "--output-format", "ndjson").stdout
-    assert b"\x9b" not in records.replace(b"<U+009B>2J", b"")
-    assert b"<U+009B>2J" in records
+    assert b"\xc2\x9b" not in records
+    assert b"\\u009b2Jso" in records
     table = on_a_terminal(program, "history", "list").stdout
     assert table.splitlines()[1].startswith(b"w              1  2026-11-23 01:01:30     ")
     assert b"\x1b]" not in table
+
+
+@pytest.mark.parametrize("output_format", ["json", "ndjson"])
+@pytest.mark.parametrize("text", ["\x1b[2Jx", "a\x9bb\x7f", "txt\u202egnp.exe", "a\rb\tc"])
+def test_json_on_a_terminal_says_the_same_with_no_control_character(
+    program: Program, output_format: str, text: str
+) -> None:
+    write_session(program, "s", [turn(1, answer=text)])
+    for arguments in (("show", "s"), ("search", text[-1])):
+        result = on_a_terminal(program, "history", *arguments, "--output-format", output_format)
+        shown = result.stdout.decode().replace("\n", "")
+        assert shown.isprintable()
+        found = json.loads(shown)
+        (record,) = found if output_format == "json" else [found]
+        assert text in (record.get("answer"), record.get("text"))
 
 
 @pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])

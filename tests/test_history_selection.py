@@ -12,7 +12,15 @@ from tests.properties import MODEST, any_text
 
 
 def turn(question: str = "q", answer: str = "a", **more: Any) -> Turn:
-    return Turn("id", "time", "complete", "model", question, answer, **more)
+    return Turn(
+        id="id",
+        time="time",
+        status="complete",
+        model="model",
+        question=question,
+        answer=answer,
+        **more,
+    )
 
 
 usages = st.none() | st.dictionaries(

@@ -30,7 +30,9 @@ MAY_IMPORT = {
     "client": GROUND | {"settings", "wire", "signals"},
     "store": GROUND | {"signals"},
     "show": GROUND | {"signals"},
-    "environment": GROUND | {"signals"},
+    "line_editor": GROUND | {"signals"},
+    "stdin": GROUND | {"line_editor"},
+    "environment": GROUND | {"signals", "stdin"},
     "commands": GROUND
     | {"settings", "wire", "turn", "client", "store", "show", "environment", "signals"}
     | {"answers", "attached_files"},
@@ -48,11 +50,14 @@ PURE: dict[str, tuple[str, ...]] = {
     "messages": ("os", "time"),  # ids: random bytes and the time of day
     "wire": (),
     # The clock that a conversation hands to its reducer; attachments; templates, when asked for.
-    "turn": ("time", "contextlib", "base64", "hashlib", "functools", "jinja2"),
+    "turn": ("base64", "contextlib", "enum", "functools", "hashlib", "jinja2", "time"),
     "answers": ("json", "jsonschema_rs"),  # values that begin in the middle; when asked for
     "settings.resolve": (),
     "settings.values": ("math",),
-    "settings.urls": ("urllib",),
+    "settings.endpoint": ("urllib",),
+    "settings.layers": ("difflib",),
+    "settings.proxy": ("ipaddress",),
+    "settings.table": (),
     "client.retries": ("email", "random"),  # dates; jitter
     "client.network_errors": ("errno", "socket"),  # the types of their errors
     "store.names": ("unicodedata",),
@@ -184,10 +189,10 @@ def test_only_the_commands_and_main_know_typer_and_nobody_click() -> None:
 
 
 def test_only_environment_touches_the_processs_streams_and_environment() -> None:
-    assert who_says("os.environ", "os.environb", "os.getenv", "os.putenv") == {"environment"}
-    assert who_says("sys.stdin", "sys.stdout", "sys.stderr", "sys.__stderr__") == set()
-    assert who_says("sys.__stdout__") == {"environment"}  # `input` edits lines on it alone
-    assert who_says("input()") == {"environment"}
+    # The line editor gives readline a locale, and `input` edits lines on sys.stdin alone.
+    assert who_says("os.environ", "os.environb", "os.getenv") == {"environment", "line_editor"}
+    assert who_says("os.putenv", "sys.stdin", "input()") == {"line_editor"}
+    assert who_says("sys.stdout", "sys.stderr", "sys.__stdout__", "sys.__stderr__") == set()
     assert who_says("print()", "sys.exit()", "exit()", "quit()") == set()
     assert who_says("os._exit", "os.kill") <= {"main", "signals"}
 

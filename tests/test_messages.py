@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pipechat import jsonl
 from pipechat.messages import ChatRequest, Message, Turn, new_turn_id, now
+from pipechat.wire.chat_completions import ChatCompletions
 from tests.properties import MODEST
 
 KEYS = [
@@ -93,7 +94,7 @@ def test_a_request_is_its_model_messages_and_options(
     request_: ChatRequest, usage_asked: bool, body: dict[str, Any]
 ) -> None:
     expected = {"model": "m", "messages": MESSAGES, **body}
-    assert request_.body(usage_asked=usage_asked) == expected
+    assert ChatCompletions().body(request_, usage_asked=usage_asked) == expected
 
 
 def test_ids_are_uuids_of_version_7_that_sort_by_time(monkeypatch: pytest.MonkeyPatch) -> None:

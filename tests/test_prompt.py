@@ -98,7 +98,14 @@ def test_the_error_names_the_byte_and_what_to_try(data: bytes, where: str) -> No
 
 
 def turn(number: int) -> Turn:
-    return Turn(str(number), "", "complete", "m", f"q{number}", f"a{number}")
+    return Turn(
+        id=str(number),
+        time="",
+        status="complete",
+        model="m",
+        question=f"q{number}",
+        answer=f"a{number}",
+    )
 
 
 @MODEST

@@ -28,10 +28,14 @@ def test_an_http_proxy_is_taken_from_the_flag_or_the_environment(program: Progra
     with ChatServer(answer("Through.")) as server, HttpProxy() as proxy:
         where = ("ask", "--base-url", server.url, "hello")
         assert program.run(*where, "--proxy", proxy.url).stdout == b"Through.\n"
-        assert program.run(*where, env={"HTTP_PROXY": None, "http_proxy": proxy.url}).status == 0
-        assert len(proxy.requests) == 2
-        refused = program.run(*where, "--retries", "0", "--proxy", "http://127.0.0.1:1")
-        assert refused.status == 5
+        # For this machine the environment's does not count, as in browsers.
+        for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
+            assert program.run(*where, env={name: proxy.url}).status == 0
+        assert len(proxy.requests) == 1
+        elsewhere = ("ask", "--base-url", "http://elsewhere.test/v1", "--insecure-http", "hello")
+        for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
+            program.run(*elsewhere, "--retries", "0", env={name: proxy.url})
+        assert [request.host for request in proxy.requests[1:]] == ["elsewhere.test"] * 3
 
 
 def test_a_proxy_with_a_password_in_its_url_is_refused(program: Program) -> None:

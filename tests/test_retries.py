@@ -29,10 +29,10 @@ def test_the_backoff_doubles() -> None:
 
 
 def test_the_server_decides_the_wait_unless_it_asks_for_none() -> None:
-    assert wait_s(1, 17.12345) == 17.123
-    assert wait_s(5, 0.25) == 0.25
+    assert wait_s(1, 17.12345, 0.5) == 17.123
+    assert wait_s(5, 0.25, 0.5) == 0.25
     for nothing in (None, 0.0):
-        assert 0.375 <= wait_s(1, nothing) <= 0.625
+        assert 0.375 <= wait_s(1, nothing, 0.9) <= 0.625
 
 
 def at(seconds: float) -> str:

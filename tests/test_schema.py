@@ -20,10 +20,34 @@ EVENTS: list[Event] = [
     Retry(2, 1, None, "network"),
     Reasoning("hm"),
     TextChunk(0, "so"),
-    End("complete", "stop", "so", USAGE, 0.1, 0.2, "req_1"),
-    End("complete", None, "", None, None, 1, None),
-    Error("partial", "cut", 6, True, "It was cut.", "s", None, None, 0.1, 0.2, None),
-    Error("failed", "no_key", 3, False, "No key.", "", None, None, None, 0.0, None),
+    End(
+        answer="so",
+        finish_reason="stop",
+        usage=USAGE,
+        first_token_s=0.1,
+        total_s=0.2,
+        request_id="req_1",
+    ),
+    End(answer="", total_s=1),
+    Error(
+        status="partial",
+        code="cut",
+        exit_code=6,
+        retryable=True,
+        message="It was cut.",
+        answer="s",
+        first_token_s=0.1,
+        total_s=0.2,
+    ),
+    Error(
+        status="failed",
+        code="no_key",
+        exit_code=3,
+        retryable=False,
+        message="No key.",
+        answer="",
+        total_s=0.0,
+    ),
 ]
 
 
@@ -118,3 +142,19 @@ def test_a_type_that_json_has_not_is_told_when_the_schema_is_made() -> None:
 def test_records_of_the_kit_are_as_those_of_the_program(program: Program) -> None:
     path = write_session(program, "w", [turn(1)])
     assert is_valid(turn_schema(), json.loads(path.read_bytes()))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("schema", "turn"),
+        ("schema", "event"),
+        *((*command, "--help") for command in ((), ("ask",), ("chat",), ("history",), ("schema",))),
+    ],
+)
+def test_what_is_printed_refers_to_nothing_that_a_user_has_not(
+    program: Program, arguments: tuple[str, ...]
+) -> None:
+    shown = program.run(*arguments).stdout.decode()
+    assert shown
+    assert not [word for word in ("DESIGN", "FAULTS", "WIRE", "§") if word in shown]

@@ -115,7 +115,7 @@ def wait_for(condition: Callable[[], object]) -> None:
 def test_first_use_says_on_stderr_what_it_does_and_then_is_the_program(project: Project) -> None:
     done = project.call("ask", input="data\n")
     arguments, stdin, _, _ = json.loads(done.stdout)
-    assert (arguments, stdin) == (["-P", "-m", "pipechat", "ask"], "data\n")
+    assert (arguments, stdin) == (["-I", "-m", "pipechat", "ask"], "data\n")
     assert done.returncode == 7
     said = done.stderr.splitlines()
     assert len(said) == 2
@@ -131,7 +131,7 @@ def test_the_program_gets_its_arguments_stdin_and_folder_untouched(
     odd = ["ask", "", "two words", "*", "new\nline", "-O", "a='b'", "$HOME", "--", "-P"]
     done = installed.call(*odd, input="data\n", cwd=tmp_path)
     arguments, stdin, folder, _ = json.loads(done.stdout)
-    assert arguments == ["-P", "-m", "pipechat", *odd]
+    assert arguments == ["-I", "-m", "pipechat", *odd]
     assert (stdin, folder, done.stderr) == ("data\n", str(tmp_path), "")
     assert done.returncode == 7
     assert installed.installations() == [".[all]"]
@@ -287,6 +287,67 @@ def test_without_a_python_it_says_so_on_stderr_and_exits_3(
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.startswith("pipechat: no Python 3.11 or newer found")
     assert done.stderr.count("\n") == 1
+
+
+# Runs what it is given as a Python that says it is another version.
+OLD = "import sys; sys.version_info = (3, 9, 2); exec(sys.argv[-1])"
+
+
+@pytest.mark.parametrize(
+    ("python", "what"),
+    [
+        (None, "there is no such program"),
+        ("no-such-python", "there is no such program"),
+        ("folder/", "it does not run as Python does"),
+        ("#!/bin/sh\nexit 0\n", "it does not run as Python does"),
+        ('#!/bin/sh\necho "$@"\n', "it does not run as Python does"),
+        ("#!/bin/sh\nexit 3\n", "it does not run as Python does"),
+        (f"#!/bin/sh\nexec {sys.executable} -c '{OLD}' \"$@\"\n", "it is Python 3.9"),
+    ],
+)
+def test_a_named_python_that_will_not_do_is_named_and_what_is_wrong_with_it(
+    project: Project, tmp_path: Path, python: str | None, what: str
+) -> None:
+    name = tmp_path / "my-python"
+    if python is None:
+        named = str(tmp_path / "missing")
+    elif python.startswith("#!"):
+        name.write_text(python)
+        name.chmod(0o755)
+        named = str(name)
+    elif python.endswith("/"):
+        name.mkdir()
+        named = str(name)
+    else:
+        named = python
+    project.environ["PIPECHAT_PYTHON"] = named
+    done = project.call()
+    assert (done.returncode, done.stdout) == (3, "")
+    told = f"pipechat: PIPECHAT_PYTHON={named}: {what}. Name a Python 3.11 or newer.\n"
+    assert done.stderr == told
+
+
+@pytest.mark.parametrize("folder", ["/", ".", "/dev/fd"])
+@pytest.mark.parametrize("arguments", [["ask"], ["ask", "hi"], ["history", "list"]])
+def test_a_folder_as_stdin_is_one_line_and_exit_2(
+    installed: Project, folder: str, arguments: list[str]
+) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" <{folder}', "sh", installed.script, *arguments],
+        env=installed.environ, capture_output=True, text=True, timeout=LIMIT_S, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    line = "pipechat: unreadable_input: stdin is a folder. Give it a file or a pipe.\n"
+    assert done.stderr == line
+
+
+@pytest.mark.parametrize("redirection", ["<&-", "</dev/null", "<<.\ndata\n."])
+def test_any_other_stdin_is_the_programs(installed: Project, redirection: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {redirection}', "sh", installed.script, "ask"],
+        env=installed.environ, capture_output=True, text=True, timeout=LIMIT_S, check=False,
+    )  # fmt: skip
+    assert done.returncode == (1 if redirection == "<&-" else 7)  # the stand-in reads stdin
 
 
 def test_a_folder_that_cannot_be_written_is_named_and_exits_3(project: Project) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import time
+from typing import Any
 
 import pytest
 
@@ -76,6 +77,14 @@ def test_a_chunk_is_one_write(monkeypatch: pytest.MonkeyPatch, kind: type[Sink],
         return real(fd, data)
 
     class Recorder:
+        id = "id"
+
+        def head(self, turn: object) -> None:
+            assert turn
+
+        def abandon(self) -> None:
+            assert not written
+
         def text(self, text: str) -> None:
             assert text
 
@@ -85,7 +94,8 @@ def test_a_chunk_is_one_write(monkeypatch: pytest.MonkeyPatch, kind: type[Sink],
     monkeypatch.setattr(os, "write", counted)
     chunks = [*(Chunk(text=f"{number} ") for number in range(50)), Chunk(finish_reason="stop")]
     sink = kind(Output(writer, name="stdout"))  # type: ignore[call-arg]  # because Sink is a protocol
-    TurnRun(TurnReducer(time.monotonic), Recorder(), sink).run(START, chunks)
+    kept: Any = Recorder()
+    TurnRun(TurnReducer(time.monotonic), kept, lambda _end: kept, sink).run(START, chunks)
     os.close(reader)
     os.close(writer)
     assert len(written) == 50 + more  # text: the newline; ndjson: start and end

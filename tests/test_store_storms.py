@@ -329,7 +329,7 @@ def ask_once(store: SessionStore, acknowledged: Acknowledged) -> None:
     acknowledged.say(turn.id)
 
 
-FILE, SPOOL, ADOPTION = "session_file.py", "spool.py", "adoption.py"
+FILE, SPOOL, ADOPTION = "store/locked_file.py", "store/spool.py", "store/adoption.py"
 FLOCK = "fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))"
 ADOPT = """session.append(jsonl.dumps({**record, "answer": text, "error": _INTERRUPTED}))"""
 MUTATIONS = {

@@ -19,8 +19,9 @@ from pipechat.events import Chunk, End, Error, Event, Reasoning, Retry, Start, T
 from pipechat.turn.reducer import TurnReducer
 from tests.properties import MODEST, any_text, reduce, shown
 
-HI = Chunk(text="Hi", finish_null=True)
+HI = Chunk(text="Hi")
 DONE = Chunk(done=True)
+WHOLE = Chunk(done=True, whole=True)
 
 
 def finish(reason: str) -> Chunk:
@@ -32,13 +33,16 @@ def finish(reason: str) -> Chunk:
     [
         [HI, finish("stop")],
         [HI, finish("stop"), DONE],
-        [HI, DONE],
+        [HI, WHOLE],
         [HI, finish("end_turn")],
         [HI, finish("STOP")],
         [Chunk(text="Hi"), finish("stop"), Chunk(), DONE],
-        [HI, Chunk(), DONE],
-        [Chunk(text="Hi", finish_reason="stop")],
-        [Chunk(text="H", finish_reason="stop"), Chunk(text="i")],
+        [HI, Chunk(), WHOLE],
+        [Chunk(text="H"), Chunk(text="i", finish_reason="stop")],
+        [Chunk(text="Hi", finish_reason="stop"), DONE],
+        [Chunk(text="Hi", finish_reason="stop"), Chunk(usage={"total_tokens": 1})],
+        [Chunk(text="H", finish_reason="stop"), Chunk(text="i", finish_reason="stop"), DONE],
+        [Chunk(text="H", finish_reason="stop"), Chunk(text="i"), finish("stop")],
     ],
 )
 def test_an_answer_is_whole_by_its_finish_reason_or_by_done_after_a_stated_null(
@@ -60,7 +64,7 @@ def test_an_empty_answer_that_the_server_finished_is_whole() -> None:
     [
         ([HI], "cut", 6, True),
         ([Chunk(text="Hi"), DONE], "cut", 6, True),
-        ([Chunk(finish_null=True), Chunk(text="Hi"), DONE], "cut", 6, True),
+        ([HI, DONE], "cut", 6, True),
         ([], "no_answer", 5, True),
         ([DONE], "no_answer", 5, True),
         ([Chunk(reasoning="hm")], "no_answer", 5, True),
@@ -225,10 +229,11 @@ def test_the_times_are_those_of_the_first_text_and_of_the_end() -> None:
          {"type": "retry", "attempt": 1, "wait_s": 0.5, "status": None, "code": "timeout"}),
         (Reasoning("hm"), {"type": "reasoning", "text": "hm"}),
         (TextChunk(0, "a"), {"type": "chunk", "index": 0, "text": "a"}),
-        (End("complete", "stop", "a", None, 0.1, 0.2, "r"),
+        (End(answer="a", finish_reason="stop", first_token_s=0.1, total_s=0.2, request_id="r"),
          {"type": "end", "status": "complete", "finish_reason": "stop", "answer": "a",
           "usage": None, "first_token_s": 0.1, "total_s": 0.2, "request_id": "r"}),
-        (Error("failed", "c", 5, True, "m", "", None, None, None, 0.2, None),
+        (Error(status="failed", code="c", exit_code=5, retryable=True, message="m", answer="",
+               total_s=0.2),
          {"type": "error", "status": "failed", "code": "c", "exit_code": 5, "retryable": True,
           "message": "m", "answer": "", "usage": None, "finish_reason": None,
           "first_token_s": None, "total_s": 0.2, "request_id": None}),

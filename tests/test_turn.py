@@ -22,7 +22,7 @@ from pipechat.errors import (
     SessionError,
     TryLaterError,
 )
-from pipechat.events import Chunk, End, Error, Event, Retry, Start, Terminal, TextChunk
+from pipechat.events import Chunk, End, Error, Event, Retry, Start, TerminalEvent, TextChunk
 from pipechat.turn.reducer import TurnReducer
 from pipechat.turn.run import TurnRun
 from tests.properties import MODEST, any_text, shown
@@ -36,16 +36,29 @@ class Died(BaseException):
     """The process was killed by its signal: nothing after it runs."""
 
 
+def as_it_is(terminal: TerminalEvent) -> Any:
+    """What is kept of a turn, in place of its record."""
+    return terminal
+
+
 class Recorder:
     def __init__(self, fault: PipechatError | None = None) -> None:
         self.texts: list[str] = []
-        self.records: list[Terminal] = []
+        self.records: list[TerminalEvent] = []
         self._fault = fault
+
+    id = "id"
+
+    def head(self, turn: Any) -> None:
+        raise AssertionError(f"the head of {turn} is kept before the run")
+
+    def abandon(self) -> None:
+        raise AssertionError("the request was made")
 
     def text(self, text: str) -> None:
         self.texts.append(text)
 
-    def finish(self, terminal: Terminal) -> None:
+    def finish(self, terminal: Any) -> None:
         self.records.append(terminal)
         if self._fault is not None:
             raise self._fault
@@ -88,11 +101,11 @@ def run_turn(
     broken_at: int | None = None,
     sink_fault: PipechatError | None = None,
     interrupt_at: int | None = None,
-) -> tuple[Terminal | None, list[Event], Recorder, TurnRun]:
+) -> tuple[TerminalEvent | None, list[Event], Recorder, TurnRun]:
     """One turn with faults; the terminal is None where a signal killed it."""
     recorder = Recorder(finish_fault)
     sink = ListSink(recorder, broken_at, sink_fault or ReaderLeft())
-    run = TurnRun(TurnReducer(lambda: 0.0), recorder, sink)
+    run = TurnRun(TurnReducer(lambda: 0.0), recorder, as_it_is, sink)
 
     def kill(count: int) -> None:
         if count == interrupt_at and not run.concluding:
@@ -207,7 +220,7 @@ chunk_lists = st.lists(
         text=any_text,
         reasoning=st.just("") | any_text,
         finish_reason=st.none() | st.sampled_from(["stop", "length", "x"]),
-        finish_null=st.booleans(),
+        whole=st.booleans(),
         usage=st.none() | st.just({"total_tokens": 1}),
         done=st.booleans(),
     )
@@ -303,7 +316,7 @@ def test_a_signal_between_any_two_bytecodes_leaves_one_record_of_all_that_was_sh
         recorder = Recorder()
         sink = ListSink(recorder, None, ReaderLeft())
         reducer = TurnReducer(lambda: 0.0)
-        run = TurnRun(reducer, recorder, sink)
+        run = TurnRun(reducer, recorder, as_it_is, sink)
 
         def strike(run: TurnRun = run) -> None:
             if not run.concluding:  # what `TurnSignals` asks first

@@ -37,7 +37,7 @@ def choice(delta: Any, **more: Any) -> dict[str, Any]:
         (choice({"content": None}), Chunk()),
         (choice({"content": [{"type": "text", "text": "a"}, "b", {"type": "image"}]}),
          Chunk(text="ab")),
-        (choice({"content": "a"}, finish_reason=None), Chunk(text="a", finish_null=True)),
+        (choice({"content": "a"}, finish_reason=None), Chunk(text="a")),
         (choice({"role": "assistant", "content": "a", "x": 1}, logprobs=None), Chunk(text="a")),
         (choice({"content": "\ud83d"}), Chunk(text="\ud83d")),
         (choice({"content": "data: [DONE]"}), Chunk(text="data: [DONE]")),
@@ -53,7 +53,7 @@ def choice(delta: Any, **more: Any) -> dict[str, Any]:
         (choice({"tool_calls": [], "content": "x"}), Chunk(text="x")),
         # Ends.
         (choice({}, finish_reason="stop"), Chunk(finish_reason="stop")),
-        (choice({}, finish_reason=None), Chunk(finish_null=True)),
+        (choice({}, finish_reason=None), Chunk()),
         (choice({}, finish_reason=""), Chunk()),
         (choice({"content": "a"}, finish_reason="length"),
          Chunk(text="a", finish_reason="length")),

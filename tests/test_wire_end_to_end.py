@@ -316,7 +316,7 @@ FACE = json.dumps("😀")[1:-1]  # \ud83d\ude00
 TEXTS = [
     stream("one character over two segments",
            Raw(b"5\r\ndata:\r\n"), b' {"choices":[{"delta":{"content":"\xe4', Wait(0.01),
-           b'\xbd\xa0"},"finish_reason":"stop"}]}\n\n', text="你"),
+           b'\xbd\xa0"},"finish_reason":"stop"}]}\n\n', done(), text="你"),
     stream("a surrogate pair over two deltas",
            event('{"choices":[{"delta":{"content":"' + FACE[:6] + '"}}]}'),
            event('{"choices":[{"delta":{"content":"' + FACE[6:] + '"}}]}'), STOP, text="😀"),

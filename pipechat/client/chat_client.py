@@ -1,210 +1,232 @@
-"""The client: one request to a chat model, through the openai SDK, as chunks.
+"""The client: a request in the endpoint's dialect, its answer as steps.
 
-Owns the SDK: nothing else sees its types or its errors, which are translated here around
-opening and around every read. The SDK neither retries nor parses here: both belong to the
-turn's own rules (FAULTS §1).
+Owns the way of one answer: attempts, deadlines, and what a response that is no answer means.
+Who carries bytes is handed in as a Sender; knows no HTTP library and no SDK.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
 
 from pipechat import jsonl
-from pipechat.client.deadlines import Limits, Reading
-from pipechat.client.exchange import Pump
-from pipechat.client.network_errors import network_error
-from pipechat.client.retries import retry_after_s, wait_s
+from pipechat.client.deadlines import Deadlines, Limits
+from pipechat.client.exchange import Exchange, Request, Response, Sender
+from pipechat.client.retries import RetryPolicy, retry_after_s
 from pipechat.errors import PipechatError, RefusedError, TryLaterError
-from pipechat.events import Chunk, Retry
+from pipechat.events import Again, Chunk, Retry, Step
 from pipechat.messages import ChatRequest
 from pipechat.settings.resolve import Settings
-from pipechat.text import redacted
-from pipechat.wire.api_errors import status_error
-from pipechat.wire.body import read_body
-
-if TYPE_CHECKING:
-    from types import ModuleType
-
-    import httpx2
+from pipechat.signals import LONGEST_WAIT_S
+from pipechat.text import redacted, redacted_values
+from pipechat.wire.api_errors import blamed_parameters, status_error
+from pipechat.wire.body import BodyDecoder
+from pipechat.wire.chat_completions import USAGE_PARAMETER, ChatCompletions
 
 _MESSAGE_LENGTH = 500
-_NO_KEY = "none"  # the SDK insists on one; the header that would carry it is left out
+_ERROR_BYTES = 64 * 1024
 
 
 class ChatClient:
-    """Sends requests with one set of settings; a conversation reuses it. It waits for the
-    server in `waits`."""
+    """Sends requests with one set of settings, any number at once. It waits for the server in
+    `waits`. `spent_s`: what of the turn's time was gone before it could ask."""
 
     def __init__(
         self,
         settings: Settings,
-        openai: ModuleType,
+        sender: Sender,
         waits: AbstractContextManager[object] = nullcontext(),  # noqa: B008 — it holds nothing
+        spent_s: float = 0.0,
     ) -> None:
-        self._settings = settings
-        self._waits = waits
-        self._openai = openai
-        self._host = settings.host
-        self._limits = Limits(
+        self.spent_s = spent_s
+        self.settings = settings
+        self.sender = sender
+        self.waits = waits
+        self.dialect = ChatCompletions()
+        self.limits = Limits(
             settings.timeout_s, settings.first_token_timeout_s, settings.idle_timeout_s
         )
-        self._sdk = _sdk_client(settings, openai)
-        self._pump: Pump | None = None
 
-    def answer(self, request: ChatRequest) -> Iterator[Chunk | Retry]:
-        """The chunks of the answer, and the retries on the way to it.
+    def answer(self, request: ChatRequest, may_send_again: Callable[[], bool]) -> AnswerInFlight:
+        """The answer to `request`, which is sent when its steps are asked for.
 
-        Raises:
-            PipechatError: what went wrong, as one of ours.
+        Args:
+            may_send_again: whether another attempt could not double anything that was shown.
         """
-        started = time.monotonic()
-        usage_asked = request.stream
-        attempt = 0
-        while True:
-            nothing_shown = True
-            try:
-                for chunk in self._attempt(request, usage_asked, started):
-                    nothing_shown = nothing_shown and not (chunk.text or chunk.reasoning)
-                    yield chunk
-                return
-            except RefusedError as error:
-                self._clean(error)
-                # Some servers answer 400 to `stream_options`: the answer matters more.
-                if error.code != "bad_request" or not usage_asked:
-                    raise
-                usage_asked = False
-            except TryLaterError as error:
-                self._clean(error)
-                attempt += 1
-                wait = wait_s(attempt, error.retry_after_s)
-                if not (nothing_shown and error.again and attempt <= self._settings.retries):
-                    raise
-                if not self._limits.leave(wait, started):
-                    raise
-                yield Retry(attempt, wait, error.status, error.code)
-                self._rest(wait)
-            except PipechatError as error:
-                self._clean(error)
-                raise
+        return AnswerInFlight(self, request, may_send_again)
+
+
+class AnswerInFlight:
+    """The steps of one answer: chunks, and the attempts on the way to them. Iterate once.
+
+    Raises (iterating):
+        PipechatError: what went wrong, as one of ours.
+    """
+
+    def __init__(
+        self, client: ChatClient, request: ChatRequest, may_send_again: Callable[[], bool]
+    ) -> None:
+        self._client = client
+        self._request = request
+        self._may_send_again = may_send_again
+        self._key = client.settings.api_key
+        started = time.monotonic() - client.spent_s
+        self._deadlines = Deadlines(client.limits, time.monotonic, started)
+        self._exchange: Exchange | None = None
+        self._cancelled: PipechatError | None = None
+        self._waited_s = 0.0  # for the piece that came last
 
     def cancel(self, cause: PipechatError) -> None:
-        """Make the running `answer` raise `cause`; may be called from a signal handler."""
-        if self._pump is not None:
-            self._pump.wake(cause)
+        """Make the iteration raise `cause`; may be called from a signal handler."""
+        self._cancelled = cause
+        if self._exchange is not None:
+            self._exchange.wake(cause)
+
+    def __iter__(self) -> Iterator[Step]:
+        policy = RetryPolicy(self._client.settings.retries)
+        usage_asked = self._request.stream
+        while True:
+            try:
+                yield from self._attempt(usage_asked)
+                return
+            except PipechatError as error:
+                self._clean(error)
+                if not self._may_send_again():
+                    raise
+                if usage_asked and isinstance(error, RefusedError) and error.parameters:
+                    usage_asked = False  # the answer matters more
+                    again: Step = Again()
+                else:
+                    again = self._retry(policy, error)
+                yield again
+                if isinstance(again, Retry):
+                    self._rest(again.wait_s)
+
+    def _retry(self, policy: RetryPolicy, error: PipechatError) -> Retry:
+        wait = policy.wait_s(error) if isinstance(error, TryLaterError) else None
+        if wait is None or not self._deadlines.leave(wait):
+            raise error
+        assert isinstance(error, TryLaterError)
+        return Retry(policy.attempt, wait, error.status, error.code)
+
+    def _attempt(self, usage_asked: bool) -> Iterator[Chunk]:
+        client = self._client
+        body = client.dialect.body(self._request, usage_asked=usage_asked)
+        request = Request(client.dialect.path, body)
+        self._exchange = exchange = Exchange(client.sender, request, client.waits)
+        if self._cancelled is not None:
+            exchange.wake(self._cancelled)
+        self._deadlines.begin_attempt()
+        try:
+            response = self._response(exchange)
+            if response.status >= 300:
+                raise self._refusal(response, self._error_body(exchange))
+            request_id = response.headers.get("x-request-id")
+            yield Chunk(request_id=redacted(request_id, self._key) if request_id else None)
+            yield from self._chunks(exchange, response)
+        finally:
+            exchange.stop()
+
+    def _chunks(self, exchange: Exchange, response: Response) -> Iterator[Chunk]:
+        host = self._client.settings.host
+        content_type = response.headers.get("content-type", "")
+        decoder = BodyDecoder(
+            self._client.dialect.reader(host), content_type=content_type, host=host
+        )
+        deadlines = self._deadlines
+        while not decoder.finished:
+            segment = self._next(exchange)
+            if segment is None:
+                yield from decoder.close()
+                return
+            began = time.monotonic()
+            any_data = False
+            for chunk in decoder.feed(segment):
+                any_data = True
+                deadlines.saw(chunk)
+                yield self._clean_chunk(chunk)
+            # Who takes the chunks may be slow: that is not the server's time.
+            took = 0.0 if any_data else time.monotonic() - began
+            deadlines.listened(self._waited_s + took, LONGEST_WAIT_S + took, in_vain=not any_data)
+
+    def _response(self, exchange: Exchange) -> Response:
+        item = self._take(exchange)
+        assert isinstance(item, Response)
+        return item
+
+    def _next(self, exchange: Exchange) -> bytes | None:
+        item = self._take(exchange)
+        assert not isinstance(item, Response)
+        return item
+
+    def _take(self, exchange: Exchange) -> Response | bytes | None:
+        """The next item, waited for no longer than the deadlines allow."""
+        deadlines = self._deadlines
+        while True:
+            meant = min(deadlines.patience_s(), LONGEST_WAIT_S)
+            began = time.monotonic()
+            try:
+                item = exchange.next_item(meant)
+            except TimeoutError:
+                deadlines.listened(time.monotonic() - began, meant)
+                continue
+            self._waited_s = time.monotonic() - began
+            return item
+
+    def _error_body(self, exchange: Exchange) -> bytes:
+        """The first 64 kB of what a refusal says."""
+        parts: list[bytes] = []
+        size = 0
+        try:
+            while size < _ERROR_BYTES and (part := self._next(exchange)) is not None:
+                parts.append(part)
+                size += len(part)
+        except TryLaterError as error:
+            if error.code == "timeout":
+                raise
+        return b"".join(parts)[:_ERROR_BYTES]
+
+    def _refusal(self, response: Response, content: bytes) -> PipechatError:
+        error = status_error(
+            response.status,
+            _decoded(content),
+            host=self._client.settings.host,
+            retry_after_s=retry_after_s(response.headers, time.time()),
+        )
+        if isinstance(error, RefusedError) and response.status in (400, 422):
+            said = content.decode("utf-8", "replace")
+            error.parameters = blamed_parameters(said, (USAGE_PARAMETER,))
+        return error
+
+    def _rest(self, seconds: float) -> None:
+        assert self._exchange is not None
+        ends_at = time.monotonic() + seconds
+        while (left := ends_at - time.monotonic()) > 0:
+            try:
+                self._exchange.next_item(left)  # it is stopped, and still listens for a cancel
+            except TimeoutError:
+                return
 
     def _clean(self, error: PipechatError) -> None:
         """No key in a message, where a server echoes it; and no page where one line is due."""
-        message = redacted(error.message, self._settings.api_key)
+        message = redacted(error.message, self._key)
         if len(message) > _MESSAGE_LENGTH:
             message = message[:_MESSAGE_LENGTH] + "…"
         error.message = message
 
     def _clean_chunk(self, chunk: Chunk) -> Chunk:
         """No key in what events and records carry of a server's words."""
-        if not self._settings.api_key:
+        if chunk.finish_reason is None and chunk.usage is None:
             return chunk
-        key = jsonl.dumps(self._settings.api_key).decode()[1:-1]  # as it stands in JSON
-        said = jsonl.dumps([chunk.finish_reason, chunk.usage]).decode()
-        if key not in said:
-            return chunk
-        finish_reason, usage = jsonl.loads(redacted(said, key))
-        return chunk._replace(finish_reason=finish_reason, usage=usage)
-
-    def _attempt(self, request: ChatRequest, usage_asked: bool, started: float) -> Iterator[Chunk]:
-        body = request.body(usage_asked=usage_asked)
-        self._pump = pump = Pump(lambda: self._open(body), self._translate, self._waits)
-        reading = Reading(pump, self._limits, started)
-        try:
-            response = reading.response()
-            request_id = response.headers.get("x-request-id")
-            yield Chunk(
-                request_id=redacted(request_id, self._settings.api_key) if request_id else None
-            )
-            content_type = response.headers.get("content-type", "")
-            for chunk in read_body(reading.segments(), content_type=content_type, host=self._host):
-                reading.saw(chunk)
-                if chunk.finish_reason is not None or chunk.usage is not None:
-                    chunk = self._clean_chunk(chunk)
-                yield chunk
-        finally:
-            pump.stop()
-
-    def _rest(self, seconds: float) -> None:
-        assert self._pump is not None
-        ends_at = time.monotonic() + seconds
-        while (left := ends_at - time.monotonic()) > 0:
-            try:
-                self._pump.next_item(left)  # it is stopped, and still listens for a cancel
-            except TimeoutError:
-                return
-
-    def _open(self, body: dict[str, Any]) -> httpx2.Response:
-        import httpx2
-
-        headers = {} if self._settings.api_key else {"Authorization": self._openai.Omit()}
-        response: httpx2.Response = self._sdk.post(
-            "/chat/completions",
-            cast_to=httpx2.Response,
-            body=body,
-            stream=True,
-            options={"headers": headers},
-        )
-        return response
-
-    def _translate(self, error: Exception) -> PipechatError | Exception:
-        """The SDK's error, or its transport's, as one of ours; a bug stays what it is."""
-        import httpx2
-
-        if isinstance(error, self._openai.APIStatusError):
-            response = error.response
-            body = _error_body(response.content)
-            after = retry_after_s(response.headers, time.time())
-            translated: PipechatError | Exception = status_error(
-                response.status_code, body, host=self._host, retry_after_s=after
-            )
-        elif isinstance(error, self._openai.APIConnectionError | httpx2.HTTPError | OSError):
-            translated = network_error(error, host=self._host)
-        else:
-            return error
-        translated.__cause__ = error
-        return translated
+        reason = chunk.finish_reason and redacted(chunk.finish_reason, self._key)
+        return chunk._replace(finish_reason=reason, usage=redacted_values(chunk.usage, self._key))
 
 
-def _error_body(content: bytes) -> object:
+def _decoded(content: bytes) -> object:
     """The body of an error: JSON, or what plain text says; of a page of HTML nothing."""
     try:
         return jsonl.loads(content)
     except ValueError:
         text = content.decode("utf-8", "replace").strip()
         return None if text.startswith("<") else text
-
-
-def _sdk_client(settings: Settings, openai: ModuleType) -> Any:
-    """The SDK's client, so made that it does nothing by itself: no retries, no redirects (they
-    would carry the question to another host), no time-outs but ours."""
-    import httpx2
-
-    transport: httpx2.BaseTransport | None = None
-    if settings.offline:
-        from pipechat.client.offline import OfflineTransport
-
-        transport = OfflineTransport()
-    http = httpx2.Client(
-        # Loading the certificate store takes 20 ms, which plain http has no use for.
-        verify=settings.base_url.startswith("https:"),
-        proxy=None if settings.offline else settings.proxy,
-        transport=transport,
-        trust_env=not settings.offline,
-        timeout=settings.timeout_s,
-        follow_redirects=False,
-    )
-    return openai.OpenAI(
-        api_key=settings.api_key or _NO_KEY,
-        base_url=settings.base_url,
-        max_retries=0,
-        timeout=settings.timeout_s,
-        http_client=http,
-    )

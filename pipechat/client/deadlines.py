@@ -1,118 +1,121 @@
-"""How long a response may take: reads from the pump, bounded by the three deadlines.
+"""How long an answer may take: three limits as arithmetic. Pure: the clock is handed in.
 
-Knows when data came and what it said, not how it was carried.
+The total counts by the clock. The others count how long the turn listened in vain: what a slow
+reader of stdout, or a process that was stopped, let pass says nothing of the server.
 """
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from pipechat.client.exchange import Pump
 from pipechat.errors import NetworkError
 from pipechat.events import Chunk
 
-if TYPE_CHECKING:
-    import httpx2
-
-# After the finish reason only usage and [DONE] can follow: enough for both, and no reason to
-# let a server that never closes hold a whole answer back.
-_AFTER_FINISH_S = 3.0
+# After the end only usage and the server's last word can follow: enough for both, and no reason
+# to let a server that never closes hold a whole answer back.
+_AFTER_END_S = 3.0
+# A wait that took this much longer than it was meant to: the process was stopped meanwhile.
+_OVERSLEPT_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Seconds, None for no limit.
 
-    `total_s` counts from the first request of the turn to its end, `first_token_s` from each
-    request to its first text, `idle_s` between two data events.
+    `total_s` counts from the start of the turn to its end, `first_token_s` from each request
+    to its first text, `idle_s` between two data events.
     """
 
     total_s: float | None
     first_token_s: float | None
     idle_s: float | None
 
-    def leave(self, seconds: float, started: float) -> bool:
-        """Whether `seconds` from now is still within the total, counted from `started`."""
-        return time.monotonic() + seconds < started + _seconds(self.total_s)
+
+class Deadlines:
+    """The limits of one turn, over all its attempts.
+
+    Args:
+        clock: seconds, monotonic; the turn starts now, unless `started` says when.
+    """
+
+    def __init__(
+        self, limits: Limits, clock: Callable[[], float], started: float | None = None
+    ) -> None:
+        self._limits = limits
+        self._clock = clock
+        self._total_at = (clock() if started is None else started) + _seconds(limits.total_s)
+        self.begin_attempt()
+
+    def begin_attempt(self) -> None:
+        """A request goes out."""
+        self._unshown_s: float | None = 0.0  # listened to without a text; None once one came
+        self._silent_s: float | None = None  # listened to since the last data; None before any
+        self._after_end_s: float | None = None
+        self._overslept = False
+
+    def leave(self, seconds: float) -> bool:
+        """Whether `seconds` from now is still within the total."""
+        return self._clock() + seconds < self._total_at
+
+    def patience_s(self) -> float:
+        """Seconds until the nearest limit, infinity where there is none.
+
+        Raises:
+            NetworkError: `timeout`: the total has passed.
+        """
+        left = self._total_at - self._clock()
+        if left <= 0:
+            what = f"no whole answer within {self._limits.total_s:g} s"
+            raise _passed("timeout", what, "--timeout")
+        if self._unshown_s is not None:
+            left = min(left, _seconds(self._limits.first_token_s) - self._unshown_s)
+        if self._silent_s is not None:
+            left = min(left, _seconds(self._limits.idle_s) - self._silent_s)
+        if self._after_end_s is not None:
+            left = min(left, _AFTER_END_S - self._after_end_s)
+        return max(left, 0.0)
+
+    def listened(self, seconds: float, meant: float, *, in_vain: bool = True) -> None:
+        """Waiting for a piece of the response, and reading it, took `seconds`; it was `meant`
+        to take no longer than that. `in_vain`: no data came of it.
+
+        Raises:
+            NetworkError: `first_token_timeout` or `idle_timeout`.
+        """
+        overslept = seconds > meant + _OVERSLEPT_S
+        # Twice in a row is a slow machine, where time passes all the same.
+        counted = 0.0 if overslept and not self._overslept else min(seconds, meant + _OVERSLEPT_S)
+        self._overslept = overslept
+        if self._unshown_s is not None:
+            self._unshown_s += counted
+            if self._unshown_s >= _seconds(self._limits.first_token_s):
+                what = f"no text within {self._limits.first_token_s:g} s"
+                raise _passed("first_token_timeout", what, "--first-token-timeout")
+        if self._after_end_s is not None:
+            self._after_end_s += counted
+            if self._after_end_s >= _AFTER_END_S:
+                raise _passed("idle_timeout", "the server does not close", "--idle-timeout")
+        if in_vain and self._silent_s is not None:
+            self._silent_s += counted
+            if self._silent_s >= _seconds(self._limits.idle_s):
+                what = f"the server fell silent for {self._silent_s:.1f} s"
+                raise _passed("idle_timeout", what, "--idle-timeout")
+
+    def saw(self, chunk: Chunk) -> None:
+        """A data event came. Comments, which a server may send for ever, are none."""
+        self._silent_s = 0.0
+        if chunk.text or chunk.reasoning:
+            self._unshown_s = None
+            self._after_end_s = None  # a reason beside text ends nothing by itself
+        elif chunk.finish_reason is not None:
+            self._after_end_s = 0.0
 
 
 def _seconds(limit: float | None) -> float:
     return math.inf if limit is None else limit
 
 
-class Reading:
-    """One response, read no longer than its limits allow.
-
-    Raises:
-        NetworkError: `timeout`, `first_token_timeout` or `idle_timeout`, from every read.
-    """
-
-    def __init__(self, pump: Pump, limits: Limits, started: float) -> None:
-        self._pump = pump
-        self._limits = limits
-        self._total_at = started + _seconds(limits.total_s)
-        self._first_at = time.monotonic() + _seconds(limits.first_token_s)
-        self._heard: float | None = None
-        self._shown = False
-        self._finished: float | None = None
-
-    def response(self) -> httpx2.Response:
-        """The response, as soon as its headers are there."""
-        item = self._next()
-        assert item is not None
-        assert not isinstance(item, bytes)
-        return item
-
-    def segments(self) -> Iterator[bytes]:
-        """The body, as it comes."""
-        while (item := self._next()) is not None:
-            assert isinstance(item, bytes)
-            yield item
-
-    def saw(self, chunk: Chunk) -> None:
-        """A data event came. Comments, which a server may send for ever, are none."""
-        self._heard = time.monotonic()
-        self._shown = self._shown or bool(chunk.text or chunk.reasoning)
-        if chunk.finish_reason is not None and self._finished is None:
-            self._finished = self._heard
-
-    def _next(self) -> httpx2.Response | bytes | None:
-        at = self._ends_at()
-        left = at - time.monotonic()
-        if left <= 0:  # checked first: a flood of comments always has a next item
-            raise self._passed(at)
-        try:
-            return self._pump.next_item(None if left == math.inf else left)
-        except TimeoutError:
-            raise self._passed(at) from None
-
-    def _ends_at(self) -> float:
-        """When the nearest deadline passes, by the monotonic clock."""
-        at = self._total_at
-        if not self._shown:
-            at = min(at, self._first_at)
-        if self._heard is not None and self._limits.idle_s is not None:
-            at = min(at, self._heard + self._limits.idle_s)
-        if self._finished is not None:
-            at = min(at, self._finished + _AFTER_FINISH_S)
-        return at
-
-    def _passed(self, at: float) -> NetworkError:
-        limits = self._limits
-        if at == self._total_at:
-            code, option, what = (
-                "timeout",
-                "--timeout",
-                f"no whole answer within {limits.total_s:g} s",
-            )
-        elif at == self._first_at:
-            code, option = "first_token_timeout", "--first-token-timeout"
-            what = f"no text within {limits.first_token_s:g} s"
-        else:
-            code, option = "idle_timeout", "--idle-timeout"
-            what = f"the server fell silent for {time.monotonic() - (self._heard or 0):.1f} s"
-        return NetworkError(code, what, f"Ask again, or raise {option}.", again=False)
+def _passed(code: str, what: str, option: str) -> NetworkError:
+    return NetworkError(code, what, f"Ask again, or raise {option}.", again=False)

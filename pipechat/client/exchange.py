@@ -1,66 +1,112 @@
-"""A request in a thread of its own, so that a deadline holds whatever the socket does.
+"""One exchange: a request out, a response in, in a thread of its own.
 
 A blocking read cannot be bounded from within: name look-up, TLS handshake, a proxy that says
 nothing and a server that drips all wait elsewhere. So the thread waits, and the turn waits for
 the thread, no longer than its deadlines allow. The thread is a daemon: when it is given up it
-keeps nothing alive.
+keeps nothing alive. Knows no HTTP library: who sends is handed in.
 """
 
-from __future__ import annotations
-
-import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
+from pipechat.errors import NetworkError, PipechatError, TryLaterError
 from pipechat.signals import LONGEST_WAIT_S
-
-if TYPE_CHECKING:
-    import httpx2
 
 # Segments that may wait for the turn: a slow reader of stdout slows the server down instead of
 # filling the memory.
 _ROOM = 64
+# Segments that are there together come as one, up to this size: what is handed over is looked
+# at as a whole, and the clock only afterwards.
+_TOGETHER_BYTES = 256 * 1024
 
-Translate = Callable[[Exception], Exception]
 _ANYWHERE = nullcontext()
 
 
-class Pump:
-    """Carries one response from `open_response` to `next_item`, which waits in `waits`.
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What goes out: POST `path` (below the endpoint) with `body`, decoded JSON."""
 
-    The items, in order: the opened response, its body in segments, and None at its end; or an
-    error, as `translate` made it, at any point, as the last. Segments that are there together
-    come as one: what a fast server sends is handed over by the batch.
+    path: str
+    body: Mapping[str, Any]
+
+
+def _nothing_to_abort() -> None:
+    """What was made inside the process waits for nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What comes in, whatever carried it.
+
+    `headers`: names in lower case. `segments`: the decoded body as it arrives. `abort` may be
+    called from another thread, and makes a reader of `segments` come to an end.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    segments: Iterator[bytes]
+    abort: Callable[[], None] = field(default=_nothing_to_abort)
+
+
+class Sender(Protocol):
+    """Sends requests and waits for their responses, in the thread that calls it."""
+
+    def send(self, request: Request) -> Response:
+        """The response, as soon as its headers are there; statuses are not looked at.
+
+        Raises:
+            PipechatError: there is none. So does reading its `segments`.
+        """
+        ...
+
+
+class Exchange:
+    """Carries one response from `sender` to `next_item`, which waits in `waits`.
+
+    The items, in order: the Response, its body in segments, and None at its end; or an error,
+    at any point, as the last. One of the two always comes, whatever fails.
     """
 
     def __init__(
         self,
-        open_response: Callable[[], httpx2.Response],
-        translate: Translate,
+        sender: Sender,
+        request: Request,
         waits: AbstractContextManager[object] = _ANYWHERE,
     ) -> None:
-        self._open = open_response
-        self._translate = translate
+        self._sender = sender
+        self._request = request
         self._waits = waits
-        self._items: deque[httpx2.Response | bytes | Exception | None] = deque()
+        self._items: deque[Response | bytes | Exception | None] = deque()
         # Rung once for all items that nobody has looked for yet. A SimpleQueue, since its put may
         # be called from a signal handler.
         self._bell: SimpleQueue[None] = SimpleQueue()
         self._rung = False
         self._woken_by: Exception | None = None
         self._space = Event()
-        self._response: httpx2.Response | None = None
+        self._response: Response | None = None
         self._stopped = False
-        Thread(target=self._carry, daemon=True, name="pump").start()
+        # Made now: when memory is short it could not be made when it is needed.
+        self._lost = NetworkError("connection_lost", "the response could not be carried on")
+        try:
+            Thread(target=self._carry, daemon=True, name="exchange").start()
+        except RuntimeError as error:  # no more threads for this user, or no memory for one
+            message = "no thread could be started for the request"
+            raise TryLaterError("no_thread", message, "Look at `ulimit -u`.") from error
 
-    def next_item(self, timeout_s: float | None) -> httpx2.Response | bytes | None:
-        """The next item. Raises TimeoutError after `timeout_s`, and what the thread raised."""
-        ends_at = math.inf if timeout_s is None else time.monotonic() + timeout_s
+    def next_item(self, timeout_s: float) -> Response | bytes | None:
+        """The next item. What is there is taken even where `timeout_s` is 0.
+
+        Raises:
+            TimeoutError: nothing came in time.
+            Exception: what was raised in the thread, or was handed to `wake`.
+        """
+        ends_at = time.monotonic() + timeout_s
         while True:
             self._rung = False  # first: what is put behind the next line rings again
             if self._woken_by is not None:
@@ -85,19 +131,10 @@ class Pump:
         self._stopped = True
         self._items.clear()
         self._space.set()
-        response = self._response
-        if response is None or response.is_closed:
-            return
-        stream = response.extensions.get("network_stream")
-        sock = stream.get_extra_info("socket") if stream is not None else None
-        if sock is not None:
-            try:
-                # Not close: the thread may be reading. This wakes it, and it closes.
-                sock.shutdown(2)
-            except OSError:
-                return
+        if self._response is not None:
+            self._response.abort()
 
-    def _take(self) -> httpx2.Response | bytes | None:
+    def _take(self) -> Response | bytes | None:
         items = self._items
         item = items.popleft()
         if isinstance(item, Exception):
@@ -105,25 +142,40 @@ class Pump:
         if not isinstance(item, bytes):
             return item
         parts = [item]
-        while items and isinstance(part := items[0], bytes):
+        size = len(item)
+        while items and size < _TOGETHER_BYTES and isinstance(part := items[0], bytes):
             parts.append(part)
+            size += len(part)
             items.popleft()
         self._space.set()
         return b"".join(parts)
 
     def _carry(self) -> None:
         try:
-            for item in self._segments():
+            self._put(self._received())
+        except BaseException as error:
+            self._put(error if isinstance(error, Exception) else self._lost)
+
+    def _received(self) -> PipechatError | None:
+        """Puts all that comes; then what to put last."""
+        try:
+            self._response = response = self._sender.send(self._request)
+            if self._stopped:
+                response.abort()
+            self._put(response)
+            for segment in response.segments:
                 if len(self._items) >= _ROOM:
                     self._wait_for_space()
                 if self._stopped:
-                    return
-                self._put(item)
-            self._put(None)
-        except Exception as error:
-            self._put(self._translate(error))
+                    break
+                self._put(segment)
+        except PipechatError as error:
+            return error
+        except MemoryError:
+            return self._lost
+        return None
 
-    def _put(self, item: httpx2.Response | bytes | Exception | None) -> None:
+    def _put(self, item: Response | bytes | Exception | None) -> None:
         if self._stopped:  # what a request that was given up still says is over
             return
         self._items.append(item)
@@ -136,11 +188,3 @@ class Pump:
             self._space.clear()
             if len(self._items) >= _ROOM and not self._stopped:
                 self._space.wait()
-
-    def _segments(self) -> Iterator[httpx2.Response | bytes]:
-        self._response = response = self._open()
-        try:
-            yield response
-            yield from response.iter_bytes()
-        finally:
-            response.close()

@@ -8,13 +8,23 @@ import socket
 from collections.abc import Iterator
 
 from pipechat.errors import NetworkError, PipechatError, SetupError
+from pipechat.settings.proxy import Proxy
 
 
-def network_error(error: BaseException, *, host: str) -> PipechatError:
-    """The error for what the transport raised, with the cause and what to try."""
+def network_error(error: BaseException, *, host: str, proxy: Proxy | None = None) -> PipechatError:
+    """The error for what the transport raised, with the cause and what to try.
+
+    Args:
+        proxy: who stands on the way; what fails before the server was reached is its own.
+    """
     chain = list(_chain(error))
     names = {kind.__name__ for cause in chain for kind in type(cause).__mro__}
     text = next((str(cause) for cause in reversed(chain) if str(cause)), "")
+    if proxy is not None and "CERTIFICATE_VERIFY_FAILED" not in text:
+        if "ProxyError" in names and text.startswith("407"):
+            return proxy_refused(proxy)
+        if names & {"ProxyError", "ConnectError"} or any(_is_from(c, "socksio") for c in chain):
+            return _proxy_failed(proxy, chain, text)
     if "SSLCertVerificationError" in names or "CERTIFICATE_VERIFY_FAILED" in text:
         message = f"the certificate of {host} is not trusted: {text}"
         hint = "Check the base URL; SSL_CERT_FILE names your own authority."
@@ -43,6 +53,21 @@ def network_error(error: BaseException, *, host: str) -> PipechatError:
         return NetworkError("connection_failed", message, "Check --base-url and the network.")
     message = f"the connection to {host} was lost: {text}" if text else f"{host} hung up"
     return NetworkError("connection_lost", message, "Ask again.")
+
+
+def proxy_refused(proxy: Proxy) -> SetupError:
+    """The proxy wants to know who asks (407)."""
+    message = f"the proxy {proxy.shown} ({proxy.named_by}) asks for a user and a password"
+    return SetupError("proxy_refused", message, "Give them in the URL of HTTPS_PROXY or ALL_PROXY.")
+
+
+def _proxy_failed(proxy: Proxy, chain: list[BaseException], text: str) -> NetworkError:
+    if any(isinstance(cause, ConnectionRefusedError) for cause in chain):
+        text = "it refused the connection"
+    elif any(isinstance(cause, socket.gaierror) for cause in chain):
+        text = "its name does not resolve"
+    message = f"the proxy {proxy.shown} ({proxy.named_by}) failed: {text}"
+    return NetworkError("proxy_failed", message, f"Check {proxy.named_by}.")
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -1,47 +1,42 @@
-"""The offline transport: answers inside the process, under the real SDK.
+"""The offline sender: answers inside the process, with no network and no SDK.
 
 It repeats what would have been asked and how many turns went along, as an event stream in
 several chunks with usage figures. The same request always gives the same bytes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import httpx2
-
 from pipechat import jsonl
+from pipechat.client.exchange import Request, Response
 
 
-class OfflineTransport(httpx2.BaseTransport):
+class OfflineSender:
     """Takes the place of the network."""
 
-    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        body = jsonl.loads(request.read())
-        pieces = _pieces(_answer_to(body["messages"]))
-        usage = _usage(body["messages"], len(pieces))
-        if not body.get("stream"):
-            choice = _choice({"role": "assistant", "content": "".join(pieces)}, "message", "stop")
-            return httpx2.Response(
-                200,
-                headers={"content-type": "application/json"},
-                content=jsonl.dumps({"choices": [choice], "usage": usage}),
-            )
-        return httpx2.Response(
-            200, headers={"content-type": "text/event-stream"}, stream=_Events(pieces, usage)
-        )
+    def send(self, request: Request) -> Response:
+        """As `Sender.send`."""
+        messages = request.body["messages"]
+        pieces = _pieces(_answer_to(messages))
+        usage = _usage(messages, len(pieces))
+        if request.body.get("stream"):
+            kind, segments = "text/event-stream", _events(pieces, usage)
+        else:
+            kind, segments = "application/json", iter((_document(pieces, usage),))
+        return Response(200, {"content-type": kind}, segments)
 
 
-class _Events(httpx2.SyncByteStream):
-    def __init__(self, pieces: list[str], usage: dict[str, int]) -> None:
-        self._pieces = pieces
-        self._usage = usage
+def _document(pieces: Sequence[str], usage: dict[str, int]) -> bytes:
+    choice = _choice({"role": "assistant", "content": "".join(pieces)}, "message", "stop")
+    return jsonl.dumps({"choices": [choice], "usage": usage})
 
-    def __iter__(self) -> Iterator[bytes]:
-        for piece in self._pieces:
-            yield _event({"choices": [_choice({"content": piece}, "delta", None)]})
-        yield _event({"choices": [_choice({}, "delta", "stop")]})
-        yield _event({"choices": [], "usage": self._usage})
-        yield b"data: [DONE]\n\n"
+
+def _events(pieces: Sequence[str], usage: dict[str, int]) -> Iterator[bytes]:
+    for piece in pieces:
+        yield _event({"choices": [_choice({"content": piece}, "delta", None)]})
+    yield _event({"choices": [_choice({}, "delta", "stop")]})
+    yield _event({"choices": [], "usage": usage})
+    yield b"data: [DONE]\n\n"
 
 
 def _answer_to(messages: list[dict[str, str]]) -> str:

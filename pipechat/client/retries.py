@@ -1,8 +1,10 @@
 """When a request is sent again, and after how long. Pure."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC
+
+from pipechat.errors import TryLaterError
 
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 8.0
@@ -16,11 +18,32 @@ def backoff_s(attempt: int, jitter: float) -> float:
     return wait * (0.75 + jitter / 2)
 
 
-def wait_s(attempt: int, retry_after_s: float | None) -> float:
+class RetryPolicy:
+    """Counts the tries of one request, and says how long to wait before the next.
+
+    Args:
+        retries: how many tries there are after the first.
+        jitter: gives numbers from 0 to 1.
+    """
+
+    def __init__(self, retries: int, jitter: Callable[[], float] = random.random) -> None:
+        self._retries = retries
+        self._jitter = jitter
+        self.attempt = 0
+
+    def wait_s(self, error: TryLaterError) -> float | None:
+        """Seconds until the next try; None where there is none for `error`."""
+        if not error.again or self.attempt >= self._retries:
+            return None
+        self.attempt += 1
+        return wait_s(self.attempt, error.retry_after_s, self._jitter())
+
+
+def wait_s(attempt: int, retry_after_s: float | None, jitter: float) -> float:
     """Seconds to wait: what the server asked for, else our own backoff."""
     if retry_after_s:
         return round(retry_after_s, 3)
-    return round(backoff_s(attempt, random.random()), 3)
+    return round(backoff_s(attempt, jitter), 3)
 
 
 def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:
@@ -44,7 +67,7 @@ def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:
         date = parsedate_to_datetime(value)
         # A date without a zone is in GMT (RFC 9110 §5.6.7), not in the zone of this machine.
         return max(0.0, date.replace(tzinfo=date.tzinfo or UTC).timestamp() - now)
-    except ValueError:
+    except (ValueError, OverflowError, TypeError):  # a year that no clock knows
         return None
 
 

@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import typer
 
 from pipechat import jsonl
 from pipechat.commands import options as opt
+from pipechat.commands.loading import load_settings
 from pipechat.commands.wiring import (
     TellingSink,
     failed_before_start,
     guard_against_signals,
-    load_settings,
     make_client,
     open_keeper,
     report,
     usage_line,
 )
-from pipechat.environment import QUIET_STDIN_S, Environment
+from pipechat.environment import Environment, Output
 from pipechat.errors import PipechatError, UsageError
 from pipechat.events import Sink
 from pipechat.messages import new_turn_id
 from pipechat.settings.resolve import Settings
-from pipechat.show.sinks import FileOutput, FileSink, OnceBroken, make_sink
+from pipechat.show.files import FileOutput, FileSink, open_in_place
+from pipechat.show.sinks import OnceBroken, make_sink
 from pipechat.text import check_argument, decode_text
-from pipechat.turn.conversation import Conversation, IfBusy, Keeper, prepare_turn
+from pipechat.turn.conversation import Conversation, Keeper, prepare_turn
 from pipechat.turn.prompt import compose_question
+from pipechat.wire.chat_completions import ChatCompletions
 
 
+@opt.with_options("ask")
 def ask(
     context: typer.Context,
     question: Annotated[
@@ -42,83 +46,34 @@ def ask(
             show_default=False,
         ),
     ] = None,
-    session: opt.Session = None,
-    last_turns: opt.LastTurns = None,
-    context_tokens: opt.ContextTokens = None,
-    model: opt.Model = None,
-    temperature: opt.Temperature = None,
-    max_tokens: opt.MaxTokens = None,
-    options: opt.Options = None,
-    system: opt.System = None,
-    output_format: Annotated[
-        str | None,
-        opt.option(
-            "--output-format",
-            help="text, json (the last event alone), ndjson or stream-json [text].",
-            metavar="FORMAT",
-        ),
-    ] = None,
-    output: Annotated[
-        str | None,
-        opt.option(
-            "--output",
-            "-o",
-            help="Write to FILE, which appears only when the answer is whole.",
-            metavar="FILE",
-        ),
-    ] = None,
-    no_stream: Annotated[
-        bool, opt.option("--no-stream", help="Ask for the whole answer at once.")
-    ] = False,
-    no_stdin: Annotated[
-        bool, opt.option("--no-stdin", help="Leave stdin alone, for `while read` loops.")
-    ] = False,
-    dry_run: Annotated[
-        bool, opt.option("--dry-run", help="Print the request as JSON; send nothing.")
-    ] = False,
-    timeout: opt.Timeout = None,
-    first_token_timeout: opt.FirstTokenTimeout = None,
-    idle_timeout: opt.IdleTimeout = None,
-    retries: opt.Retries = None,
-    allow_truncated: opt.AllowTruncated = False,
-    if_busy: opt.IfBusy = None,
-    proxy: opt.Proxy = None,
-    base_url: opt.BaseUrl = None,
-    insecure_http: opt.InsecureHttp = False,
-    profile: opt.Profile = None,
-    offline: opt.Offline = False,
-    raw: opt.Raw = False,
-    lossy: opt.Lossy = False,
-    quiet: opt.Quiet = False,
-    verbose: opt.Verbose = False,
-    usage: opt.ShowUsage = False,
+    **given: Any,
 ) -> int:
     """Ask a question; the answer streams to stdout, and nothing else does."""
-    given = {name: value for name, value in locals().items() if name not in _NOT_SETTINGS}
     env: Environment = context.obj
+    output_format = given["output_format"] or env.environ.get("PIPECHAT_OUTPUT_FORMAT")
     try:
-        settings = load_settings(env, given)
+        settings = load_settings(env, given, "ask")
         output_format = settings.output_format
-        return _ask(env, settings, question or [], given)
+        return _ask(env, settings, question or [])
     except PipechatError as error:
         _tell_programs(env, error, output_format)
         raise
 
 
-_NOT_SETTINGS = ("context", "question")
-
-
-def _ask(env: Environment, settings: Settings, words: list[str], given: dict[str, Any]) -> int:
-    question = _read_question(env, settings, words, given)
-    if given["dry_run"]:
-        _print_request(env, settings, question, given["session"])
+def _ask(env: Environment, settings: Settings, words: list[str]) -> int:
+    began = time.monotonic()
+    question = _read_question(env, settings, words)
+    # A person who types may take their time.
+    spent_s = 0.0 if env.stdin.is_terminal else time.monotonic() - began
+    if settings.dry_run:
+        _print_request(env, settings, question)
         return 0
-    keeper = _keeper(env, settings, given["session"], given["if_busy"])
-    client = make_client(env, settings)
+    keeper = _keeper(env, settings)
+    client = make_client(env, settings, spent_s)
     conversation = Conversation(
-        settings, keeper, client, lambda run: guard_against_signals(env, run)
+        settings, keeper, client, lambda run, _answer: guard_against_signals(env, run)
     )
-    with _opened_sink(env, settings, given["output"], raw=given["raw"]) as sink:
+    with _opened_sink(env, settings) as sink:
         terminal, cause = conversation.ask(question, sink)
     if settings.usage:
         env.stderr.note(usage_line(terminal))
@@ -127,68 +82,75 @@ def _ask(env: Environment, settings: Settings, words: list[str], given: dict[str
     return int(terminal.exit_code)
 
 
-def _read_question(
-    env: Environment, settings: Settings, words: list[str], given: dict[str, Any]
-) -> str:
+def _read_question(env: Environment, settings: Settings, words: list[str]) -> str:
+    """The words, and stdin where `-` stands; without a `-`, behind the words."""
     words = [check_argument(word, "the question") for word in words]
-    wants_stdin = not words or words[-1] == "-"
-    if words and wants_stdin:
-        words = words[:-1]
+    dash = words.index("-") if "-" in words else len(words)
+    wants_stdin = not words or dash < len(words)
+    before, after = words[:dash], [word for word in words[dash:] if word != "-"]
     data = None
-    if given["no_stdin"]:
-        if wants_stdin and not words:
+    if settings.no_stdin:
+        if dash < len(words):
+            message = "`-` asks for stdin, and --no-stdin leaves it alone"
+            raise UsageError("bad_option", message, "Leave one of them out.")
+        if wants_stdin:
             raise UsageError("empty_question", "--no-stdin leaves no question without words")
-    elif wants_stdin or (env.stdin.is_data and _stdin_speaks(env)):
-        if env.stdin.is_terminal:
-            env.warn("type the question, then Ctrl-D on a line of its own")
-        data = env.stdin.read_all(settings.max_input_bytes)
-    text = None if data is None else decode_text(data, "stdin", lossy=given["lossy"])
-    return compose_question(words, text)
+    elif wants_stdin or env.stdin.is_data:
+        data = _read_stdin(env, settings)
+    text = None if data is None else decode_text(data, "stdin", lossy=settings.lossy)
+    if text is None or not text.strip():
+        return compose_question(before + after, text)
+    if after:
+        gap = "\n" if text.endswith("\n") else "\n\n"
+        text += gap + " ".join(after)
+    return compose_question(before, text)
 
 
-def _stdin_speaks(env: Environment) -> bool:
-    if env.stdin.speaks_within(QUIET_STDIN_S):
-        return True
-    env.warn(f"stdin said nothing for {QUIET_STDIN_S:g} s: going on without it (see --no-stdin)")
-    return False
+def _read_stdin(env: Environment, settings: Settings) -> bytes:
+    if env.stdin.is_terminal:
+        hint = "type the question, then Ctrl-D on a line of its own"
+        return env.stdin.typed(settings.max_input_bytes, lambda: env.warn(hint))
+    waiting = "waiting for stdin to end (--no-stdin leaves it alone)"
+    return env.stdin.read_all(
+        settings.max_input_bytes, settings.timeout_s, lambda: env.warn(waiting)
+    )
 
 
-def _keeper(
-    env: Environment, settings: Settings, session: str | None, if_busy: str | None
-) -> Keeper:
-    if if_busy is not None and if_busy not in get_args(IfBusy):
-        raise UsageError("bad_option", f"--if-busy: {if_busy!r} is neither wait nor fail")
-    if if_busy is not None and session is None:
-        raise UsageError("bad_option", "--if-busy needs a --session")
-    wait: Any = if_busy
-    return open_keeper(env, session, wait, settings.timeout_s)
+def _keeper(env: Environment, settings: Settings) -> Keeper:
+    if settings.if_busy is not None and settings.session is None:
+        origin = settings.origins["if_busy"]
+        raise UsageError("bad_option", f"{origin} needs a --session")
+    wait: Any = settings.if_busy
+    return open_keeper(env, settings.session, wait, settings.timeout_s)
 
 
-def _print_request(
-    env: Environment, settings: Settings, question: str, session: str | None
-) -> None:
-    keeper = _keeper(env, settings, session, None)
+def _print_request(env: Environment, settings: Settings, question: str) -> None:
+    keeper = open_keeper(env, settings.session)
     prepared = prepare_turn(settings, keeper, new_turn_id(), question)
-    env.stdout.write(jsonl.dumps(prepared.request.body()) + b"\n")
+    env.stdout.write(jsonl.dumps(ChatCompletions().body(prepared.request)) + b"\n")
 
 
 @contextmanager
-def _opened_sink(
-    env: Environment, settings: Settings, path: str | None, *, raw: bool
-) -> Iterator[Sink]:
+def _opened_sink(env: Environment, settings: Settings) -> Iterator[Sink]:
     """The sink for stdout, or for FILE, of which nothing is left where the answer is not whole.
 
     Raises:
         OutputError: it cannot be written; nothing was sent.
     """
-    file = None
-    if path is None:
+    file, path = None, settings.output
+    if path is not None and path != "-":
+        waiting = f"waiting for a reader of {path}"
+        fd = open_in_place(path, settings.timeout_s, lambda: env.warn(waiting))
+        if fd is None:
+            file = FileOutput(path, 0o666 & ~env.umask)
+        else:
+            env.stdout = Output(fd, name=path, waits=env.waits)
+    if file is None:
         env.stdout.check_open()
-        sink = make_sink(env.stdout, settings.output_format, raw=raw)
+        sink = make_sink(env.stdout, settings.output_format, raw=settings.raw)
     else:
-        file = FileOutput(path, 0o666 & ~env.umask, env.waits)
         sink = FileSink(make_sink(file, settings.output_format), file)
-    if env.verbose:
+    if settings.verbose:
         sink = TellingSink(env, sink)
     try:
         yield OnceBroken(sink)

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from typing import Any
 
 import typer
 
 from pipechat.commands import options as opt
+from pipechat.commands.loading import load_settings
 from pipechat.commands.wiring import (
     TellingSink,
     end_by_signal,
-    load_settings,
     make_client,
     open_keeper,
     report,
     usage_line,
 )
 from pipechat.environment import Environment
-from pipechat.errors import ExitCode, PipechatError
+from pipechat.errors import ExitCode, PipechatError, UsageError
 from pipechat.events import Event, Sink, Start
 from pipechat.settings.resolve import Settings
 from pipechat.show.sinks import OnceBroken, make_sink
 from pipechat.signals import TurnSignals, interruptible
-from pipechat.turn.conversation import Conversation
+from pipechat.turn.conversation import Answer, Conversation
 from pipechat.turn.prompt import compose_question
 from pipechat.turn.run import TurnRun
 
@@ -33,31 +34,10 @@ _PROMPTS = {"zh": ("问：", "答：")}
 _OTHER_PROMPTS = ("You: ", "AI: ")
 
 
+@opt.with_options("chat")
 def chat(
     context: typer.Context,
-    session: opt.Session = None,
-    last_turns: opt.LastTurns = None,
-    context_tokens: opt.ContextTokens = None,
-    model: opt.Model = None,
-    temperature: opt.Temperature = None,
-    max_tokens: opt.MaxTokens = None,
-    options: opt.Options = None,
-    system: opt.System = None,
-    timeout: opt.Timeout = None,
-    first_token_timeout: opt.FirstTokenTimeout = None,
-    idle_timeout: opt.IdleTimeout = None,
-    retries: opt.Retries = None,
-    allow_truncated: opt.AllowTruncated = False,
-    proxy: opt.Proxy = None,
-    base_url: opt.BaseUrl = None,
-    insecure_http: opt.InsecureHttp = False,
-    profile: opt.Profile = None,
-    offline: opt.Offline = False,
-    raw: opt.Raw = False,
-    lossy: opt.Lossy = False,
-    quiet: opt.Quiet = False,
-    verbose: opt.Verbose = False,
-    usage: opt.ShowUsage = False,
+    **given: Any,
 ) -> int:
     """Talk to the model, question by question; QUIT or Ctrl-D leaves.
 
@@ -65,31 +45,28 @@ def chat(
     forgotten at the end. From a pipe, every line is a question, and the exit status is that of
     the last turn that failed.
     """
-    given = {name: value for name, value in locals().items() if name != "context"}
     env: Environment = context.obj
-    settings = load_settings(env, given)
+    settings = load_settings(env, given, "chat")
     env.stdout.check_open()
-    keeper = open_keeper(env, session)
+    keeper = open_keeper(env, settings.session)
     client = make_client(env, settings)
 
-    def guard(run: TurnRun) -> AbstractContextManager[object]:
-        return TurnSignals(env.waits, lambda cause: end_by_signal(env, run, cause), client.cancel)
+    def guard(run: TurnRun, answer: Answer) -> AbstractContextManager[object]:
+        return TurnSignals(env.waits, lambda cause: end_by_signal(env, run, cause), answer.cancel)
 
     conversation = Conversation(settings, keeper, client, guard)
-    return _loop(env, settings, conversation, raw=raw, lossy=lossy)
+    return _loop(env, settings, conversation)
 
 
-def _loop(
-    env: Environment, settings: Settings, conversation: Conversation, *, raw: bool, lossy: bool
-) -> int:
+def _loop(env: Environment, settings: Settings, conversation: Conversation) -> int:
     you, ai = _prompts(settings, env.environ)
     status = 0
-    for line in _lines(env, you, lossy=lossy):
+    for line in _lines(env, you, lossy=settings.lossy):
         if line.strip() == QUIT:
             break
         if not line.strip():
             continue
-        sink: Sink = make_sink(env.stdout, "text", raw=raw)
+        sink: Sink = make_sink(env.stdout, "text", raw=settings.raw)
         if env.stdin.is_terminal:
             sink = _PromptSink(env, sink, ai)
         status = _turn(env, settings, conversation, line, OnceBroken(sink)) or status
@@ -126,9 +103,14 @@ def _lines(env: Environment, prompt: str, *, lossy: bool) -> Iterator[str]:
     while True:
         try:
             with interruptible():
-                line = env.stdin.ask_line(prompt)
+                line = env.stdin.ask_line(prompt, lossy=lossy)
         except KeyboardInterrupt:
             env.stdout.write(b"\n")  # as in a shell: the line is given up, not the program
+            continue
+        except UsageError as error:
+            if error.code != "not_utf8":
+                raise
+            report(env, error)  # a key that is no text is no reason to leave
             continue
         if line is None:
             env.stdout.write(b"\n")

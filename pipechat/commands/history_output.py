@@ -12,7 +12,7 @@ from pipechat.commands.wiring import open_store
 from pipechat.environment import Environment
 from pipechat.errors import PipechatError, ReaderLeft, UsageError
 from pipechat.show.transcript import Look
-from pipechat.text import visible
+from pipechat.text import visible_json
 
 if TYPE_CHECKING:
     from pipechat.store.sessions import SessionStore
@@ -88,7 +88,7 @@ class Page:
         count = 0
         for record in records:
             count += 1
-            shown = visible(record.decode()).encode() if self._out.is_terminal else record
+            shown = visible_json(record.decode()).encode() if self._out.is_terminal else record
             if output_format == "ndjson":
                 self.write(shown + b"\n")
             else:

@@ -1,140 +1,77 @@
-"""The options that `ask` and `chat` share, as types, and what becomes of them.
+"""The options of `ask` and `chat`, made of the option table."""
 
-Each can be given in the environment as well, as PIPECHAT_NAME.
-"""
+from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping
+from inspect import Parameter, signature
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from pipechat import jsonl
-from pipechat.errors import UsageError
+from pipechat.settings.table import Option, taken_by
+
+_TYPES: dict[str, tuple[Any, Any]] = {
+    "value": (str | None, None),
+    "list": (list[str] | None, None),
+    "switch": (bool, False),
+}
 
 
-def option(*names: str, help: str, metavar: str | None = None, env: str | None = None) -> Any:
-    """A typer option with its PIPECHAT_… variable, made of its long name unless given."""
-    long_name = next(name for name in names if name.startswith("--"))
-    variable = env or "PIPECHAT_" + long_name[2:].upper().replace("-", "_")
-    return typer.Option(*names, help=help, metavar=metavar, envvar=variable, show_default=False)
+def with_options(command: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Give a command that takes `**given` the options that the table has for it.
 
-
-Session = Annotated[
-    str | None, option("--session", help="Keep the turn in this session.", metavar="NAME")
-]
-LastTurns = Annotated[
-    int | None,
-    option("--last-turns", help="Send at most the last N complete turns along [20].", metavar="N"),
-]
-ContextTokens = Annotated[
-    int | None,
-    option("--context-tokens", help="Send earlier turns of at most N tokens along.", metavar="N"),
-]
-Model = Annotated[
-    str | None, option("--model", "-m", help="The model [gpt-5.4-mini].", metavar="MODEL")
-]
-Temperature = Annotated[
-    float | None, option("--temperature", "-t", help="Sent only where given.", metavar="T")
-]
-MaxTokens = Annotated[
-    int | None, option("--max-tokens", help="The longest answer, in tokens.", metavar="N")
-]
-Options = Annotated[
-    list[str] | None,
-    option(
-        "--option",
-        "-O",
-        help="A further field of the request; a value that is JSON is sent as JSON. Repeatable.",
-        metavar="KEY=VALUE",
-    ),
-]
-System = Annotated[
-    str | None,
-    option(
-        "--system",
-        help="The system message, or @FILE; a session keeps it until another is given.",
-        metavar="TEXT|@FILE",
-    ),
-]
-AllowTruncated = Annotated[
-    bool, option("--allow-truncated", help="Take an answer cut by the token limit as whole.")
-]
-Timeout = Annotated[
-    float | None,
-    option(
-        "--timeout",
-        help="Seconds for the whole turn, retries included; 0: none [600].",
-        metavar="S",
-    ),
-]
-FirstTokenTimeout = Annotated[
-    float | None,
-    option(
-        "--first-token-timeout", help="Seconds until the first text; 0: none [none].", metavar="S"
-    ),
-]
-IdleTimeout = Annotated[
-    float | None,
-    option(
-        "--idle-timeout", help="Seconds between two pieces of data; 0: none [120].", metavar="S"
-    ),
-]
-Retries = Annotated[
-    int | None,
-    option("--retries", help="How often to try again before the first text [2].", metavar="N"),
-]
-IfBusy = Annotated[
-    str | None,
-    option(
-        "--if-busy",
-        help="Ask alone: where the session is in use, wait or fail.",
-        metavar="wait|fail",
-    ),
-]
-Proxy = Annotated[
-    str | None,
-    option("--proxy", help="http://, https://, socks5:// or socks5h://HOST:PORT.", metavar="URL"),
-]
-BaseUrl = Annotated[
-    str | None, option("--base-url", help="The endpoint, up to /v1.", metavar="URL")
-]
-InsecureHttp = Annotated[
-    bool, option("--insecure-http", help="Let the key go over http:// to another machine.")
-]
-Profile = Annotated[
-    str | None,
-    option("--profile", help="Settings from [profiles.NAME] of config.toml.", metavar="NAME"),
-]
-Offline = Annotated[
-    bool, option("--offline", help="Answer inside the process, with no network and no key.")
-]
-Raw = Annotated[bool, option("--raw", help="Control characters go to a terminal as they are.")]
-Lossy = Annotated[
-    bool, option("--lossy", help="Replace input bytes that are not UTF-8 instead of failing.")
-]
-Quiet = Annotated[bool, option("--quiet", "-q", help="No warnings on stderr, only errors.")]
-Verbose = Annotated[
-    bool, option("--verbose", "-v", help="Tell on stderr what goes on; tracebacks for bugs.")
-]
-ShowUsage = Annotated[
-    bool, option("--usage", help="Tell tokens and times on stderr, after the answer.")
-]
-
-
-def request_options(pairs: list[str] | None) -> dict[str, Any]:
-    """KEY=VALUE pairs as fields of the request.
-
-    Raises:
-        UsageError: `bad_option`: no `=`, or a key that pipechat sets itself.
+    What is typed is handed on as text: the table's readers look at it, since they know who to
+    name where it is wrong.
     """
-    options: dict[str, Any] = {}
-    for pair in pairs or ():
-        key, equals, value = pair.partition("=")
-        if not (key and equals):
-            raise UsageError("bad_option", f"-O {pair}: not KEY=VALUE")
-        if key in ("messages", "model", "stream", "stream_options"):
-            raise UsageError("bad_option", f"-O {key}: pipechat sets this itself")
-        try:
-            options[key] = jsonl.loads(value)
-        except ValueError:
-            options[key] = value
-    return options
+
+    def decorate(function: Callable[..., int]) -> Callable[..., int]:
+        own = [
+            parameter
+            for parameter in signature(function).parameters.values()
+            if parameter.kind is not Parameter.VAR_KEYWORD
+        ]
+        hints = get_type_hints(function, include_extras=True)
+        taken = [_parameter(option) for option in taken_by(command)]
+        named = [parameter.replace(annotation=hints[parameter.name]) for parameter in own]
+        function.__signature__ = signature(function).replace(  # type: ignore[attr-defined]  # because it is read, not declared
+            parameters=[*named, *taken]
+        )
+        function.__annotations__ = {
+            **{parameter.name: parameter.annotation for parameter in (*named, *taken)},
+            "return": int,
+        }
+        return function
+
+    return decorate
+
+
+def _parameter(option: Option) -> Parameter:
+    kind, default = _TYPES[option.shape]
+    words = f"{option.help} [{option.variable}]"
+    declared = typer.Option(
+        *option.flags, help=words, metavar=option.metavar or None, show_default=False
+    )
+    return Parameter(
+        option.name,
+        Parameter.KEYWORD_ONLY,
+        default=default,
+        annotation=Annotated[kind, declared],
+    )
+
+
+def as_given(given: Mapping[str, Any], command: str) -> dict[str, Any]:
+    """What was typed, by the names of the settings: a switch as what it sets, the rest as it is;
+    None where nothing was."""
+    found: dict[str, Any] = {}
+    for option in taken_by(command):
+        value = given[option.name]
+        found[option.name] = (
+            (option.given if value else None) if option.shape == "switch" else value
+        )
+    return found
+
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No warnings on stderr, only errors.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Tell on stderr what goes on; tracebacks for bugs.")
+]

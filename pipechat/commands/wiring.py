@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pipechat.commands.options import request_options
 from pipechat.environment import Environment
 from pipechat.errors import (
     BugError,
@@ -16,61 +15,22 @@ from pipechat.errors import (
     PipechatError,
     ReaderLeft,
     SetupError,
-    UsageError,
 )
-from pipechat.events import Error, Event, Retry, Sink, Terminal
-from pipechat.settings.config import find_folders, read_config
+from pipechat.events import Error, Event, Retry, Sink, TerminalEvent
+from pipechat.settings.config import find_folders
 from pipechat.settings.key import check_key, run_key_command
-from pipechat.settings.resolve import Settings, check_key_is_safe, resolve_settings
+from pipechat.settings.resolve import Settings, check_key_is_safe
 from pipechat.signals import TurnSignals
-from pipechat.text import check_argument, decode_text
 from pipechat.turn.run import TurnRun
 
 if TYPE_CHECKING:
     from pipechat.client.chat_client import ChatClient
+    from pipechat.client.exchange import Sender
     from pipechat.store.sessions import SessionStore
     from pipechat.turn.conversation import IfBusy, Keeper
 
 # How long the last words of a process that a signal ends may wait for a reader.
 _LAST_WORDS_S = 0.5
-
-
-def load_settings(env: Environment, given: Mapping[str, Any]) -> Settings:
-    """Settings from what was given on the command line, the environment and the config file.
-
-    Raises:
-        UsageError, SetupError
-    """
-    env.quiet = bool(given.get("quiet"))
-    env.verbose = bool(given.get("verbose"))
-    folders = find_folders(env.environ)
-    flags = {**given, "options": request_options(given.get("options"))}
-    settings = resolve_settings(flags, env.environ, read_config(folders.config_file))
-    env.quiet = settings.quiet
-    if settings.api_key and not settings.offline:
-        env.stderr.hide(settings.api_key)
-    lossy = bool(given.get("lossy"))
-    if given.get("no_stream"):
-        settings = replace(settings, stream=False)
-    return replace(
-        settings,
-        system=_text_or_file(settings.system, lossy),
-        default_system=_text_or_file(settings.default_system, lossy),
-    )
-
-
-def _text_or_file(value: str | None, lossy: bool) -> str | None:
-    """The text itself, or for `@FILE` what the file holds, less one closing newline."""
-    if value is None or not value.startswith("@"):
-        return None if value is None else check_argument(value, "--system")
-    path = value[1:]
-    try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except OSError as error:
-        message = f"--system {value}: {error.strerror}"
-        raise UsageError("unreadable_input", message) from error
-    return decode_text(data, path, lossy=lossy).removesuffix("\n")
 
 
 def open_store(env: Environment) -> SessionStore:
@@ -102,14 +62,20 @@ def open_keeper(
     return InSession(store, session, if_busy, wait_s)
 
 
-def make_client(env: Environment, settings: Settings) -> ChatClient:
+def make_client(env: Environment, settings: Settings, spent_s: float = 0.0) -> ChatClient:
     """The client, with its key found and checked.
+
+    Args:
+        spent_s: what of --timeout is gone already, in seconds.
 
     Raises:
         SetupError: no key, a key that cannot be one, or one that would go out in the clear.
     """
     if settings.api_key_command:
-        settings = replace(settings, api_key=run_key_command(settings.api_key_command))
+        began = time.monotonic()
+        left = None if settings.timeout_s is None else max(settings.timeout_s - spent_s, 0.0)
+        settings = replace(settings, api_key=run_key_command(settings.api_key_command, left))
+        spent_s += time.monotonic() - began
     if settings.api_key and not settings.offline:
         env.stderr.hide(settings.api_key)
         check_key(settings.api_key)
@@ -124,9 +90,19 @@ def make_client(env: Environment, settings: Settings) -> ChatClient:
     if settings.offline:
         env.warn("offline: no model is asked")
     from pipechat.client.chat_client import ChatClient
-    from pipechat.client.lazy_openai import load_openai
 
-    return ChatClient(settings, load_openai(env.environ), env.waits)
+    return ChatClient(settings, _make_sender(env, settings), env.waits, spent_s)
+
+
+def _make_sender(env: Environment, settings: Settings) -> Sender:
+    if settings.offline:
+        from pipechat.client.offline import OfflineSender
+
+        return OfflineSender()
+    from pipechat.client.lazy_openai import load_openai
+    from pipechat.client.sdk_sender import SdkSender
+
+    return SdkSender(settings, env.environ, load_openai(env.environ))
 
 
 def guard_against_signals(env: Environment, run: TurnRun) -> AbstractContextManager[object]:
@@ -163,7 +139,10 @@ class TellingSink:
 
 
 def report(env: Environment, error: PipechatError) -> None:
-    """The one line for a failure; with -v its causes, and for a bug where it came from."""
+    """The one line for a failure; with -v its causes, and for a bug where it came from. A reader
+    who has had enough is none to tell of: a filter dies silently."""
+    if isinstance(error, ReaderLeft):
+        return
     env.stderr.line(error.line())
     if not env.verbose:
         return
@@ -179,19 +158,19 @@ def report(env: Environment, error: PipechatError) -> None:
         cause = cause.__cause__
 
 
-def usage_line(terminal: Terminal) -> str:
+def usage_line(terminal: TerminalEvent) -> str:
     """`usage: 12 prompt + 34 completion = 46 tokens; first text 0.31 s, total 1.20 s`"""
-    usage = terminal.usage or {}
-    tokens = " ".join(
-        (
-            f"{usage.get('prompt_tokens', '?')} prompt +",
-            f"{usage.get('completion_tokens', '?')} completion =",
-            f"{usage.get('total_tokens', '?')} tokens",
-        )
-    )
+    usage = terminal.usage
+    names = ("prompt_tokens", "completion_tokens", "total_tokens")
+    prompt, completion, both = (_tokens(usage.get(name)) if usage else "?" for name in names)
+    tokens = f"{prompt} prompt + {completion} completion = {both} tokens"
     first, total = terminal.first_token_s, f"total {terminal.total_s:.2f} s"
     times = total if first is None else f"first text {first:.2f} s, {total}"
     return f"usage: {tokens if usage else 'not reported'}; {times}"
+
+
+def _tokens(count: object) -> str:
+    return str(count) if isinstance(count, int) and not isinstance(count, bool) else "?"
 
 
 def failed_before_start(error: PipechatError) -> Error:

@@ -62,7 +62,7 @@ def read_config(path: str) -> dict[str, Any]:
     try:
         with open(path, "rb") as file:
             data = file.read()
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            status = os.fstat(file.fileno())
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
@@ -70,16 +70,30 @@ def read_config(path: str) -> dict[str, Any]:
     import tomllib  # only where there is a file: the parser is not free
 
     try:
-        config = tomllib.loads(data.decode())
+        config = tomllib.loads(data.decode("utf-8-sig"))  # Windows' editors begin with a BOM
     except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, or absurdly deep
         raise SetupError("bad_config", f"{path}: {error}") from error
-    if mode & 0o077 and _holds_key(config):
-        message = f"{path} holds a key and others may read it (mode {mode:04o})"
-        raise SetupError("bad_config", message, f"chmod 600 {path}")
+    _check_trust(path, status, config)
     return config
 
 
-def _holds_key(config: Mapping[str, Any]) -> bool:
+def _check_trust(path: str, status: os.stat_result, config: Mapping[str, Any]) -> None:
+    """Refuse, as ssh does, a key that others may read, and a command that others may write."""
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & 0o077 and _holds(config, "api_key"):
+        message = f"{path} holds a key and others may read it (mode {mode:04o})"
+        raise SetupError("bad_config", message, f"chmod 600 {path}")
+    if not (_holds(config, "api_key") or _holds(config, "api_key_command")):
+        return
+    if status.st_uid not in (0, os.geteuid()):
+        message = f"{path} names a key or a command, and belongs to another user"
+        raise SetupError("bad_config", message, "Make it your own, or take them out of it.")
+    if mode & 0o022:
+        message = f"{path} names a command and others may write it (mode {mode:04o})"
+        raise SetupError("bad_config", message, f"chmod 600 {path}")
+
+
+def _holds(config: Mapping[str, Any], name: str) -> bool:
     profiles = config.get("profiles")
     tables = [config, *(profiles.values() if isinstance(profiles, dict) else ())]
-    return any(isinstance(table, dict) and "api_key" in table for table in tables)
+    return any(isinstance(table, dict) and name in table for table in tables)

@@ -4,28 +4,35 @@ Pure: mappings in, one frozen `Settings` out. Reads no file and no environment o
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from pipechat.errors import SetupError, UsageError
-from pipechat.settings.urls import host_of, is_loopback
-from pipechat.settings.values import DEFAULT_BASE_URL, OPTION_READERS, READERS
+from pipechat.errors import SetupError
+from pipechat.settings.endpoint import Endpoint
+from pipechat.settings.layers import Layer, make_layers
+from pipechat.settings.proxy import Proxy, find_proxy
+from pipechat.settings.table import BY_NAME, OPTIONS
 
 OFFLINE_MODEL = "offline"
 MEBIBYTE = 1024 * 1024
+
+# Settings that are fields of the request, and the fields that say the same.
+_TOKEN_FIELDS = ("max_tokens", "max_completion_tokens")
+_SAME_FIELDS = {"temperature": ("temperature",), "max_tokens": _TOKEN_FIELDS}
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """One set of settings. Seconds are floats, None for no limit; `options` are further fields
     of the request's body; None in `system`, `context_tokens` and the prompts: not set. `system`
-    was given for this call, `default_system` stands in the config file."""
+    was given for this call, `default_system` stands in the config file. `origins` says, for each
+    value that is no default, who set it."""
 
     model: str
-    base_url: str
-    api_key: str | None
+    endpoint: Endpoint
+    api_key: str | None = field(repr=False)
     api_key_command: str | None
-    proxy: str | None
+    proxy: Proxy | None
     insecure_http: bool
     offline: bool
     timeout_s: float | None
@@ -39,170 +46,159 @@ class Settings:
     stream: bool
     options: Mapping[str, Any]
     allow_truncated: bool
+    whole_reasons: frozenset[str]
     output_format: str
     usage: bool
     quiet: bool
     max_input_bytes: int
     user_prompt: str | None
     assistant_prompt: str | None
+    session: str | None
+    if_busy: str | None
+    output: str | None
+    no_stdin: bool
+    dry_run: bool
+    raw: bool
+    lossy: bool
+    verbose: bool
+    origins: Mapping[str, str] = field(repr=False, compare=False)
 
     @property
     def host(self) -> str:
         """Where requests go, for messages: `HOST` or `HOST:PORT`."""
-        return "offline" if self.offline else host_of(self.base_url)
+        return "offline" if self.offline else self.endpoint.host
 
     @property
     def needs_key(self) -> bool:
         """Whether a request without a key is pointless: the vendor's own endpoint."""
-        return not self.offline and self.base_url == DEFAULT_BASE_URL
+        return not self.offline and self.endpoint.is_vendor
 
 
 def resolve_settings(
-    flags: Mapping[str, Any], environ: Mapping[str, str], config: Mapping[str, Any]
+    flags: Mapping[str, Any],
+    environ: Mapping[str, str],
+    config: Mapping[str, Any],
+    config_name: str = "config.toml",
 ) -> Settings:
-    """Settings by strength: flags (and PIPECHAT_*, which the command line takes as flags),
-    OPENAI_*, the profile, the config file, the defaults.
+    """Settings by strength: flags, PIPECHAT_*, OPENAI_*, the profile, the config file, defaults.
 
     Args:
-        flags: what was given, by the names of the config file; None or False: not given.
-        environ: the environment, for OPENAI_API_KEY, OPENAI_BASE_URL, PIPECHAT_API_KEY.
+        flags: what was given, by the names of the table; None, or False of a switch: not given.
+        environ: the environment, for the variables above and those of proxies.
         config: the decoded config file, or an empty mapping.
+        config_name: what it is called in messages.
 
     Raises:
-        UsageError: a flag's value is wrong.
-        SetupError: a value of the environment or the config file is.
+        UsageError: a value of a flag or of a PIPECHAT_* variable is wrong.
+        SetupError: a value of another variable or of the config file is.
     """
-    layers = _layers(flags, environ, config)
-    found = {name: _value(name, layers) for name in READERS}
+    layers = make_layers(flags, environ, config, config_name)
+    found, origins = _found(layers)
     offline = found["offline"]
-    key, key_command = _key(layers)
+    endpoint, key, key_command = _endpoint_and_key(layers)
+    named_by = origins.get("proxy", "--proxy")
+    proxy = None if offline else find_proxy(endpoint, found["proxy"], named_by, environ)
+    above = [layer for layer in layers if layer.kind in ("flag", "variable")]
+    same = (
+        "insecure_http", "offline", "retries", "last_turns", "context_tokens", "stream",
+        "allow_truncated", "output_format", "usage", "quiet", "user_prompt", "assistant_prompt",
+        "session", "if_busy", "output", "no_stdin", "dry_run", "raw", "lossy", "verbose",
+    )  # fmt: skip
     return Settings(
+        **{name: found[name] for name in same},
         model=OFFLINE_MODEL if offline else found["model"],
-        base_url=found["base_url"],
+        endpoint=endpoint,
         api_key="offline" if offline else key,
         api_key_command=None if offline else key_command,
-        proxy=found["proxy"],
-        insecure_http=found["insecure_http"],
-        offline=offline,
+        proxy=proxy,
         timeout_s=found["timeout"] or None,
         first_token_timeout_s=found["first_token_timeout"] or None,
         idle_timeout_s=found["idle_timeout"] or None,
-        retries=found["retries"],
-        last_turns=found["last_turns"],
-        context_tokens=found["context_tokens"],
-        system=_value("system", layers[:1]),
-        default_system=_value("system", layers[1:]),
-        stream=found["stream"],
-        options=_options(found, layers),
-        allow_truncated=found["allow_truncated"],
-        output_format=found["output_format"],
-        usage=found["usage"],
-        quiet=found["quiet"],
+        system=_first("system", above),
+        default_system=_first("system", layers[len(above) :]),
+        options=_options(layers, endpoint),
+        whole_reasons=frozenset(found["whole_reasons"]),
         max_input_bytes=int(found["max_input_mib"] * MEBIBYTE),
-        user_prompt=found["user_prompt"],
-        assistant_prompt=found["assistant_prompt"],
+        origins=origins,
     )
 
 
 def check_key_is_safe(settings: Settings) -> None:
-    """Refuse to send a key in the clear over a network.
+    """Refuse to send a key in the clear over a network, on the way to a proxy or behind it.
 
     Raises:
         SetupError: `insecure_http`.
     """
-    exposed = settings.base_url.startswith("http:") and not is_loopback(settings.base_url)
+    endpoint, proxy = settings.endpoint, settings.proxy
+    leaves = not endpoint.is_loopback or (proxy is not None and not proxy.is_loopback)
+    exposed = endpoint.scheme == "http" and leaves
     if settings.api_key and exposed and not (settings.insecure_http or settings.offline):
+        way = f" by way of {proxy.shown} ({proxy.named_by})" if proxy else ""
         raise SetupError(
             "insecure_http",
-            f"the key would go to {settings.host} unencrypted",
+            f"the key would go to {settings.host}{way} unencrypted",
             "Use https, or --insecure-http if that network is yours.",
         )
 
 
-Layer = tuple[str, Mapping[str, Any]]
+def _found(layers: list[Layer]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Each setting's value, and who set those that are no defaults."""
+    found: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for option in OPTIONS:
+        found[option.name] = option.default
+        for layer in layers:
+            value = layer.read(option)
+            if value is not None:
+                found[option.name] = value
+                origins[option.name] = layer.origin(option.name)
+                break
+    return found, origins
 
 
-def _layers(
-    flags: Mapping[str, Any], environ: Mapping[str, str], config: Mapping[str, Any]
-) -> list[Layer]:
-    # Not `in (None, False)`: 0 equals False, and --retries 0 is a wish like any other.
-    given = {
-        name: value for name, value in flags.items() if value is not None and value is not False
-    }
-    named = {
-        "api_key": environ.get("PIPECHAT_API_KEY") or environ.get("OPENAI_API_KEY") or None,
-        "base_url": environ.get("OPENAI_BASE_URL") or None,
-    }
-    layers: list[Layer] = [("flag", given), ("environment", named)]
-    profile = given.get("profile") or config.get("profile")
-    if profile is not None:
-        profiles = config.get("profiles")
-        values = None
-        if isinstance(profile, str) and isinstance(profiles, dict):
-            values = profiles.get(profile)
-        if not isinstance(values, dict):
-            hint = f"Add [profiles.{profile}] to config.toml."
-            raise SetupError("unknown_profile", f"there is no profile {profile!r}", hint)
-        layers.append((f"profile {profile}", values))
-    layers.append(("config.toml", config))
-    for origin, values in layers[2:]:
-        _check_names(origin, values)
-    return layers
+def _first(name: str, layers: list[Layer]) -> Any:
+    values = (layer.read(BY_NAME[name]) for layer in layers)
+    return next((value for value in values if value is not None), None)
 
 
-def _check_names(origin: str, values: Mapping[str, Any]) -> None:
-    known = {*READERS, "options", "temperature", "max_tokens", "profile", "profiles"}
-    for name in values:
-        if name not in known:
-            raise SetupError("bad_config", f"{origin}: there is no setting {name!r}")
+def _endpoint_and_key(layers: list[Layer]) -> tuple[Endpoint, str | None, str | None]:
+    """Where requests go, and the key, or the command that prints it.
 
-
-def _value(name: str, layers: list[Layer]) -> Any:
-    read, default = READERS[name]
-    for origin, values in layers:
-        value = values.get(name)
-        if value is not None:
-            try:
-                return read(value)
-            except ValueError as error:
-                _complain(origin, name, str(error), error)
-    return default
-
-
-def _key(layers: list[Layer]) -> tuple[str | None, str | None]:
-    """The key, or the command that prints it, of the strongest layer that has either."""
+    A key goes to the endpoint that it was given for: a place that names both (a profile, the
+    file, the variables of one family) keeps both. So the place that named the endpoint is asked
+    first where it is a file's, and one that names another endpoint is not asked at all.
+    """
+    endpoint: Endpoint = BY_NAME["base_url"].default
+    holder = None
     for layer in layers:
-        key, command = _value("api_key", [layer]), _value("api_key_command", [layer])
-        if key or command:
-            return key, None if key else command
-    return None, None
+        value = layer.read(BY_NAME["base_url"])
+        if value is not None:
+            endpoint, holder = value, layer
+            break
+    own = [holder] if holder is not None and holder.kind in ("profile", "file") else []
+    for layer in [*own, *layers]:
+        elsewhere = layer is not holder and layer.values.get("base_url")
+        key, command = (layer.read(BY_NAME[name]) for name in ("api_key", "api_key_command"))
+        if (key or command) and not elsewhere:
+            return endpoint, key, None if key else command
+    return endpoint, None, None
 
 
-def _complain(origin: str, name: str, what: str, cause: Exception) -> None:
-    if origin == "flag":
-        option = "--" + name.replace("_", "-")
-        raise UsageError("bad_option", f"{option}: {what}") from cause
-    raise SetupError("bad_config", f"{origin}: {name}: {what}") from cause
-
-
-def _options(found: Mapping[str, Any], layers: list[Layer]) -> dict[str, Any]:
+def _options(layers: list[Layer], endpoint: Endpoint) -> dict[str, Any]:
     """Further fields of the body, the stronger layer's last."""
-    options: dict[str, Any] = {}
-    # Newer models of the vendor refuse `max_tokens`; other servers know nothing else.
-    openai = host_of(found["base_url"]).endswith(("openai.com", "openai.azure.com"))
-    for origin, values in reversed(layers):
-        for name, key in (
-            ("temperature", "temperature"),
-            ("max_tokens", "max_completion_tokens" if openai else "max_tokens"),
-        ):
-            if values.get(name) is not None:
-                try:
-                    options[key] = OPTION_READERS[name](values[name])
-                except ValueError as error:
-                    _complain(origin, name, str(error), error)
-        more = values.get("options")
-        if more is not None:
-            if not isinstance(more, dict):
-                raise SetupError("bad_config", f"{origin}: options: not a table")
-            options.update(more)
-    return options
+    fields: dict[str, Any] = {}
+    for layer in reversed(layers):
+        more = dict(layer.read(BY_NAME["options"]) or {})
+        for name, same in _SAME_FIELDS.items():
+            value = layer.read(BY_NAME[name])
+            twice = [key for key in same if key in more]
+            if value is not None and twice:
+                option = BY_NAME[name].flags[0]
+                layer.complain("options", f"{twice[0]} is said twice, here and by {option}")
+            if value is not None:
+                more[endpoint.token_limit_field if name == "max_tokens" else name] = value
+            if value is not None or twice:
+                for key in same:
+                    fields.pop(key, None)
+        fields.update(more)
+    return fields

@@ -1,43 +1,65 @@
-"""What a setting may be, and what it is where nobody says: one reader and one default each. Pure.
+"""How values are read: one reader for each kind. Pure.
 
-A reader takes a value as the command line or TOML gives it, returns it as `Settings` holds it, and
-raises ValueError with what is wrong.
+A reader takes a value as the command line (text) or TOML gives it, returns it as `Settings`
+holds it, and raises ValueError with what is wrong.
 """
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
-from pipechat.settings.urls import check_base_url, check_proxy_url
+from pipechat import jsonl
 
-DEFAULT_MODEL = "gpt-5.4-mini"
-DEFAULT_BASE_URL = "https://api.openai.com/v1"
-OUTPUT_FORMATS = ("text", "json", "ndjson")
+Reader = Callable[[Any], Any]
+
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+_UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(ms|s|m|h|d)")
+# A clock takes no more than 292 years; 30 are enough for anybody.
+_LONGEST_S = 1e9
+
+# What pipechat sets itself: whoever gave these another value would make events and records lie.
+OWN_FIELDS = ("messages", "model", "stream", "stream_options")
 
 
-def _text(value: object) -> str:
+def text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("not a text")
     return value
 
 
-def _model(value: object) -> str:
-    model = _text(value)
-    if not model or model.strip() != model or not model.isprintable():
+def model_name(value: object) -> str:
+    name = text(value)
+    if not name or name.strip() != name or not name.isprintable():
         raise ValueError("not the name of a model")
-    return model
+    return name
 
 
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("neither true nor false")
-    return value
+def switch(value: object) -> bool:
+    """True or false; as text also 1, yes, on and 0, no, off."""
+    if isinstance(value, bool):
+        return value
+    raise ValueError("neither true nor false")
 
 
-def _number(least: float, most: float = math.inf) -> Callable[[object], float]:
+def switch_text(value: str) -> bool:
+    """The same from a variable of the environment."""
+    word = value.strip().lower()
+    if word in _TRUE or word in _FALSE:
+        return word in _TRUE
+    raise ValueError(f"{value!r} is neither true nor false (1, yes, on; 0, no, off)")
+
+
+def unless_text(value: str) -> bool:
+    """The same of a variable that turns something off."""
+    return not switch_text(value)
+
+
+def number(least: float, most: float = math.inf) -> Reader:
     def read(value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError("not a number")
+            raise ValueError(f"{_shown(value)} is not a number")
         if not least <= value < math.inf:
             raise ValueError(f"{value} is not {least:g} or more")
         if value > most:
@@ -47,54 +69,100 @@ def _number(least: float, most: float = math.inf) -> Callable[[object], float]:
     return read
 
 
-def _whole(least: int) -> Callable[[object], int]:
+def whole_number(least: int) -> Reader:
     def read(value: object) -> int:
-        number = _number(least)(value)
-        if not isinstance(number, int):
-            raise ValueError("not a whole number")
-        return number
+        found = number(least)(value)
+        if not isinstance(found, int):
+            raise ValueError(f"{_shown(value)} is not a whole number")
+        return found
 
     return read
 
 
-def _format(value: object) -> str:
-    name = "ndjson" if value == "stream-json" else value
-    if name not in OUTPUT_FORMATS:
-        raise ValueError(f"{value!r} is not one of text, json, ndjson, stream-json")
-    return str(name)
+def number_text(value: str) -> object:
+    """A number as it is typed; what is none stays text, for the reader to refuse."""
+    try:
+        return int(value) if value.lstrip("+-").isdecimal() else float(value)
+    except ValueError:
+        return value
 
 
-# A clock takes no more than 292 years; 30 are enough for anybody.
-_SECONDS = _number(0, 1e9)
+def seconds(value: object) -> float:
+    """Seconds: a number, or text such as `90s`, `5m`, `1.5h`, `250ms`."""
+    if isinstance(value, str):
+        found = _DURATION.fullmatch(value.strip())
+        if not found:
+            raise ValueError(f"{value!r} is not a number of seconds (30, 90s, 5m, 1.5h)")
+        value = float(found[1]) * _UNITS_S[found[2]]
+    checked: float = number(0, _LONGEST_S)(value)
+    return checked
 
-OPTION_READERS: dict[str, Callable[[object], Any]] = {
-    "temperature": _number(0),
-    "max_tokens": _whole(1),
-}
 
-# name: how its value is read, and the default. 600 s bound a cron job; a model that thinks for
-# two minutes without a word is taken for stuck.
-READERS: dict[str, tuple[Callable[[Any], Any], Any]] = {
-    "model": (_model, DEFAULT_MODEL),
-    "base_url": (check_base_url, DEFAULT_BASE_URL),
-    "api_key": (_text, None),
-    "api_key_command": (_text, None),
-    "proxy": (check_proxy_url, None),
-    "insecure_http": (_flag, False),
-    "offline": (_flag, False),
-    "timeout": (_SECONDS, 600.0),
-    "first_token_timeout": (_SECONDS, None),
-    "idle_timeout": (_SECONDS, 120.0),
-    "retries": (_whole(0), 2),
-    "last_turns": (_whole(0), 20),
-    "context_tokens": (_whole(0), None),
-    "system": (_text, None),
-    "stream": (_flag, True),
-    "allow_truncated": (_flag, False),
-    "output_format": (_format, "text"),
-    "usage": (_flag, False),
-    "quiet": (_flag, False),
-    "max_input_mib": (_number(0), 16),
-    "user_prompt": (_text, None),
-    "assistant_prompt": (_text, None),
-}
+def one_of(*choices: str, aliases: dict[str, str] | None = None) -> Reader:
+    """One of `choices`, or another name of one."""
+    names = {**{choice: choice for choice in choices}, **(aliases or {})}
+
+    def read(value: object) -> str:
+        if not isinstance(value, str) or value not in names:
+            raise ValueError(f"{value!r} is not one of {', '.join(names)}")
+        return names[value]
+
+    return read
+
+
+def fields(value: object) -> dict[str, Any]:
+    """Further fields of the request: a table, or KEY=VALUE pairs."""
+    if isinstance(value, list):
+        value = dict(_pair(pair) for pair in value)
+    if not isinstance(value, dict):
+        raise ValueError("not a table")
+    for key, item in value.items():
+        if key in OWN_FIELDS:
+            raise ValueError(f"{key}: pipechat sets this itself")
+        if not _is_json(item):
+            raise ValueError(f"{key}: not a value that JSON can hold")
+    return value
+
+
+def fields_text(value: str) -> object:
+    """The same from a variable: a JSON object, or one KEY=VALUE a line."""
+    if value.lstrip().startswith("{"):
+        try:
+            return jsonl.loads(value)
+        except ValueError:
+            raise ValueError("not a JSON object") from None
+    return [line for line in value.splitlines() if line.strip()]
+
+
+def _pair(pair: object) -> tuple[str, Any]:
+    key, equals, value = str(pair).partition("=")
+    if not (key and equals):
+        raise ValueError(f"{pair!s:.100}: not KEY=VALUE")
+    try:
+        return key, jsonl.loads(value)
+    except ValueError:
+        return key, value
+
+
+def _is_json(value: object) -> bool:
+    """TOML has dates, and floats that are no numbers; text may hold bytes that are no UTF-8."""
+    if isinstance(value, str):
+        return value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_json(item) for key, item in value.items())
+    if isinstance(value, list):
+        return all(map(_is_json, value))
+    return value is None or isinstance(value, int)
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:60]
+
+
+def words(value: object) -> tuple[str, ...]:
+    """A list of words, in lower case."""
+    if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+        raise ValueError("not a list of texts")
+    return tuple(word.lower() for word in value)

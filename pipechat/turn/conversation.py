@@ -13,32 +13,33 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from pipechat.errors import PipechatError
-from pipechat.events import Chunk, Error, Retry, Sink, Start, Terminal
-from pipechat.messages import ChatRequest, Turn, new_turn_id, now
+from pipechat.events import Error, Sink, Start, Step, TerminalEvent
+from pipechat.messages import ChatRequest, Turn, TurnError, new_turn_id, now
 from pipechat.settings.resolve import Settings
 from pipechat.turn.context import Context, own_tokens, select_context
 from pipechat.turn.prompt import compose_messages
 from pipechat.turn.reducer import TurnReducer
-from pipechat.turn.run import TurnRun
+from pipechat.turn.run import TurnRun, TurnWriter
 
 IfBusy = Literal["wait", "fail"]
 
 
+class Answer(Protocol):
+    """An answer on its way: its steps, once. `cancel` makes the iteration raise `cause`, and
+    may be called from a signal handler."""
+
+    def __iter__(self) -> Iterator[Step]: ...
+    def cancel(self, cause: PipechatError) -> None: ...
+
+
 class Answers(Protocol):
-    """Whoever answers a request: the client."""
+    """Whoever answers a request: the client. `may_send_again` is asked before each attempt
+    after the first."""
 
-    def answer(self, request: ChatRequest) -> Iterator[Chunk | Retry]: ...
+    def answer(self, request: ChatRequest, may_send_again: Callable[[], bool]) -> Answer: ...
 
 
-class TurnWriter(Protocol):
-    """Keeps one turn in flight; the store's writes a spool and then the record."""
-
-    @property
-    def id(self) -> str: ...
-    def head(self, turn: Turn) -> None: ...
-    def text(self, text: str) -> None: ...
-    def finish(self, turn: Turn) -> None: ...
-    def abandon(self) -> None: ...
+Guard = Callable[[TurnRun, Answer], AbstractContextManager[object]]
 
 
 class Keeper(Protocol):
@@ -62,7 +63,7 @@ class InMemory:
         return _MemoryWriter(self._turns)
 
     def earlier(self, last_turns: int) -> tuple[list[Turn], str | None]:
-        complete = [turn for turn in self._turns if turn.status == "complete"]
+        complete = [turn for turn in self._turns if turn.status == "complete" and turn.answer]
         return complete[-last_turns:] if last_turns else [], None
 
 
@@ -92,31 +93,29 @@ class Prepared:
     context: Context
     request: ChatRequest
 
-
-class TurnRecorder:
-    """Turns a terminal event into the record."""
-
-    def __init__(self, writer: TurnWriter, prepared: Prepared) -> None:
-        self._writer = writer
-        self._prepared = prepared
-        self.text = writer.text  # once a chunk: no call in between
-
-    def finish(self, terminal: Terminal) -> None:
-        """Append the record. Raises SessionError."""
-        turn = replace(
-            self._prepared.head,
-            status=terminal.status,
-            answer=terminal.answer,
-            finish_reason=terminal.finish_reason,
-            usage=terminal.usage,
-            first_token_s=terminal.first_token_s,
-            total_s=terminal.total_s,
-            request_id=terminal.request_id,
-            turn_tokens=own_tokens(terminal.usage, self._prepared.context),
-        )
+    def turn(self, terminal: TerminalEvent) -> Turn:
+        """The turn as it is kept, with what came of it."""
+        error: TurnError | None = None
         if isinstance(terminal, Error):
-            turn = replace(turn, error={"code": terminal.code, "message": terminal.message})
-        self._writer.finish(turn)
+            error = {"code": terminal.code, "message": terminal.message}
+        return replace(
+            self.head,
+            status=terminal.status,
+            error=error,
+            turn_tokens=own_tokens(terminal.usage, self.context),
+            **terminal.outcome(),
+        )
+
+    def start(self, session: str | None) -> Start:
+        """The event that says what is about to be asked."""
+        return Start(
+            id=self.head.id,
+            time=self.head.time,
+            session=session,
+            model=self.head.model,
+            turns_sent=len(self.context.turns),
+            turns_dropped=self.context.dropped,
+        )
 
 
 class Conversation:
@@ -126,19 +125,13 @@ class Conversation:
         guard: makes, of the turn in flight, what watches over it while it runs (signals).
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        keeper: Keeper,
-        answers: Answers,
-        guard: Callable[[TurnRun], AbstractContextManager[object]],
-    ) -> None:
+    def __init__(self, settings: Settings, keeper: Keeper, answers: Answers, guard: Guard) -> None:
         self._settings = settings
         self._keeper = keeper
         self._answers = answers
         self._guard = guard
 
-    def ask(self, question: str, sink: Sink) -> tuple[Terminal, PipechatError | None]:
+    def ask(self, question: str, sink: Sink) -> tuple[TerminalEvent, PipechatError | None]:
         """One turn, from the question to its terminal event, and why it is not complete.
 
         Raises:
@@ -151,20 +144,21 @@ class Conversation:
         except BaseException:
             writer.abandon()
             raise
-        head, context = prepared.head, prepared.context
-        start = Start(
-            id=head.id,
-            time=head.time,
-            session=self._keeper.name,
-            model=head.model,
-            turns_sent=len(context.turns),
-            turns_dropped=context.dropped,
-        )
-        reducer = TurnReducer(time.monotonic, allow_truncated=self._settings.allow_truncated)
-        run = TurnRun(reducer, TurnRecorder(writer, prepared), sink)
-        with self._guard(run):
-            terminal = run.run(start, self._answers.answer(prepared.request))
+        reducer = make_reducer(self._settings)
+        answer = self._answers.answer(prepared.request, reducer.may_send_again)
+        run = TurnRun(reducer, writer, prepared.turn, sink)
+        with self._guard(run, answer):
+            terminal = run.run(prepared.start(self._keeper.name), answer)
         return terminal, run.cause
+
+
+def make_reducer(settings: Settings) -> TurnReducer:
+    """The judge of one turn, by these settings."""
+    return TurnReducer(
+        time.monotonic,
+        allow_truncated=settings.allow_truncated,
+        also_whole=settings.whole_reasons,
+    )
 
 
 def prepare_turn(settings: Settings, keeper: Keeper, turn_id: str, question: str) -> Prepared:

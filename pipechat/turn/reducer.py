@@ -1,12 +1,19 @@
 """TurnReducer: chunks in, events out. Pure: no clock but the one handed in, no I/O.
 
-It alone decides whether an answer is whole. The rule (WIRE.md "End", FAULTS §1): an answer is
-whole when a finish reason of a whole answer was seen, or when the server said `[DONE]` after a
-stated `finish_reason: null`. All else is cut, however politely the connection was closed.
+It alone judges: whether an answer is whole, and whether its request may be sent again. The rule
+(WIRE.md): an answer is whole when its finish reason is known to be that of a whole one, and when
+that reason was its end, or when the dialect calls it whole without one. All else is cut, however
+politely the connection was closed. Nothing is sent again once anything was shown.
+
+A reason beside text ends nothing by itself: some servers put `stop` on every chunk. It counts
+where the server says afterwards that nothing more comes, or where it is the first such reason
+after texts without one and the stream then closes by itself. A reason that means a cut answer
+sticks, whatever follows.
 """
 
-import re
 from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import Any
 
 from pipechat.errors import (
     BugError,
@@ -19,27 +26,34 @@ from pipechat.errors import (
     SessionError,
     TryLaterError,
 )
-from pipechat.events import Chunk, End, Error, Event, Reasoning, Retry, TextChunk
-from pipechat.messages import Usage
+from pipechat.events import Again, Chunk, End, Error, Event, Reasoning, Step, TextChunk
+from pipechat.messages import Outcome, Usage
+from pipechat.turn.endings import asked_for_tools, refused, why_not_whole
+from pipechat.turn.surrogates import SurrogateJoiner, without_surrogates
 
-_SURROGATES = re.compile("[\ud800-\udfff]")
-_PAIR = re.compile("([\ud800-\udbff])([\udc00-\udfff])")
-_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
-# Reasons that are no whole answer, in the words of several vendors. Any other is one.
-_CUT_REASONS = {
-    "length": ("truncated", "the answer reached the token limit"),
-    "max_tokens": ("truncated", "the answer reached the token limit"),
-    "model_length": ("truncated", "the answer reached the token limit"),
-    "content_filter": ("filtered", "the answer was filtered by the provider"),
-    "content_filtered": ("filtered", "the answer was filtered by the provider"),
-    "safety": ("filtered", "the answer was filtered by the provider"),
-    "sensitive": ("filtered", "the answer was filtered by the provider"),
-    "refusal": ("refused", "the model refused to answer"),
-    "tool_calls": ("tool_calls", "the model asked for a tool, which pipechat does not run"),
-    "function_call": ("tool_calls", "the model asked for a tool, which pipechat does not run"),
-}
-_BROKEN_REASONS = ("error", "abort", "aborted", "cancelled", "canceled", "network_error")
+class _Ended(Enum):
+    """How sure it is that the finish reason was the end."""
+
+    NO = 0
+    IF_CLOSED = 1
+    SURELY = 2
+
+
+class _Attempt:
+    """What one attempt said of its end; the next attempt starts with another."""
+
+    def __init__(self) -> None:
+        self.reason: str | None = None
+        self.unwhole: PipechatError | None = None
+        self.ended = _Ended.NO
+        self.plain_text = False
+        self.reason_beside_text = False
+        self.whole = False
+        self.refusal = False
+        self.tool_calls = False
+        self.usage: Usage | None = None
+        self.request_id: str | None = None
 
 
 class TurnReducer:
@@ -48,23 +62,31 @@ class TurnReducer:
     Args:
         clock: seconds, monotonic; read at the start, at the first text and at the end.
         allow_truncated: an answer cut by the token limit counts as whole.
+        also_whole: further finish reasons of whole answers, in lower case.
     """
 
-    def __init__(self, clock: Callable[[], float], *, allow_truncated: bool = False) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        *,
+        allow_truncated: bool = False,
+        also_whole: frozenset[str] = frozenset(),
+    ) -> None:
         self._clock = clock
         self._started = clock()
         self._allow_truncated = allow_truncated
+        self._also_whole = also_whole
         self._texts: list[str] = []
-        self._high_surrogate = ""
+        self._shown = False
+        self._surrogates = SurrogateJoiner()
         self._first_token_s: float | None = None
-        self._finish_reason: str | None = None
-        self._finish_null = False
-        self._done = False
-        self._refusal = False
-        self._tool_calls = False
+        self._attempt = _Attempt()
         self.cause: PipechatError | None = None
-        self._usage: Usage | None = None
-        self._request_id: str | None = None
+
+    def may_send_again(self) -> bool:
+        """Whether another attempt could not double anything: nothing was shown yet, neither
+        text nor reasoning."""
+        return not self._shown
 
     @property
     def answer(self) -> str:
@@ -77,23 +99,54 @@ class TurnReducer:
         texts = enumerate(self._texts[index:], index)
         return [TextChunk(number, text) for number, text in texts]
 
-    def feed(self, chunk: Chunk | Retry) -> Sequence[Event]:
-        """The events that `chunk` makes: at most one of reasoning, and one of text."""
-        if isinstance(chunk, Retry):
-            return (chunk,)
-        if chunk.usage is not None:
-            self._usage = chunk.usage
-        if chunk.finish_reason is not None:
-            self._finish_reason = chunk.finish_reason
-        self._finish_null = chunk.finish_null or (self._finish_null and not chunk.text)
-        self._done = self._done or chunk.done
-        self._request_id = self._request_id or chunk.request_id
-        self._refusal = self._refusal or chunk.refusal
-        self._tool_calls = self._tool_calls or chunk.tool_calls
-        if chunk.reasoning:
-            reasoning = Reasoning(_without_surrogates(chunk.reasoning))
-            return (reasoning, *self._text_events(chunk.text))
-        return self._text_events(chunk.text) if chunk.text else ()
+    def feed(self, step: Step) -> Sequence[Event]:
+        """The events that `step` makes: at most one of reasoning, and one of text."""
+        if not isinstance(step, Chunk):
+            self._attempt = _Attempt()
+            self._surrogates = SurrogateJoiner()
+            return () if isinstance(step, Again) else (step,)
+        text, reasoning = step.text, step.reasoning
+        if step.finish_reason is not None or self._attempt.reason is not None or step.usage:
+            self._note_end(step)
+        elif text or reasoning:
+            self._attempt.plain_text = True
+        if step.done or step.refusal or step.tool_calls or step.request_id:
+            self._note_marks(step)
+        if reasoning:
+            self._shown = True
+            event = Reasoning(without_surrogates(reasoning))
+            return (event, *self._text_events(text))
+        return self._text_events(text) if text else ()
+
+    def _note_marks(self, chunk: Chunk) -> None:
+        attempt = self._attempt
+        attempt.request_id = attempt.request_id or chunk.request_id
+        attempt.refusal = attempt.refusal or chunk.refusal
+        attempt.tool_calls = attempt.tool_calls or chunk.tool_calls
+        if chunk.done:
+            attempt.whole = chunk.whole
+            if attempt.reason is not None:
+                attempt.ended = _Ended.SURELY
+
+    def _note_end(self, chunk: Chunk) -> None:
+        attempt = self._attempt
+        attempt.usage = chunk.usage or attempt.usage
+        reason = chunk.finish_reason
+        if reason is not None and attempt.unwhole is None:
+            attempt.reason = reason
+            attempt.unwhole = why_not_whole(
+                reason, allow_truncated=self._allow_truncated, also_whole=self._also_whole
+            )
+        if not (chunk.text or chunk.reasoning):
+            if reason is not None or (chunk.usage and attempt.reason is not None):
+                attempt.ended = _Ended.SURELY
+        elif reason is None:
+            attempt.plain_text = True
+            attempt.ended = _Ended.NO
+        else:
+            first = attempt.plain_text and not attempt.reason_beside_text
+            attempt.ended = _Ended.IF_CLOSED if first else _Ended.NO
+            attempt.reason_beside_text = True
 
     def close(self) -> Sequence[Event]:
         """The stream ended by itself: what was held back, and the terminal event."""
@@ -101,78 +154,64 @@ class TurnReducer:
         cause = self._why_not_whole()
         if cause is not None:
             return (*held, self._error(cause))
-        return (*held, self._end())
+        return (*held, End(**self._outcome()))
 
     def fail(self, cause: PipechatError) -> Sequence[Event]:
         """The stream broke: what was held back, and the terminal event. A connection that
-        breaks after the finish reason has cut nothing."""
+        breaks after the end has cut nothing."""
         held = self._flush()
-        if isinstance(cause, NetworkError) and self._finish_reason is not None:
+        if isinstance(cause, NetworkError) and self._attempt.ended is _Ended.SURELY:
             return (*held, *self.close())
         return (*held, self._error(cause))
 
     def _text_events(self, text: str) -> Sequence[Event]:
-        if self._high_surrogate or not text.isascii():
-            text = self._join_surrogates(text)
-        if not text:
-            return ()
+        text = self._surrogates.join(text)
+        return self._told(text) if text else ()
+
+    def _told(self, text: str) -> Sequence[Event]:
         if self._first_token_s is None:
             self._first_token_s = self._elapsed()
+            self._shown = True
         event = TextChunk(len(self._texts), text)
         self._texts.append(text)
         return (event,)
 
-    def _join_surrogates(self, text: str) -> str:
-        """A pair cut in two is joined; a high one at the end waits; a lone one is replaced."""
-        text = self._high_surrogate + text
-        self._high_surrogate = ""
-        if not _SURROGATES.search(text):
-            return text
-        text = _joined_pairs(text)
-        if text and "\ud800" <= text[-1] <= "\udbff":
-            self._high_surrogate = text[-1]
-            text = text[:-1]
-        return _SURROGATES.sub(_REPLACEMENT, text)
-
     def _flush(self) -> Sequence[Event]:
-        if not self._high_surrogate:
-            return ()
-        self._high_surrogate = ""
-        return self._text_events(_REPLACEMENT)
+        held = self._surrogates.flush()
+        return self._told(held) if held else ()
 
     def _why_not_whole(self) -> PipechatError | None:
-        reason = (self._finish_reason or "").lower()
-        if reason in _BROKEN_REASONS:
-            return TryLaterError("stream_error", f"the server ended the answer with {reason!r}")
-        if reason in _CUT_REASONS:
-            code, message = _CUT_REASONS[reason]
-            if code != "truncated":
-                return IncompleteError(code, message)
-            if not self._allow_truncated:
-                hint = "Raise --max-tokens, or accept it with --allow-truncated."
-                return IncompleteError(code, message, hint)
-        if self._refusal:
-            return IncompleteError("refused", "the model refused to answer")
-        if self._tool_calls:
-            return IncompleteError(*_CUT_REASONS["tool_calls"])
-        if reason or (self._done and self._finish_null and self._texts):
+        attempt = self._attempt
+        if attempt.unwhole is not None:
+            return attempt.unwhole
+        if attempt.refusal:
+            return refused()
+        if attempt.tool_calls:
+            return asked_for_tools()
+        if attempt.reason is not None and attempt.ended is not _Ended.NO:
+            return None
+        if attempt.reason is None and attempt.whole and self._texts:
             return None
         if self._texts:
             message = "the answer was cut: the stream ended without a finish reason"
+            if attempt.reason is not None:
+                message = (
+                    f"the answer was cut: the stream ended in its text, at a {attempt.reason!r}"
+                )
             return IncompleteError("cut", message, "Ask again.", retryable=True)
         hint = "Check the base URL; some servers answer so when the context is too long."
         return TryLaterError("no_answer", "the server sent no answer", hint, again=False)
 
-    def _end(self) -> End:
-        return End(
-            status="complete",
-            finish_reason=self._finish_reason,
+    def _outcome(self) -> dict[str, Any]:
+        attempt = self._attempt
+        return Outcome(
             answer=self.answer,
-            usage=self._usage,
+            finish_reason=attempt.reason,
+            usage=attempt.usage,
             first_token_s=self._first_token_s,
             total_s=self._elapsed(),
-            request_id=self._request_id,
-        )
+            request_id=attempt.request_id,
+        ).outcome()
 
     def _error(self, cause: PipechatError) -> Error:
         ours = isinstance(cause, SessionError | OutputError | Interrupted | BugError)
@@ -184,25 +223,8 @@ class TurnReducer:
             exit_code=int(exit_code),
             retryable=cause.retryable,
             message=cause.message,
-            answer=self.answer,
-            usage=self._usage,
-            finish_reason=self._finish_reason,
-            first_token_s=self._first_token_s,
-            total_s=self._elapsed(),
-            request_id=self._request_id,
+            **self._outcome(),
         )
 
     def _elapsed(self) -> float:
         return round(self._clock() - self._started, 6)
-
-
-def _joined_pairs(text: str) -> str:
-    return _PAIR.sub(lambda pair: _join(pair[1], pair[2]), text)
-
-
-def _join(high: str, low: str) -> str:
-    return chr(0x10000 + ((ord(high) - 0xD800) << 10) + (ord(low) - 0xDC00))
-
-
-def _without_surrogates(text: str) -> str:
-    return text if text.isascii() else _SURROGATES.sub(_REPLACEMENT, _joined_pairs(text))

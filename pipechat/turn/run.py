@@ -1,41 +1,55 @@
-"""run_turn: one answer from its first chunk to its terminal event.
+"""TurnRun: one answer from its first chunk to its terminal event.
 
-Owns the order in which things are made safe: a text goes to the recorder before the sink, and
-the record is appended before the terminal event acknowledges it. Knows no file, no terminal
-and no SDK.
+Owns the order in which things are made safe: a text goes to the writer before the sink, and the
+record is appended before the terminal event acknowledges it. Driven from outside (`feed`,
+`close`, `fail`), or by `run` over an iterable. Knows no file, no terminal and no SDK.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from pipechat.errors import BugError, PipechatError
-from pipechat.events import Chunk, Event, Retry, Sink, Start, Terminal, TextChunk
+from pipechat.events import Event, Sink, Start, Step, TerminalEvent, TextChunk
+from pipechat.messages import Turn
 from pipechat.turn.reducer import TurnReducer
 
 
-class Recorder(Protocol):
-    """Keeps the turn in flight so that what was shown is never lost."""
+class TurnWriter(Protocol):
+    """Keeps one turn in flight, so that what was shown is never lost.
 
-    def text(self, text: str) -> None:
-        """Keep a piece of the answer, before it is shown. Never raises: a failure is kept
-        for `finish`, since an answer on its way is worth more than its copy."""
-        ...
+    `head`, before anything is sent, raises SessionError where the turn cannot be kept; `text`
+    never raises, since an answer on its way is worth more than its copy, and leaves its failure
+    to `finish`, which appends the record or raises SessionError.
+    """
 
-    def finish(self, terminal: Terminal) -> None:
-        """Append the record. Raises SessionError where it cannot."""
-        ...
+    @property
+    def id(self) -> str: ...
+    def head(self, turn: Turn) -> None: ...
+    def text(self, text: str) -> None: ...
+    def finish(self, turn: Turn) -> None: ...
+    def abandon(self) -> None: ...
 
 
 class TurnRun:
-    """A turn in flight: chunks go through the reducer to the recorder and the sink.
+    """A turn in flight: steps go through the reducer to the writer and the sink.
 
-    `run` returns the terminal event; `interrupt` ends the turn from a signal handler, at any
-    point between two bytecodes of `run`.
+    `interrupt` ends the turn from a signal handler, at any point between two bytecodes of the
+    other methods.
+
+    Args:
+        record: makes, of the terminal event, the turn that is kept.
     """
 
-    def __init__(self, reducer: TurnReducer, recorder: Recorder, sink: Sink) -> None:
+    def __init__(
+        self,
+        reducer: TurnReducer,
+        writer: TurnWriter,
+        record: Callable[[TerminalEvent], Turn],
+        sink: Sink,
+    ) -> None:
         self._reducer = reducer
-        self._recorder = recorder
+        self._writer = writer
+        self._record = record
         self._sink = sink
         self._texts_shown = 0
         self.concluding = False
@@ -45,20 +59,34 @@ class TurnRun:
         """Why the turn is not complete, for the line on stderr."""
         return self._reducer.cause
 
-    def run(self, start: Start, chunks: Iterable[Chunk | Retry]) -> Terminal:
-        """Show `start`, then take all of `chunks`. Raises nothing: what nobody foresaw ends the
+    def run(self, start: Start, steps: Iterable[Step]) -> TerminalEvent:
+        """Show `start`, then take all of `steps`. Raises nothing: what nobody foresaw ends the
         turn as well, and what came is kept."""
         try:
             self._sink.emit(start)
-            for chunk in chunks:
-                self._show(self._reducer.feed(chunk))
+            for step in steps:
+                self.feed(step)
+        except Exception as error:
+            return self.fail(error)
+        return self.close()
+
+    def feed(self, step: Step) -> None:
+        """Take one step. What it raises (OutputError, ReaderLeft) is to be handed to `fail`."""
+        self._show(self._reducer.feed(step))
+
+    def close(self) -> TerminalEvent:
+        """The steps ended by themselves: the terminal event, recorded and shown."""
+        try:
             events = self._reducer.close()
             self._show(events[:-1])
-        except PipechatError as cause:
-            events = self._show_held(cause)
         except Exception as error:
-            events = self._show_held(BugError(error))
+            return self.fail(error)
         return self._conclude(events[-1])
+
+    def fail(self, error: Exception) -> TerminalEvent:
+        """The steps broke off: the terminal event, recorded and shown."""
+        cause = error if isinstance(error, PipechatError) else BugError(error)
+        return self._conclude(self._show_held(cause)[-1])
 
     def interrupt(self, cause: PipechatError) -> None:
         """End the turn here and now: keep what came, tell it, and return. Not to be called
@@ -68,7 +96,7 @@ class TurnRun:
     def _show(self, events: Iterable[Event]) -> None:
         for event in events:
             if isinstance(event, TextChunk):
-                self._recorder.text(event.text)
+                self._writer.text(event.text)
                 self._texts_shown = event.index + 1
             self._sink.emit(event)
 
@@ -82,11 +110,11 @@ class TurnRun:
             events[-1:] = self._reducer.fail(output_cause)
         return events
 
-    def _conclude(self, terminal: Event) -> Terminal:
-        assert isinstance(terminal, Terminal)
+    def _conclude(self, terminal: Event) -> TerminalEvent:
+        assert isinstance(terminal, TerminalEvent)
         self.concluding = True
         try:
-            self._recorder.finish(terminal)
+            self._writer.finish(self._record(terminal))
         except PipechatError as cause:
             terminal = self._ended_by(cause)
         try:
@@ -95,7 +123,7 @@ class TurnRun:
             terminal = self._ended_by(cause)
         return terminal
 
-    def _ended_by(self, cause: PipechatError) -> Terminal:
+    def _ended_by(self, cause: PipechatError) -> TerminalEvent:
         event = self._reducer.fail(cause)[-1]
-        assert isinstance(event, Terminal)
+        assert isinstance(event, TerminalEvent)
         return event

@@ -1,23 +1,99 @@
-"""What a decoded payload of the stream says: JSON values in, chunks out.
+"""The dialect of `/chat/completions`: a request as its JSON, a response's events as chunks.
 
 Every shape of WIRE.md is taken; what has another type than the API documents is an error,
-never a crash. Pure.
+never a crash. Owns what `[DONE]` and a stated `finish_reason: null` mean. Pure.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipechat.errors import TryLaterError
+from pipechat import jsonl
+from pipechat.errors import PipechatError
 from pipechat.events import Chunk
-from pipechat.wire.api_errors import stream_error
+from pipechat.messages import ChatRequest
+from pipechat.wire.api_errors import malformed, stream_error
+from pipechat.wire.sse import ServerEvent
 
 _EMPTY = Chunk()
+_LONGEST_DONE = 16  # with blanks around it; the length is checked first, it is quicker
+_DEEPEST = 8  # parts within parts: no answer is nested, an attack is
+
+USAGE_PARAMETER = "stream_options"
 
 
-def malformed(what: str) -> TryLaterError:
-    """The error for a stream that is not what the API documents. Not sent again: a server
-    that talks nonsense once does so again. Once text came it makes the turn incomplete."""
-    return TryLaterError("malformed_stream", f"the server sent {what}", again=False)
+class ChatCompletions:
+    """Chat Completions, as the vendor documents it and others speak it."""
+
+    name = "chat"
+    path = "/chat/completions"
+
+    def body(self, request: ChatRequest, *, usage_asked: bool = True) -> dict[str, Any]:
+        """The JSON body. `usage_asked=False` leaves out `stream_options`, which some servers
+        answer with 400."""
+        body: dict[str, Any] = {"model": request.model, "messages": list(request.messages)}
+        if request.stream:
+            body["stream"] = True
+            if usage_asked:
+                body[USAGE_PARAMETER] = {"include_usage": True}
+        return {**body, **request.options}
+
+    def reader(self, host: str) -> "ChatReader":
+        """A reader for one response. `host`: where the request went, for messages."""
+        return ChatReader(host)
+
+
+class ChatReader:
+    """One response's events in, chunks out.
+
+    Whole without a finish reason is an answer whose last text came with `finish_reason: null`,
+    stated rather than missing, where the server then says `[DONE]`.
+    """
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+        self._null_stated = False
+
+    def event(self, event: ServerEvent) -> Chunk:
+        """The chunk that one server-sent event makes.
+
+        Raises:
+            PipechatError: the event carries an error, or is none of this dialect.
+        """
+        data = event.data
+        if len(data) < _LONGEST_DONE and data.strip() == b"[DONE]":
+            return Chunk(done=True, whole=self._null_stated)
+        is_error = event.name == "error"
+        payload = self._decoded(data, is_error=is_error)
+        if is_error:
+            inner = payload.get("error", payload) if isinstance(payload, dict) else payload
+            raise stream_error(inner, host=self._host)
+        chunk, stated = _read(payload, self._host)
+        self._null_stated = stated or (self._null_stated and not chunk.text)
+        return chunk
+
+    def document(self, data: bytes) -> Iterator[Chunk]:
+        """The chunks of one whole `chat.completion`.
+
+        Raises:
+            PipechatError: it is none, or it carries an error.
+        """
+        payload = self._decoded(data, is_error=False)
+        chunk, _ = _read(payload, self._host)
+        if not isinstance(payload, dict) or not payload.get("choices"):
+            raise malformed(f"JSON that is no completion: {_shown(payload)}")
+        yield chunk
+        yield Chunk(done=True, whole=chunk.finish_reason is None)
+
+    def _decoded(self, data: bytes, *, is_error: bool) -> object:
+        try:
+            return jsonl.loads(data)
+        except ValueError:
+            # Servers forget to escape the quotes in an error; it says what is wrong all the same.
+            head = data[:64].split()
+            if is_error or b"".join(head).startswith(b'{"error":'):
+                said = data.decode("utf-8", "replace")
+                raise stream_error(said, host=self._host) from None
+            raise malformed("data that is no JSON") from None
 
 
 def read_payload(payload: object, *, host: str) -> Chunk:
@@ -26,8 +102,13 @@ def read_payload(payload: object, *, host: str) -> Chunk:
     Raises:
         PipechatError: the payload carries an `error`, or is no completion chunk.
     """
+    return _read(payload, host)[0]
+
+
+def _read(payload: object, host: str) -> tuple[Chunk, bool]:
+    """The chunk, and whether its choice stated `finish_reason: null`."""
     if not isinstance(payload, dict):
-        raise malformed("data that is no JSON object")
+        raise _no_object(payload, host)
     if payload.get("error"):
         raise stream_error(payload["error"], host=host)
     usage = payload.get("usage")
@@ -37,31 +118,40 @@ def read_payload(payload: object, *, host: str) -> Chunk:
     if not choices:
         if choices is None and usage is None and _is_error_without_its_key(payload):
             raise stream_error(payload, host=host)
-        return Chunk(usage=usage) if usage else _EMPTY
+        return Chunk(usage=usage) if usage else _EMPTY, False
     choice = _first_choice(choices)
     if choice is None:
-        return Chunk(usage=usage) if usage else _EMPTY
-    delta = choice.get("delta") or choice.get("message")
+        return Chunk(usage=usage) if usage else _EMPTY, False
+    if choice.get("error"):
+        raise stream_error(choice["error"], host=host)
     reason = choice.get("finish_reason")
+    if reason == "null":  # one server sends the word
+        reason = None
     if reason is not None and not isinstance(reason, str):
         raise malformed("a finish_reason that is no text")
-    finish_null = reason is None and "finish_reason" in choice
+    stated = not reason and "finish_reason" in choice
+    delta = choice.get("delta") or choice.get("message")
     if not delta:
-        return Chunk(finish_reason=reason or None, finish_null=finish_null, usage=usage)
+        return Chunk(finish_reason=reason or None, usage=usage), stated
     if not isinstance(delta, dict):
         raise malformed("a delta that is no object")
     content = delta.get("content")
     text = content if isinstance(content, str) else _text(content)
     if len(delta) == 1 and content is not None:  # the shape of nearly every chunk
-        return Chunk(text, "", False, False, reason or None, finish_null, usage)
+        return Chunk(text, "", False, False, reason or None, usage), stated
+    return _rich_chunk(delta, text, reason or None, usage), stated
+
+
+def _rich_chunk(
+    delta: Mapping[str, Any], text: str, reason: str | None, usage: Mapping[str, Any] | None
+) -> Chunk:
     refusal = _text(delta.get("refusal"))
     return Chunk(
         text=text + refusal,
         reasoning=_text(delta.get("reasoning_content")) or _text(delta.get("reasoning")),
         refusal=bool(refusal),
         tool_calls=bool(delta.get("tool_calls") or delta.get("function_call")),
-        finish_reason=reason or None,
-        finish_null=finish_null,
+        finish_reason=reason,
         usage=usage,
     )
 
@@ -78,26 +168,38 @@ def _first_choice(choices: object) -> dict[str, Any] | None:
     return None
 
 
-def _text(value: object) -> str:
+def _text(value: object, depth: int = 0) -> str:
     """Text as it comes: a string, nothing, or a list of parts."""
     if value is None:
         return ""
     if isinstance(value, str):
         return value
-    if isinstance(value, list):
-        return "".join(_part(part) for part in value)
+    if isinstance(value, list) and depth < _DEEPEST:
+        return "".join(_part(part, depth + 1) for part in value)
     raise malformed("text of another type")
 
 
-def _part(part: object) -> str:
+def _part(part: object, depth: int) -> str:
     if isinstance(part, str):
         return part
     if isinstance(part, Mapping):
-        return _text(part.get("text"))
+        return _text(part.get("text"), depth)
     raise malformed("a part of another type")
 
 
 def _is_error_without_its_key(payload: Mapping[str, Any]) -> bool:
-    return payload.get("object") == "error" or (
-        "choices" not in payload and ("message" in payload or "detail" in payload)
+    return payload.get("object") == "error" or not payload.keys().isdisjoint(
+        ("message", "msg", "detail", "base_resp", "error_code", "error_msg", "error_message")
     )
+
+
+def _no_object(payload: object, host: str) -> PipechatError:
+    if isinstance(payload, list) and len(payload) == 1 and isinstance(payload[0], dict):
+        return stream_error(payload[0].get("error", payload[0]), host=host)
+    return malformed(f"data that is no JSON object: {_shown(payload)}")
+
+
+def _shown(payload: object) -> str:
+    """What a server said that is no completion: its words must reach the user."""
+    text = jsonl.dumps(payload).decode()
+    return text if len(text) <= 200 else text[:200] + "…"

@@ -4,6 +4,7 @@ Rules (WHATWG HTML §9.2.6, and WIRE.md for what servers make of it):
 - lines end at CR, LF or CRLF and nowhere else (not at U+2028, U+2029, U+0085);
 - a BOM at the start is stripped; comments and unknown fields are passed over;
 - an event without data is no event;
+- a field `error:`, which one server puts beside or instead of `data:`, is an event of that name;
 - how the bytes were cut into segments does not matter.
 """
 
@@ -97,4 +98,6 @@ class SSEDecoder:
                 self._name = ""
             elif line.startswith(b"event:"):
                 self._name = line[6:].strip().decode("utf-8", "replace")
+            elif line.startswith(b"error:"):
+                events.append(ServerEvent(line[6:].strip(), "error"))
         return events

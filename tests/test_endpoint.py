@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipechat.settings.urls import check_base_url, check_proxy_url, host_of, is_loopback
+from pipechat.settings.endpoint import read_endpoint
+from pipechat.settings.proxy import read_proxy
 from tests.properties import MODEST
 
 
@@ -17,13 +18,17 @@ from tests.properties import MODEST
         ("HTTP://host", "http://host", "host"),
         ("http://[::1]:8080/v1", "http://[::1]:8080/v1", "[::1]:8080"),
         ("http://host//", "http://host", "host"),
+        ("https://API.OpenAI.com:443/v1", "https://api.openai.com/v1", "api.openai.com"),
+        ("http://host:80", "http://host", "host"),
+        ("http://host:443", "http://host:443", "host:443"),
     ],
 )
 def test_an_endpoint_is_an_http_url_without_a_closing_slash(
     url: str, checked: str, host: str
 ) -> None:
-    assert check_base_url(url) == checked
-    assert host_of(checked) == host
+    endpoint = read_endpoint(url)
+    assert (endpoint.url, endpoint.host) == (checked, host)
+    assert read_endpoint(checked) == endpoint
 
 
 BAD = [
@@ -37,19 +42,19 @@ BAD = [
 @pytest.mark.parametrize("url", [*BAD, "http://host?a=b", "http://host/#x", "socks5://host"])
 def test_what_cannot_be_an_endpoint_is_refused(url: object) -> None:
     with pytest.raises(ValueError, match=r".") as caught:
-        check_base_url(url)
+        read_endpoint(url)
     assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("scheme", ["http", "https", "socks5", "socks5h"])
 def test_proxies_of_four_kinds_are_taken(scheme: str) -> None:
-    assert check_proxy_url(f"{scheme}://127.0.0.1:1080") == f"{scheme}://127.0.0.1:1080"
+    assert read_proxy(f"{scheme}://127.0.0.1:1080") == f"{scheme}://127.0.0.1:1080"
 
 
 @pytest.mark.parametrize("url", [*BAD, "socks4://host:1080", "127.0.0.1:1080"])
 def test_what_cannot_be_a_proxy_is_refused(url: object) -> None:
     with pytest.raises(ValueError, match=r".") as caught:
-        check_proxy_url(url)
+        read_proxy(url)
     assert "secret" not in str(caught.value)
 
 
@@ -66,18 +71,50 @@ def test_what_cannot_be_a_proxy_is_refused(url: object) -> None:
 def test_only_a_name_that_cannot_mean_another_machine_is_loopback(
     host: str, loopback: bool
 ) -> None:
-    assert is_loopback(f"http://{host}/v1") == loopback
+    assert read_endpoint(f"http://{host}/v1").is_loopback == loopback
+
+
+@pytest.mark.parametrize(
+    ("url", "vendor", "field"),
+    [
+        ("https://api.openai.com/v1", True, "max_completion_tokens"),
+        ("https://API.OPENAI.COM:443/v1/", True, "max_completion_tokens"),
+        ("https://eu.api.openai.com/v1", True, "max_completion_tokens"),
+        ("https://notopenai.com/v1", False, "max_tokens"),
+        ("https://openai.com.evil.org/v1", False, "max_tokens"),
+        ("https://me.openai.azure.com/openai/v1", False, "max_completion_tokens"),
+        ("https://me.cognitiveservices.azure.com/x", False, "max_completion_tokens"),
+        ("https://me.services.ai.azure.com/x", False, "max_completion_tokens"),
+        ("https://openai.azure.com.evil.org/x", False, "max_tokens"),
+    ],
+)
+def test_whose_an_endpoint_is_is_told_by_its_parts_not_by_its_text(
+    url: str, vendor: bool, field: str
+) -> None:
+    endpoint = read_endpoint(url)
+    assert (endpoint.is_vendor, endpoint.token_limit_field) == (vendor, field)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8000/v1", "localhost:8080", "api.example.com/v1"])
+def test_a_url_without_its_scheme_is_answered_with_the_right_one(host: str) -> None:
+    with pytest.raises(ValueError, match=f"did you mean http://{host} or https://{host}"):
+        read_endpoint(host)
 
 
 @MODEST
 @given(st.text(max_size=20), st.sampled_from(["", "http://", "https://", "socks5h://", "http://["]))
 def test_any_text_is_taken_or_refused_and_never_with_a_user(text: str, scheme: str) -> None:
-    for check in (check_base_url, check_proxy_url):
-        try:
-            checked = check(scheme + text)
-        except ValueError:
-            continue
-        assert "@" not in host_of(checked)
-        assert host_of(checked)
-        assert checked.isprintable()
-        assert check(checked) == checked
+    try:
+        endpoint = read_endpoint(scheme + text)
+    except ValueError:
+        pass
+    else:
+        assert "@" not in endpoint.host
+        assert endpoint.hostname
+        assert endpoint.url.isprintable()
+        assert read_endpoint(endpoint.url) == endpoint
+    try:
+        proxy = read_proxy(scheme + text)
+    except ValueError:
+        return
+    assert "@" not in proxy.partition("://")[2].partition("/")[0]

@@ -1,0 +1,185 @@
+"""The SDK as a Sender: its client, its transport's segments, its errors made ours.
+
+Owns the SDK and its HTTP library: nothing else sees their types. The SDK neither retries nor
+parses here: both belong to the turn's own rules (FAULTS §1).
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from pipechat.client.certificates import own_authorities
+from pipechat.client.exchange import Request, Response
+from pipechat.client.network_errors import network_error, proxy_refused
+from pipechat.errors import NetworkError, PipechatError, TryLaterError
+from pipechat.settings.key import check_key
+from pipechat.settings.resolve import Settings
+
+if TYPE_CHECKING:
+    import httpx2
+
+_NO_KEY = "none"  # the SDK insists on one; the header that would carry it is left out
+_ERROR_BYTES = 64 * 1024
+_STEP_BYTES = 256 * 1024
+
+
+class SdkSender:
+    """Sends through one client of the SDK and its pool of connections; many threads may send
+    at once."""
+
+    def __init__(self, settings: Settings, environ: Mapping[str, str], openai: ModuleType) -> None:
+        self._settings = settings
+        self._openai = openai
+        self._sdk = _sdk_client(settings, environ, openai)
+        # What is encoded may be large beyond measure once it is decoded.
+        self._headers: dict[str, Any] = {"Accept-Encoding": "identity"}
+        if not settings.api_key:
+            self._headers["Authorization"] = openai.Omit()
+
+    def send(self, request: Request) -> Response:
+        """As `Sender.send`."""
+        import httpx2
+
+        try:
+            response: httpx2.Response = self._sdk.post(
+                request.path,
+                cast_to=httpx2.Response,
+                body=request.body,
+                stream=True,
+                options={"headers": self._headers},
+            )
+        except self._openai.APIStatusError as error:
+            response = error.response
+            if response.status_code == 407 and self._settings.proxy is not None:
+                raise proxy_refused(self._settings.proxy) from error
+            content = response.content[:_ERROR_BYTES]
+            return Response(response.status_code, _headers_of(response), iter((content,)))
+        except Exception as error:
+            raise self._translated(error) from error
+        return Response(
+            response.status_code,
+            _headers_of(response),
+            self._segments(response),
+            lambda: _shut(response),
+        )
+
+    def _segments(self, response: httpx2.Response) -> Iterator[bytes]:
+        encoding = response.headers.get("content-encoding", "identity").strip().lower()
+        try:
+            if encoding in ("identity", ""):
+                yield from response.iter_raw()
+            else:
+                yield from _inflated(response.iter_raw(), encoding)
+        except PipechatError:
+            raise
+        except Exception as error:
+            raise self._translated(error) from error
+        finally:
+            response.close()
+
+    def _translated(self, error: Exception) -> Exception:
+        """The SDK's error, or its transport's, as one of ours; a bug stays what it is."""
+        import httpx2
+
+        known = (self._openai.APIConnectionError, httpx2.HTTPError, OSError)
+        if isinstance(error, known):
+            return network_error(error, host=self._settings.host, proxy=self._settings.proxy)
+        return error
+
+
+def _inflated(segments: Iterator[bytes], encoding: str) -> Iterator[bytes]:
+    """A body that is encoded though it was asked not to be, in steps of a bounded size."""
+    if encoding not in ("gzip", "deflate", "x-gzip"):
+        message = f"the server sent a body encoded as {encoding[:40]!r}, which was not asked for"
+        raise TryLaterError("malformed_stream", message, again=False)
+    decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)
+    try:
+        for segment in segments:
+            rest = segment
+            while rest:
+                yield decoder.decompress(rest, _STEP_BYTES)
+                rest = decoder.unconsumed_tail
+    except zlib.error as error:
+        message = f"the body could not be decompressed: {error}"
+        raise NetworkError("connection_lost", message, "Ask again.") from error
+
+
+def _headers_of(response: httpx2.Response) -> dict[str, str]:
+    return dict(response.headers.items())
+
+
+def _shut(response: httpx2.Response) -> None:
+    if response.is_closed:
+        return
+    stream = response.extensions.get("network_stream")
+    sock = stream.get_extra_info("socket") if stream is not None else None
+    if sock is not None:
+        try:
+            # Not close: the thread may be reading. This wakes it, and it closes.
+            sock.shutdown(2)
+        except OSError:
+            return
+
+
+class _Head:
+    """The first bytes of an error's body as a stream, so that the SDK, which reads all of it,
+    reads no more."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[bytes]:
+        left = _ERROR_BYTES
+        for part in self._stream:
+            yield part[:left]
+            left -= len(part)
+            if left <= 0:
+                return
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+def _bound_error(response: httpx2.Response) -> None:
+    """Before the SDK reads an error: no more of it than is looked at, and nothing decoded."""
+    import httpx2
+
+    if response.status_code < 300:
+        return
+
+    class Head(_Head, httpx2.SyncByteStream):
+        """One of the transport's own kind."""
+
+    response.stream = Head(response.stream)
+    response.headers.pop("content-encoding", None)
+
+
+def _sdk_client(settings: Settings, environ: Mapping[str, str], openai: ModuleType) -> Any:
+    """The SDK's client, so made that it does nothing by itself: no retries, no redirects (they
+    would carry the question to another host), no time-outs but ours, no proxy but ours."""
+    import httpx2
+
+    for name in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
+        check_key(environ.get(name, ""), name)
+    https = settings.endpoint.scheme == "https"
+    proxy = settings.proxy
+    secure = https or (proxy is not None and proxy.scheme == "https")
+    http = httpx2.Client(
+        # Loading the certificate store takes 20 ms, which plain http has no use for.
+        verify=own_authorities(environ) or True if secure else False,
+        proxy=proxy.url if proxy is not None else None,
+        trust_env=False,
+        timeout=settings.timeout_s,
+        follow_redirects=False,
+        event_hooks={"response": [_bound_error]},
+    )
+    return openai.OpenAI(
+        api_key=settings.api_key or _NO_KEY,
+        base_url=settings.endpoint.url,
+        max_retries=0,
+        timeout=settings.timeout_s,
+        http_client=http,
+    )

@@ -1,0 +1,92 @@
+"""Settings as a command gets them: flags, environment and config file, and the files they name."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NoReturn
+
+from pipechat.commands.options import as_given
+from pipechat.environment import Environment
+from pipechat.errors import SetupError, UsageError
+from pipechat.settings.config import find_folders, read_config
+from pipechat.settings.resolve import Settings, resolve_settings
+from pipechat.text import check_argument, decode_text
+
+_READ_BYTES = 1 << 16
+
+
+def load_settings(env: Environment, given: Mapping[str, Any], command: str) -> Settings:
+    """Settings from what was given on the command line, the environment and the config file.
+
+    Raises:
+        UsageError, SetupError
+    """
+    started = time.monotonic()
+    flags = as_given(given, command)
+    env.quiet = bool(flags.get("quiet"))
+    env.verbose = bool(flags.get("verbose"))
+    path = find_folders(env.environ).config_file
+    settings = resolve_settings(flags, env.environ, read_config(path), path)
+    env.quiet, env.verbose = settings.quiet, settings.verbose
+    if settings.api_key and not settings.offline:
+        env.stderr.hide(settings.api_key)
+    if settings.system is not None:  # the other one is not even read
+        system = _text_or_file(settings, "system", settings.system, started)
+        return replace(settings, system=system, default_system=None)
+    if settings.default_system is not None:
+        default = _text_or_file(settings, "system", settings.default_system, started)
+        return replace(settings, default_system=default)
+    return settings
+
+
+def _text_or_file(settings: Settings, name: str, value: str, started: float) -> str:
+    """The text itself, or for `@FILE` what the file holds, less one closing newline."""
+    origin = settings.origins[name]
+    if not value.startswith("@"):
+        return check_argument(value, origin)
+    path = value[1:]
+    ends_at = None if settings.timeout_s is None else started + settings.timeout_s
+    try:
+        data = _read_file(path, settings.max_input_bytes, ends_at)
+        return decode_text(data, path, lossy=settings.lossy).removesuffix("\n")
+    except OSError as error:
+        _complain(origin, f"{origin}: {value}: {error.strerror or error}", error)
+    except UsageError as error:
+        _complain(origin, f"{origin}: {error.message}", error)
+
+
+def _complain(origin: str, message: str, cause: Exception) -> NoReturn:
+    if origin.startswith(("--", "PIPECHAT_")):
+        raise UsageError("unreadable_input", message) from cause
+    raise SetupError("bad_config", message) from cause
+
+
+def _read_file(path: str, limit: int, ends_at: float | None) -> bytes:
+    """All of a file, or of a FIFO once somebody writes to it.
+
+    Raises:
+        OSError: it cannot be read, holds more than `limit` bytes, or does not end in time.
+    """
+    parts: list[bytes] = []
+    size = 0
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        ready = select.poll()
+        ready.register(fd, select.POLLIN)
+        while True:
+            left = None if ends_at is None else max(ends_at - time.monotonic(), 0.0) * 1000
+            if not ready.poll(left):
+                raise OSError("it did not end within --timeout")
+            part = os.read(fd, _READ_BYTES)
+            if not part:
+                return b"".join(parts)
+            parts.append(part)
+            size += len(part)
+            if size > limit:
+                raise OSError(f"it holds more than {limit} bytes (max_input_mib)")
+    finally:
+        os.close(fd)

@@ -1,0 +1,127 @@
+"""Where values come from: the layers of settings by strength, each value with its origin. Pure."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from pipechat.errors import SetupError, UsageError
+from pipechat.settings.table import BY_NAME, OPTIONS, Option
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Values from one place: `kind` is `flag`, `variable`, `profile` or `file`; `where` is what
+    stands before a setting's name in a message."""
+
+    kind: str
+    values: Mapping[str, Any]
+    where: str = ""
+    variables: Mapping[str, str] | None = None
+
+    def origin(self, name: str) -> str:
+        """Who set `name`, in the words of whoever did."""
+        if self.kind == "flag":
+            return BY_NAME[name].flags[0] if BY_NAME[name].flags else name
+        if self.variables is not None:
+            return self.variables[name]
+        return f"{self.where}{name}"
+
+    def read(self, option: Option) -> Any:
+        """The value of `option` here, None where there is none.
+
+        Raises:
+            UsageError: it is wrong, on the command line or in a PIPECHAT_* variable.
+            SetupError: it is wrong, in another variable or in the file.
+        """
+        value = self.values.get(option.name)
+        if value is None:
+            return None
+        try:
+            if self.kind in ("flag", "variable") and isinstance(value, str):
+                value = option.text(value)
+            return option.read(value)
+        except ValueError as error:
+            self.complain(option.name, str(error), error)
+
+    def complain(self, name: str, what: str, cause: Exception | None = None) -> NoReturn:
+        """Raise the error for a value that is wrong, naming where it stands."""
+        origin = self.origin(name)
+        message = f"{origin}: {what}"
+        if self.kind == "flag" or origin.startswith("PIPECHAT_"):
+            raise UsageError("bad_option", message) from cause
+        raise SetupError("bad_config", message) from cause
+
+
+def make_layers(
+    flags: Mapping[str, Any],
+    environ: Mapping[str, str],
+    config: Mapping[str, Any],
+    config_name: str,
+) -> list[Layer]:
+    """The layers, strongest first: flags, PIPECHAT_*, OPENAI_*, the profile, the file.
+
+    Raises:
+        SetupError: `unknown_profile`; `bad_config`: a setting that there is not.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    layers = [Layer("flag", given), *_from_environment(environ)]
+    in_file = Layer("file", config, f"{config_name}: ")
+    check_names(config, in_file.where)
+    profile = next((layer for layer in [*layers, in_file] if layer.values.get("profile")), None)
+    if profile is not None:
+        layers.append(_profile(profile, config, config_name))
+    return [*layers, in_file]
+
+
+def _from_environment(environ: Mapping[str, str]) -> Iterator[Layer]:
+    ours = {
+        option.name: option.variable
+        for option in OPTIONS
+        if option.variable and environ.get(option.variable)
+    }
+    if environ.get("PIPECHAT_API_KEY"):
+        ours["api_key"] = "PIPECHAT_API_KEY"
+    yield _of_variables(ours, environ)
+    names = {"api_key": "OPENAI_API_KEY", "base_url": "OPENAI_BASE_URL"}
+    yield _of_variables(
+        {n: variable for n, variable in names.items() if environ.get(variable)}, environ
+    )
+
+
+def _of_variables(names: Mapping[str, str], environ: Mapping[str, str]) -> Layer:
+    values: dict[str, Any] = {name: environ[variable] for name, variable in names.items()}
+    return Layer("variable", values, variables=names)
+
+
+def _profile(chosen: Layer, config: Mapping[str, Any], config_name: str) -> Layer:
+    name = chosen.read(BY_NAME["profile"])
+    profiles = config.get("profiles")
+    table = profiles.get(name) if isinstance(profiles, dict) else None
+    if not isinstance(table, dict):
+        known = list(profiles) if isinstance(profiles, dict) else []
+        hint = nearest(name, known) or f"Add [profiles.{name}] to config.toml."
+        message = f"{chosen.origin('profile')}: there is no profile {name!r}"
+        raise SetupError("unknown_profile", message, hint)
+    where = f"{config_name}: profiles.{name}."
+    check_names(table, where)
+    return Layer("profile", table, where)
+
+
+def check_names(values: Mapping[str, Any], where: str) -> None:
+    """Refuse what is no setting. Raises SetupError."""
+    known = {*(option.name for option in OPTIONS if option.in_file), "profiles"}
+    for name in values:
+        if name not in known:
+            hint = nearest(name, known)
+            if not hint and isinstance(values[name], dict):
+                hint = "A profile is a table [profiles.NAME]."
+            message = f"{where.rstrip(' .:')}: there is no setting {name!r}"
+            raise SetupError("bad_config", message, hint)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`Did you mean …?`, or "" where nothing is near."""
+    from difflib import get_close_matches  # only where something is wrong
+
+    found = get_close_matches(name, sorted(known), n=1)
+    return f"Did you mean {found[0]!r}?" if found else ""

@@ -1,0 +1,140 @@
+"""The option table: everything that can be set, each declared once. Pure.
+
+A row makes an option of the commands that take it, its PIPECHAT_* variable, its name in
+config.toml, its reader, its default and its help. A new option is a new row, and a use of it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pipechat.settings import values as v
+from pipechat.settings.endpoint import read_endpoint
+from pipechat.settings.proxy import read_proxy
+
+Shape = Literal["value", "switch", "list"]
+ALL = ("ask", "chat")
+ASK = ("ask",)
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One thing that can be set.
+
+    `name` is that of the value, and of the setting in config.toml where `in_file`. `flags`: the
+    option's names, the long one first; none: only the file has it. `text`: makes, of what is
+    typed, what `read` takes. `given`: what a switch sets when it is given. `commands`: which take
+    it. `group`: under which heading the help has it.
+    """
+
+    name: str
+    read: v.Reader
+    default: Any = None
+    flags: tuple[str, ...] = ()
+    help: str = ""
+    metavar: str = ""
+    group: str = "Output"
+    commands: tuple[str, ...] = ALL
+    shape: Shape = "value"
+    in_file: bool = True
+    text: Callable[[str], Any] = str
+    given: bool = True
+
+    @property
+    def variable(self) -> str:
+        """Its variable in the environment, or "" where it has no option."""
+        return "PIPECHAT_" + self.flags[0][2:].upper().replace("-", "_") if self.flags else ""
+
+
+def _value(name: str, read: v.Reader, *flags: str, **more: Any) -> Option:
+    return Option(name, read, flags=flags, **more)
+
+
+def _switch(name: str, *flags: str, **more: Any) -> Option:
+    return Option(
+        name,
+        v.switch,
+        **{"default": False, "flags": flags, "shape": "switch", "text": v.switch_text, **more},
+    )
+
+
+_NUMBER = {"text": v.number_text}
+_QUESTION, _SESSION, _MODEL = "Question", "Session", "Model"
+_LIMITS, _NETWORK, _OUTPUT = "Limits", "Network", "Output"
+
+# 600 s bound a cron job; a model that thinks for two minutes without a word is taken for stuck.
+OPTIONS = (
+    _value("session", v.text, "--session", metavar="NAME", group=_SESSION, in_file=False,
+           help="Keep the turn in this session, and send its last turns along."),
+    _value("last_turns", v.whole_number(0), "--last-turns", default=20, metavar="N",
+           group=_SESSION, **_NUMBER, help="Send at most the last N complete turns along [20]."),
+    _value("context_tokens", v.whole_number(0), "--context-tokens", metavar="N", group=_SESSION,
+           **_NUMBER, help="Send earlier turns of at most N tokens along."),
+    _value("if_busy", v.one_of("wait", "fail"), "--if-busy", metavar="wait|fail", group=_SESSION,
+           commands=ASK, in_file=False,
+           help="Ask alone: where the session is in use, wait or fail."),
+    _value("model", v.model_name, "--model", "-m", default="gpt-5.4-mini", metavar="MODEL",
+           group=_MODEL, help="The model [gpt-5.4-mini]."),
+    _value("temperature", v.number(0), "--temperature", "-t", metavar="T", group=_MODEL,
+           **_NUMBER, help="Sent only where given."),
+    _value("max_tokens", v.whole_number(1), "--max-tokens", metavar="N", group=_MODEL, **_NUMBER,
+           help="The longest answer, in tokens."),
+    _value("options", v.fields, "--option", "-O", metavar="KEY=VALUE", group=_MODEL,
+           shape="list", text=v.fields_text,
+           help="A further field of the request; JSON is sent as JSON. Repeatable."),
+    _value("system", v.text, "--system", metavar="TEXT|@FILE", group=_QUESTION,
+           help="The system message, or @FILE; a session keeps it until another is given."),
+    _value("output_format", v.one_of("text", "json", "ndjson", aliases={"stream-json": "ndjson"}),
+           "--output-format", default="text", metavar="FORMAT", group=_OUTPUT, commands=ASK,
+           help="text, json (the last event alone), ndjson or stream-json [text]."),
+    _value("output", v.text, "--output", "-o", metavar="FILE", group=_OUTPUT, commands=ASK,
+           in_file=False, help="Write to FILE, which appears only when the answer is whole."),
+    _switch("stream", "--no-stream", default=True, given=False, text=v.unless_text, group=_MODEL,
+            commands=ASK, help="Ask for the whole answer at once."),
+    _switch("no_stdin", "--no-stdin", group=_QUESTION, commands=ASK, in_file=False,
+            help="Leave stdin alone, for `while read` loops."),
+    _switch("dry_run", "--dry-run", group=_OUTPUT, commands=ASK, in_file=False,
+            help="Print the request as JSON; send nothing."),
+    _value("timeout", v.seconds, "--timeout", default=600.0, metavar="S", group=_LIMITS, **_NUMBER,
+           help="Seconds (or 90s, 5m) for the whole turn, retries included; 0: none [600]."),
+    _value("first_token_timeout", v.seconds, "--first-token-timeout", metavar="S", group=_LIMITS,
+           **_NUMBER, help="Seconds until the first text; 0: none [none]."),
+    _value("idle_timeout", v.seconds, "--idle-timeout", default=120.0, metavar="S", group=_LIMITS,
+           **_NUMBER, help="Seconds between two pieces of data; 0: none [120]."),
+    _value("retries", v.whole_number(0), "--retries", default=2, metavar="N", group=_LIMITS,
+           **_NUMBER, help="How often to try again before the first text [2]."),
+    _switch("allow_truncated", "--allow-truncated", group=_OUTPUT,
+            help="Take an answer cut by the token limit as whole."),
+    _value("proxy", read_proxy, "--proxy", metavar="URL", group=_NETWORK,
+           help="http://, https://, socks5:// or socks5h://HOST:PORT."),
+    _value("base_url", read_endpoint, "--base-url", metavar="URL", group=_NETWORK,
+           default=read_endpoint("https://api.openai.com/v1"), help="The endpoint, up to /v1."),
+    _switch("insecure_http", "--insecure-http", group=_NETWORK,
+            help="Let the key go over http:// to another machine."),
+    _value("profile", v.text, "--profile", metavar="NAME", group=_NETWORK,
+           help="Settings from [profiles.NAME] of config.toml."),
+    _switch("offline", "--offline", group=_NETWORK,
+            help="Answer inside the process, with no network and no key."),
+    _switch("raw", "--raw", group=_OUTPUT, in_file=False,
+            help="Control characters go to a terminal as they are."),
+    _switch("lossy", "--lossy", group=_QUESTION, in_file=False,
+            help="Replace input bytes that are not UTF-8 instead of failing."),
+    _switch("quiet", "--quiet", "-q", group=_OUTPUT, help="No warnings on stderr, only errors."),
+    _switch("verbose", "--verbose", "-v", group=_OUTPUT, in_file=False,
+            help="Tell on stderr what goes on; tracebacks for bugs."),
+    _switch("usage", "--usage", group=_OUTPUT,
+            help="Tell tokens and times on stderr, after the answer."),
+    Option("api_key", v.text),
+    Option("api_key_command", v.text),
+    Option("max_input_mib", v.number(0), default=16),
+    Option("user_prompt", v.text),
+    Option("assistant_prompt", v.text),
+    Option("whole_reasons", v.words, default=()),
+)  # fmt: skip
+
+BY_NAME = {option.name: option for option in OPTIONS}
+
+
+def taken_by(command: str) -> list[Option]:
+    """The options of a command, in the order of the table."""
+    return [option for option in OPTIONS if option.flags and command in option.commands]
