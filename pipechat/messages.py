@@ -70,7 +70,7 @@ class Turn(Outcome):
     """One question and what became of it: a record of a session file.
 
     `turn_tokens`: what this turn alone adds to a context, in tokens, where the server's
-    figures told it. `time` is RFC 3339 in UTC.
+    figures told it. `time` is RFC 3339 in UTC. `request`: the hash of what was asked.
     """
 
     id: str
@@ -81,6 +81,7 @@ class Turn(Outcome):
     system: str | None = None
     error: TurnError | None = None
     turn_tokens: int | None = None
+    request: str | None = None
 
     def record(self) -> dict[str, Any]:
         """The record as it stands in the file, keys in their documented order."""
@@ -100,6 +101,7 @@ class Turn(Outcome):
             "error": self.error,
             "request_id": self.request_id,
             "turn_tokens": self.turn_tokens,
+            "request": self.request,
         }
 
     @classmethod
@@ -131,6 +133,7 @@ class Turn(Outcome):
             error=_of(record, "error", dict),
             request_id=_of(record, "request_id", str),
             turn_tokens=_of(record, "turn_tokens", int),
+            request=_of(record, "request", str),
         )
 
 

@@ -48,6 +48,11 @@ class ChatClient:
             settings.timeout_s, settings.first_token_timeout_s, settings.idle_timeout_s
         )
 
+    @property
+    def dialect_name(self) -> str:
+        """The API that it speaks, as records name it."""
+        return self.dialect.name
+
     def answer(self, request: ChatRequest, may_send_again: Callable[[], bool]) -> AnswerInFlight:
         """The answer to `request`, which is sent when its steps are asked for.
 

@@ -38,6 +38,7 @@ MEANINGS: dict[str, str] = {
     "message": "What went wrong, in a sentence.",
     "model": "The model that was asked for.",
     "question": "What was asked.",
+    "request": "A hash of what was asked: dialect, model, messages, options; equal where all are.",
     "request_id": "The server's name for the request.",
     "retryable": "Whether another try may help.",
     "session": "The session's name; null where the turn is not kept.",

@@ -19,6 +19,7 @@ from pipechat.settings.resolve import Settings
 from pipechat.turn.context import Context, own_tokens, select_context
 from pipechat.turn.prompt import compose_messages
 from pipechat.turn.reducer import TurnReducer
+from pipechat.turn.request_hash import request_hash
 from pipechat.turn.run import TurnRun, TurnWriter
 
 IfBusy = Literal["wait", "fail"]
@@ -34,8 +35,10 @@ class Answer(Protocol):
 
 class Answers(Protocol):
     """Whoever answers a request: the client. `may_send_again` is asked before each attempt
-    after the first."""
+    after the first; `dialect_name` is that of the API it speaks."""
 
+    @property
+    def dialect_name(self) -> str: ...
     def answer(self, request: ChatRequest, may_send_again: Callable[[], bool]) -> Answer: ...
 
 
@@ -93,6 +96,10 @@ class Prepared:
     context: Context
     request: ChatRequest
 
+    def hashed(self, dialect: str) -> Prepared:
+        """The same, with the hash of its request in what is kept."""
+        return replace(self, head=replace(self.head, request=request_hash(dialect, self.request)))
+
     def turn(self, terminal: TerminalEvent) -> Turn:
         """The turn as it is kept, with what came of it."""
         error: TurnError | None = None
@@ -140,6 +147,7 @@ class Conversation:
         writer = self._keeper.begin()
         try:
             prepared = prepare_turn(self._settings, self._keeper, writer.id, question)
+            prepared = prepared.hashed(self._answers.dialect_name)
             writer.head(prepared.head)
         except BaseException:
             writer.abandon()
