@@ -60,6 +60,8 @@ PURE: dict[str, tuple[str, ...]] = {
     "settings.table": (),
     "client.retries": ("email", "random"),  # dates; jitter
     "client.network_errors": ("errno", "socket"),  # the types of their errors
+    "client.near_request": (),
+    "client.recording": ("base64",),  # segments that are no text
     "store.names": ("unicodedata",),
 }  # fmt: skip
 PLAIN = {"collections", "dataclasses", "datetime", "re", "typing"}

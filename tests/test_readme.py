@@ -25,7 +25,10 @@ def blocks(language: str) -> list[str]:
 @pytest.fixture
 def here(tmp_path: Path, program: Program) -> Path:
     """A folder as a user might stand in, with pipechat and scripts/pipechat at hand."""
-    here = tmp_path / "here"
+    return make_here(tmp_path / "here", program)
+
+
+def make_here(here: Path, program: Program) -> Path:
     for name in ("bin/pipechat", "scripts/pipechat"):
         path = here / name
         path.parent.mkdir(parents=True)
@@ -41,9 +44,11 @@ def here(tmp_path: Path, program: Program) -> Path:
     return here
 
 
-def run_in_bash(program: Program, here: Path, url: str, script: str) -> str:
+def run_in_bash(
+    program: Program, here: Path, url: str, script: str, extra: dict[str, str | None] | None = None
+) -> str:
     """Run a script as a careful user would; it must succeed. Its stdout."""
-    environ = program.environ({"OPENAI_BASE_URL": url})
+    environ = program.environ({"OPENAI_BASE_URL": url, **(extra or {})})
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         cwd=here,
@@ -69,6 +74,29 @@ def test_every_command_of_the_readme_runs(program: Program, here: Path) -> None:
     assert "answered" in everything
     assert (here / "cities.txt").read_text().count("echo: One sentence about") == 2
     assert (here / "summary.txt").read_text().startswith("echo: Summarise this file")
+
+
+def test_the_commands_of_the_readme_are_replayed_from_one_recording_without_network(
+    program: Program, here: Path, tmp_path: Path
+) -> None:
+    recording = str(tmp_path / "recording")
+    scripts = [script for script in blocks("sh") if "PIPECHAT_RECORD" not in script]
+    with ChatServer(mirror()) as server:
+        live = [
+            run_in_bash(program, here, server.url, script, {"PIPECHAT_RECORD": recording})
+            for script in scripts
+        ]
+    (tmp_path / "other").mkdir()
+    other = Program(tmp_path / "other")
+    there = make_here(tmp_path / "there", other)
+    extra = {"PIPECHAT_REPLAY": recording, **other.without_names()}
+    # No name resolves, and nobody listens at this port of this machine.
+    played = [
+        run_in_bash(other, there, "http://127.0.0.1:1/v1", script, extra) for script in scripts
+    ]
+    asked = [index for index, script in enumerate(scripts) if "history" not in script]
+    assert len(asked) >= 6
+    assert [played[index] for index in asked] == [live[index] for index in asked]
 
 
 def test_the_cron_line_of_the_readme_runs(program: Program, here: Path) -> None:

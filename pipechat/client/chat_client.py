@@ -105,7 +105,7 @@ class AnswerInFlight:
                 else:
                     again = self._retry(policy, error)
                 yield again
-                if isinstance(again, Retry):
+                if isinstance(again, Retry) and not self._client.settings.hurries:
                     self._rest(again.wait_s)
 
     def _retry(self, policy: RetryPolicy, error: PipechatError) -> Retry:
