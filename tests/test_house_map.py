@@ -51,7 +51,8 @@ PURE: dict[str, tuple[str, ...]] = {
     "wire": (),
     # The clock that a conversation hands to its reducer; attachments; templates, when asked for.
     "turn": ("base64", "contextlib", "enum", "functools", "hashlib", "jinja2", "time"),
-    "answers": ("json", "jsonschema_rs"),  # values that begin in the middle; when asked for
+    # The schema's own hash; values that begin in the middle; when asked for.
+    "answers": ("hashlib", "json", "jsonschema_rs"),
     "settings.resolve": (),
     "settings.values": ("math",),
     "settings.endpoint": ("urllib",),

@@ -29,7 +29,7 @@ from pipechat.settings.resolve import Settings
 from pipechat.show.files import FileOutput, FileSink, open_in_place
 from pipechat.show.sinks import OnceBroken, make_sink
 from pipechat.text import check_argument, decode_text
-from pipechat.turn.conversation import Conversation, Keeper, prepare_turn
+from pipechat.turn.conversation import Conversation, Keeper, Wanted, prepare_turn
 from pipechat.turn.prompt import compose_question
 from pipechat.wire.chat_completions import ChatCompletions
 
@@ -62,24 +62,39 @@ def ask(
 
 def _ask(env: Environment, settings: Settings, words: list[str]) -> int:
     began = time.monotonic()
+    wanted = _wanted(env, settings)
     question = _read_question(env, settings, words)
     # A person who types may take their time.
     spent_s = 0.0 if env.stdin.is_terminal else time.monotonic() - began
     if settings.dry_run:
-        _print_request(env, settings, question)
+        _print_request(env, settings, question, wanted)
         return 0
     keeper = _keeper(env, settings)
     client = make_client(env, settings, spent_s)
     conversation = Conversation(
-        settings, keeper, client, lambda run, _answer: guard_against_signals(env, run)
+        settings, keeper, client, lambda run, _answer: guard_against_signals(env, run), wanted
     )
-    with _opened_sink(env, settings) as sink:
-        terminal, cause = conversation.ask(question, sink)
+    with _opened_sink(env, settings, extract=wanted is not None) as sink:
+        if settings.schema is not None and settings.schema_retries:
+            from pipechat.commands.wanted import ask_until_it_matches
+
+            terminal, cause = ask_until_it_matches(settings, conversation, client, question, sink)
+        else:
+            terminal, cause = conversation.ask(question, sink)
     if settings.usage:
         env.stderr.note(usage_line(terminal))
     if cause is not None:
         report(env, cause)
     return int(terminal.exit_code)
+
+
+def _wanted(env: Environment, settings: Settings) -> Wanted | None:
+    named = ("schema", "extract", "schema_mode", "schema_retries")
+    if not any(name in settings.origins for name in named):
+        return None
+    from pipechat.commands.wanted import read_wanted
+
+    return read_wanted(env, settings)
 
 
 def _read_question(env: Environment, settings: Settings, words: list[str]) -> str:
@@ -124,14 +139,16 @@ def _keeper(env: Environment, settings: Settings) -> Keeper:
     return open_keeper(env, settings.session, wait, settings.timeout_s)
 
 
-def _print_request(env: Environment, settings: Settings, question: str) -> None:
+def _print_request(
+    env: Environment, settings: Settings, question: str, wanted: Wanted | None
+) -> None:
     keeper = open_keeper(env, settings.session)
-    prepared = prepare_turn(settings, keeper, new_turn_id(), question)
+    prepared = prepare_turn(settings, keeper, new_turn_id(), question, wanted)
     env.stdout.write(jsonl.dumps(ChatCompletions().body(prepared.request)) + b"\n")
 
 
 @contextmanager
-def _opened_sink(env: Environment, settings: Settings) -> Iterator[Sink]:
+def _opened_sink(env: Environment, settings: Settings, *, extract: bool) -> Iterator[Sink]:
     """The sink for stdout, or for FILE, of which nothing is left where the answer is not whole.
 
     Raises:
@@ -147,9 +164,9 @@ def _opened_sink(env: Environment, settings: Settings) -> Iterator[Sink]:
             env.stdout = Output(fd, name=path, waits=env.waits)
     if file is None:
         env.stdout.check_open()
-        sink = make_sink(env.stdout, settings.output_format, raw=settings.raw)
+        sink = make_sink(env.stdout, settings.output_format, raw=settings.raw, extract=extract)
     else:
-        sink = FileSink(make_sink(file, settings.output_format), file)
+        sink = FileSink(make_sink(file, settings.output_format, extract=extract), file)
     if settings.verbose:
         sink = TellingSink(env, sink)
     try:

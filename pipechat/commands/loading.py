@@ -43,6 +43,20 @@ def load_settings(env: Environment, given: Mapping[str, Any], command: str) -> S
     return settings
 
 
+def read_named_file(settings: Settings, path: str) -> bytes:
+    """What the file that an option names holds.
+
+    Raises:
+        UsageError: `unreadable_input`.
+    """
+    ends_at = None if settings.timeout_s is None else time.monotonic() + settings.timeout_s
+    try:
+        return _read_file(path, settings.max_input_bytes, ends_at)
+    except OSError as error:
+        message = f"{path}: {error.strerror or error}"
+        raise UsageError("unreadable_input", message) from error
+
+
 def _text_or_file(settings: Settings, name: str, value: str, started: float) -> str:
     """The text itself, or for `@FILE` what the file holds, less one closing newline."""
     origin = settings.origins[name]

@@ -92,7 +92,11 @@ def make_client(env: Environment, settings: Settings, spent_s: float = 0.0) -> C
         env.warn("offline: no model is asked")
     from pipechat.client.chat_client import ChatClient
 
-    return ChatClient(settings, _make_sender(env, settings), env.waits, spent_s)
+    def tell(what: str) -> None:
+        if env.verbose:
+            env.stderr.note(what)
+
+    return ChatClient(settings, _make_sender(env, settings), env.waits, spent_s, tell)
 
 
 def _make_sender(env: Environment, settings: Settings) -> Sender:

@@ -58,6 +58,10 @@ class Settings:
     output: str | None
     no_stdin: bool
     dry_run: bool
+    schema: str | None
+    schema_mode: str
+    schema_retries: int
+    extract: str | None
     record: str | None
     replay: str | None
     replay_pace: bool
@@ -115,7 +119,8 @@ def resolve_settings(
     same = (
         "insecure_http", "offline", "retries", "last_turns", "context_tokens", "stream",
         "allow_truncated", "output_format", "usage", "quiet", "user_prompt", "assistant_prompt",
-        "session", "if_busy", "output", "no_stdin", "dry_run", "record",
+        "session", "if_busy", "output", "no_stdin", "dry_run", "schema",
+        "schema_mode", "schema_retries", "extract", "record",
         "replay", "replay_pace", "raw", "lossy", "verbose",
     )  # fmt: skip
     return Settings(

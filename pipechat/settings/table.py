@@ -60,7 +60,7 @@ def _switch(name: str, *flags: str, **more: Any) -> Option:
 
 _NUMBER = {"text": v.number_text}
 _QUESTION, _SESSION, _MODEL = "Question", "Session", "Model"
-_LIMITS, _NETWORK, _OUTPUT = "Limits", "Network", "Output"
+_LIMITS, _NETWORK, _OUTPUT, _ANSWER = "Limits", "Network", "Output", "Answer"
 
 # 600 s bound a cron job; a model that thinks for two minutes without a word is taken for stuck.
 OPTIONS = (
@@ -84,6 +84,19 @@ OPTIONS = (
            help="A further field of the request; JSON is sent as JSON. Repeatable."),
     _value("system", v.text, "--system", metavar="TEXT|@FILE", group=_QUESTION,
            help="The system message, or @FILE; a session keeps it until another is given."),
+    _value("schema", v.text, "--schema", metavar="FILE|JSON|SHORT", group=_ANSWER, commands=ASK,
+           in_file=False,
+           help="The answer must match: JSON Schema, or 'name, age int, tags [str], note str?'."),
+    _value("schema_mode", v.one_of("auto", "strict", "json", "prompt"), "--schema-mode",
+           default="auto", metavar="MODE", group=_ANSWER, commands=ASK,
+           help="How the schema is asked for: strict, json, prompt, or what the server takes "
+                "[auto]."),
+    _value("schema_retries", v.whole_number(0), "--schema-retries", default=0, metavar="N",
+           group=_ANSWER, commands=ASK, **_NUMBER,
+           help="How often to ask again, told what is wrong, where an answer does not match [0]."),
+    _value("extract", v.one_of("code", "json"), "--extract", metavar="code|json", group=_ANSWER,
+           commands=ASK, in_file=False,
+           help="Write only the first fenced block, or the first JSON value, of the answer."),
     _value("output_format", v.one_of("text", "json", "ndjson", aliases={"stream-json": "ndjson"}),
            "--output-format", default="text", metavar="FORMAT", group=_OUTPUT, commands=ASK,
            help="text, json (the last event alone), ndjson or stream-json [text]."),

@@ -7,14 +7,14 @@ of it, `chat` many. Knows no terminal and no SDK.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
-from pipechat.errors import PipechatError
-from pipechat.events import Error, Sink, Start, Step, TerminalEvent
-from pipechat.messages import ChatRequest, Turn, TurnError, new_turn_id, now
+from pipechat.errors import ExitCode, PipechatError
+from pipechat.events import Error, Judged, Sink, Start, Step, TerminalEvent
+from pipechat.messages import AnswerFormat, ChatRequest, Message, Turn, TurnError, new_turn_id, now
 from pipechat.settings.resolve import Settings
 from pipechat.turn.context import Context, own_tokens, select_context
 from pipechat.turn.prompt import compose_messages
@@ -52,6 +52,17 @@ class Keeper(Protocol):
     def name(self) -> str | None: ...
     def begin(self) -> TurnWriter: ...
     def earlier(self, last_turns: int) -> tuple[list[Turn], str | None]: ...
+
+
+class Wanted(Protocol):
+    """What an answer has to be, beyond text: asked for by `formats`, told by `judge`.
+    `schema_hash`: of its schema, or None where it has none."""
+
+    @property
+    def formats(self) -> Sequence[AnswerFormat]: ...
+    @property
+    def schema_hash(self) -> str | None: ...
+    def judge(self, answer: str) -> Judged: ...
 
 
 class InMemory:
@@ -105,10 +116,14 @@ class Prepared:
         error: TurnError | None = None
         if isinstance(terminal, Error):
             error = {"code": terminal.code, "message": terminal.message}
+        schema = self.head.schema
+        if schema is not None and terminal.exit_code in (0, ExitCode.MISMATCH):
+            schema = {**schema, "matched": terminal.exit_code == 0}
         return replace(
             self.head,
             status=terminal.status,
             error=error,
+            schema=schema,
             turn_tokens=own_tokens(terminal.usage, self.context),
             **terminal.outcome(),
         )
@@ -130,29 +145,45 @@ class Conversation:
 
     Args:
         guard: makes, of the turn in flight, what watches over it while it runs (signals).
+        wanted: what every answer has to be.
     """
 
-    def __init__(self, settings: Settings, keeper: Keeper, answers: Answers, guard: Guard) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        keeper: Keeper,
+        answers: Answers,
+        guard: Guard,
+        wanted: Wanted | None = None,
+    ) -> None:
+        self._wanted = wanted
         self._settings = settings
         self._keeper = keeper
         self._answers = answers
         self._guard = guard
 
-    def ask(self, question: str, sink: Sink) -> tuple[TerminalEvent, PipechatError | None]:
+    def ask(
+        self, question: str, sink: Sink, corrections: Sequence[Message] = ()
+    ) -> tuple[TerminalEvent, PipechatError | None]:
         """One turn, from the question to its terminal event, and why it is not complete.
+
+        Args:
+            corrections: what was answered to the question before, and what is wrong with it.
 
         Raises:
             SessionError: the turn cannot be kept; nothing was sent.
         """
         writer = self._keeper.begin()
         try:
-            prepared = prepare_turn(self._settings, self._keeper, writer.id, question)
+            prepared = prepare_turn(
+                self._settings, self._keeper, writer.id, question, self._wanted, corrections
+            )
             prepared = prepared.hashed(self._answers.dialect_name)
             writer.head(prepared.head)
         except BaseException:
             writer.abandon()
             raise
-        reducer = make_reducer(self._settings)
+        reducer = make_reducer(self._settings, self._wanted)
         answer = self._answers.answer(prepared.request, reducer.may_send_again)
         run = TurnRun(reducer, writer, prepared.turn, sink)
         with self._guard(run, answer):
@@ -160,16 +191,24 @@ class Conversation:
         return terminal, run.cause
 
 
-def make_reducer(settings: Settings) -> TurnReducer:
+def make_reducer(settings: Settings, wanted: Wanted | None = None) -> TurnReducer:
     """The judge of one turn, by these settings."""
     return TurnReducer(
         time.monotonic,
         allow_truncated=settings.allow_truncated,
         also_whole=settings.whole_reasons,
+        judge=wanted.judge if wanted is not None else None,
     )
 
 
-def prepare_turn(settings: Settings, keeper: Keeper, turn_id: str, question: str) -> Prepared:
+def prepare_turn(
+    settings: Settings,
+    keeper: Keeper,
+    turn_id: str,
+    question: str,
+    wanted: Wanted | None = None,
+    corrections: Sequence[Message] = (),
+) -> Prepared:
     """What `question` is sent with: the system message that holds, and the earlier turns."""
     turns, sticky = keeper.earlier(settings.last_turns)
     context = select_context(turns, settings.context_tokens)
@@ -179,9 +218,10 @@ def prepare_turn(settings: Settings, keeper: Keeper, turn_id: str, question: str
     )
     request = ChatRequest(
         model=settings.model,
-        messages=compose_messages(system, context.turns, question),
+        messages=[*compose_messages(system, context.turns, question), *corrections],
         stream=settings.stream,
         options=settings.options,
+        formats=wanted.formats if wanted is not None else (),
     )
     head = Turn(
         id=turn_id,
@@ -191,5 +231,8 @@ def prepare_turn(settings: Settings, keeper: Keeper, turn_id: str, question: str
         system=system,
         question=question,
         answer="",
+        schema={"sha256": wanted.schema_hash, "matched": None}
+        if wanted is not None and wanted.schema_hash
+        else None,
     )
     return Prepared(head, context, request)
