@@ -18,11 +18,15 @@ Usage = Mapping[str, Any]
 and whatever else it adds. Source: the OpenAI API reference, `CompletionUsage`."""
 
 
+Content = str | list[dict[str, Any]]
+"""What a message says: a text, or parts as the API has them, where files go along."""
+
+
 class Message(TypedDict):
     """One entry of a request's `messages`, in the API's own shape."""
 
     role: Role
-    content: str
+    content: Content
 
 
 class TurnError(TypedDict):
@@ -83,6 +87,7 @@ class Turn(Outcome):
     `turn_tokens`: what this turn alone adds to a context, in tokens, where the server's
     figures told it. `time` is RFC 3339 in UTC. `request`: the hash of what was asked.
     `schema`: the `sha256` of the schema, and whether the answer `matched`.
+    `files`: name, size, hash and type of each that went along.
     """
 
     id: str
@@ -95,6 +100,7 @@ class Turn(Outcome):
     turn_tokens: int | None = None
     request: str | None = None
     schema: Mapping[str, Any] | None = None
+    files: Sequence[Mapping[str, Any]] | None = None
 
     def record(self) -> dict[str, Any]:
         """The record as it stands in the file, keys in their documented order."""
@@ -116,6 +122,7 @@ class Turn(Outcome):
             "turn_tokens": self.turn_tokens,
             "request": self.request,
             "schema": self.schema,
+            "files": self.files,
         }
 
     @classmethod
@@ -149,6 +156,7 @@ class Turn(Outcome):
             turn_tokens=_of(record, "turn_tokens", int),
             request=_of(record, "request", str),
             schema=_of(record, "schema", dict),
+            files=_of(record, "files", list),
         )
 
 

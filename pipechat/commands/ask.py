@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,8 +30,11 @@ from pipechat.show.files import FileOutput, FileSink, open_in_place
 from pipechat.show.sinks import OnceBroken, make_sink
 from pipechat.text import check_argument, decode_text
 from pipechat.turn.conversation import Conversation, Keeper, Wanted, prepare_turn
-from pipechat.turn.prompt import compose_question
+from pipechat.turn.prompt import Question, compose_question
 from pipechat.wire.chat_completions import ChatCompletions
+
+if TYPE_CHECKING:
+    from pipechat.turn.attachments import Attachment
 
 
 @opt.with_options("ask")
@@ -63,7 +66,9 @@ def ask(
 def _ask(env: Environment, settings: Settings, words: list[str]) -> int:
     began = time.monotonic()
     wanted = _wanted(env, settings)
-    question = _read_question(env, settings, words)
+    attachments = _attachments(env, settings, words)
+    text = _read_question(env, settings, words)
+    question = Question(text, attachments, settings.keep_files)
     # A person who types may take their time.
     spent_s = 0.0 if env.stdin.is_terminal else time.monotonic() - began
     if settings.dry_run:
@@ -88,6 +93,14 @@ def _ask(env: Environment, settings: Settings, words: list[str]) -> int:
     return int(terminal.exit_code)
 
 
+def _attachments(env: Environment, settings: Settings, words: list[str]) -> Sequence[Attachment]:
+    if not settings.files:
+        return ()
+    from pipechat.commands.attaching import read_attachments
+
+    return read_attachments(settings, words, lambda: _read_stdin(env, settings))
+
+
 def _wanted(env: Environment, settings: Settings) -> Wanted | None:
     named = ("schema", "extract", "schema_mode", "schema_retries")
     if not any(name in settings.origins for name in named):
@@ -110,7 +123,7 @@ def _read_question(env: Environment, settings: Settings, words: list[str]) -> st
             raise UsageError("bad_option", message, "Leave one of them out.")
         if wants_stdin:
             raise UsageError("empty_question", "--no-stdin leaves no question without words")
-    elif wants_stdin or env.stdin.is_data:
+    elif "-" not in settings.files and (wants_stdin or env.stdin.is_data):
         data = _read_stdin(env, settings)
     text = None if data is None else decode_text(data, "stdin", lossy=settings.lossy)
     if text is None or not text.strip():
@@ -140,7 +153,7 @@ def _keeper(env: Environment, settings: Settings) -> Keeper:
 
 
 def _print_request(
-    env: Environment, settings: Settings, question: str, wanted: Wanted | None
+    env: Environment, settings: Settings, question: Question, wanted: Wanted | None
 ) -> None:
     keeper = open_keeper(env, settings.session)
     prepared = prepare_turn(settings, keeper, new_turn_id(), question, wanted)

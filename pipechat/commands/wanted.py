@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from pipechat.answers.wanted import WantedAnswer
 from pipechat.client.chat_client import ChatClient
@@ -14,6 +15,7 @@ from pipechat.events import End, Error, Event, Retry, Sink, TerminalEvent
 from pipechat.messages import Message
 from pipechat.settings.resolve import Settings
 from pipechat.turn.conversation import Conversation
+from pipechat.turn.prompt import Question
 
 
 def read_wanted(env: Environment, settings: Settings) -> WantedAnswer | None:
@@ -46,7 +48,7 @@ def read_wanted(env: Environment, settings: Settings) -> WantedAnswer | None:
 
 
 def ask_until_it_matches(
-    settings: Settings, conversation: Conversation, client: ChatClient, question: str, sink: Sink
+    settings: Settings, conversation: Conversation, client: ChatClient, asked: Question, sink: Sink
 ) -> tuple[TerminalEvent, PipechatError | None]:
     """As `Conversation.ask`; where the answer does not match, it is asked again, told what is
     wrong, as often as --schema-retries and as long as --timeout allow."""
@@ -59,7 +61,7 @@ def ask_until_it_matches(
     tries = _TriesSink(sink, settings.schema_retries, in_time)
     corrections: list[Message] = []
     while True:
-        terminal, cause = conversation.ask(question, tries, corrections)
+        terminal, cause = conversation.ask(replace(asked, corrections=corrections), tries)
         if not tries.asks_again or cause is None:
             return terminal, cause
         corrections += [

@@ -161,8 +161,18 @@ def _shown(value: object) -> str:
     return repr(value)[:60]
 
 
+def texts(value: object) -> tuple[str, ...]:
+    """A list of texts."""
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError("not a list of texts")
+    return tuple(value)
+
+
+def lines_text(value: str) -> list[str]:
+    """The same from a variable: one a line."""
+    return [line for line in value.splitlines() if line]
+
+
 def words(value: object) -> tuple[str, ...]:
     """A list of words, in lower case."""
-    if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
-        raise ValueError("not a list of texts")
-    return tuple(word.lower() for word in value)
+    return tuple(word.lower() for word in texts(value))

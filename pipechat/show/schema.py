@@ -6,7 +6,7 @@ keys are allowed: readers have to pass over them (DESIGN §5).
 """
 
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from inspect import cleandoc
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
@@ -32,6 +32,7 @@ MEANINGS: dict[str, str] = {
     "error": "Why the turn is not complete; null where it is.",
     "exit_code": "The exit status that the program ends with.",
     "extracted": "What --schema or --extract made of the answer, as stdout shows it; else null.",
+    "files": "The files that went along: `name`, `bytes`, `sha256`, `media_type`; else null.",
     "finish_reason": "Why the model stopped, in the server's words.",
     "first_token_s": "Seconds from the request to the first text.",
     "id": "The turn's id, a UUIDv7: ids sort by time.",
@@ -119,6 +120,8 @@ def hint_schema(hint: Any) -> dict[str, Any]:
         }
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return {"type": "object"}
+    if isinstance(origin, type) and issubclass(origin, Sequence):
+        return {"type": "array", "items": hint_schema(get_args(hint)[0])}
     raise TypeError(f"no schema for {hint}")
 
 

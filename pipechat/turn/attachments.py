@@ -151,6 +151,12 @@ def chat_part(attachment: Attachment) -> Part:
     return {"type": "image_url", "image_url": {"url": url}}
 
 
+def with_texts(question: str, attachments: Sequence[Attachment]) -> str:
+    """The question with its text files behind it, as one text."""
+    texts = [text_part(each) for each in attachments if each.media_type == _TEXT]
+    return "\n\n".join([question, *texts])
+
+
 def question_content(question: str, attachments: Sequence[Attachment]) -> str | list[Part]:
     """The content of a user's message: the question, then its files in their order."""
     if not attachments:

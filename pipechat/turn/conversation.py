@@ -14,10 +14,10 @@ from typing import Literal, Protocol
 
 from pipechat.errors import ExitCode, PipechatError
 from pipechat.events import Error, Judged, Sink, Start, Step, TerminalEvent
-from pipechat.messages import AnswerFormat, ChatRequest, Message, Turn, TurnError, new_turn_id, now
+from pipechat.messages import AnswerFormat, ChatRequest, Turn, TurnError, new_turn_id, now
 from pipechat.settings.resolve import Settings
 from pipechat.turn.context import Context, own_tokens, select_context
-from pipechat.turn.prompt import compose_messages
+from pipechat.turn.prompt import Question, compose_messages
 from pipechat.turn.reducer import TurnReducer
 from pipechat.turn.request_hash import request_hash
 from pipechat.turn.run import TurnRun, TurnWriter
@@ -101,11 +101,13 @@ class _MemoryWriter:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A turn ready to be sent."""
+    """A turn ready to be sent. `exact`: whether the server's count of its tokens is what it adds
+    to later ones."""
 
     head: Turn
     context: Context
     request: ChatRequest
+    exact: bool = True
 
     def hashed(self, dialect: str) -> Prepared:
         """The same, with the hash of its request in what is kept."""
@@ -124,7 +126,7 @@ class Prepared:
             status=terminal.status,
             error=error,
             schema=schema,
-            turn_tokens=own_tokens(terminal.usage, self.context),
+            turn_tokens=own_tokens(terminal.usage, self.context) if self.exact else None,
             **terminal.outcome(),
         )
 
@@ -162,22 +164,15 @@ class Conversation:
         self._answers = answers
         self._guard = guard
 
-    def ask(
-        self, question: str, sink: Sink, corrections: Sequence[Message] = ()
-    ) -> tuple[TerminalEvent, PipechatError | None]:
+    def ask(self, question: Question, sink: Sink) -> tuple[TerminalEvent, PipechatError | None]:
         """One turn, from the question to its terminal event, and why it is not complete.
-
-        Args:
-            corrections: what was answered to the question before, and what is wrong with it.
 
         Raises:
             SessionError: the turn cannot be kept; nothing was sent.
         """
         writer = self._keeper.begin()
         try:
-            prepared = prepare_turn(
-                self._settings, self._keeper, writer.id, question, self._wanted, corrections
-            )
+            prepared = prepare_turn(self._settings, self._keeper, writer.id, question, self._wanted)
             prepared = prepared.hashed(self._answers.dialect_name)
             writer.head(prepared.head)
         except BaseException:
@@ -205,9 +200,8 @@ def prepare_turn(
     settings: Settings,
     keeper: Keeper,
     turn_id: str,
-    question: str,
+    question: Question,
     wanted: Wanted | None = None,
-    corrections: Sequence[Message] = (),
 ) -> Prepared:
     """What `question` is sent with: the system message that holds, and the earlier turns."""
     turns, sticky = keeper.earlier(settings.last_turns)
@@ -218,7 +212,10 @@ def prepare_turn(
     )
     request = ChatRequest(
         model=settings.model,
-        messages=[*compose_messages(system, context.turns, question), *corrections],
+        messages=[
+            *compose_messages(system, context.turns, question.content),
+            *question.corrections,
+        ],
         stream=settings.stream,
         options=settings.options,
         formats=wanted.formats if wanted is not None else (),
@@ -229,10 +226,11 @@ def prepare_turn(
         status="partial",
         model=settings.model,
         system=system,
-        question=question,
+        question=question.kept,
+        files=[each.record() for each in question.attachments] or None,
         answer="",
         schema={"sha256": wanted.schema_hash, "matched": None}
         if wanted is not None and wanted.schema_hash
         else None,
     )
-    return Prepared(head, context, request)
+    return Prepared(head, context, request, exact=not question.sends_more_than_is_kept)

@@ -61,8 +61,13 @@ def _formatted(messages: list[Message], wanted: AnswerFormat) -> dict[str, Any]:
         named = {"name": "answer", "strict": wanted.strict, "schema": wanted.schema}
         return {"response_format": {"type": "json_schema", "json_schema": named}}
     last = messages[-1]
-    schema = jsonl.dumps(wanted.schema).decode()
-    asked: Message = {"role": last["role"], "content": f"{last['content']}\n\n{_ASK}\n{schema}"}
+    content, ask = last["content"], f"{_ASK}\n{jsonl.dumps(wanted.schema).decode()}"
+    asked: Message = {
+        "role": last["role"],
+        "content": f"{content}\n\n{ask}"
+        if isinstance(content, str)
+        else [*content, {"type": "text", "text": ask}],
+    }
     fields = {"response_format": {"type": "json_object"}} if wanted.kind == "json_object" else {}
     return {"messages": [*messages[:-1], asked], **fields}
 
