@@ -111,6 +111,20 @@ def _wanted(env: Environment, settings: Settings) -> Wanted | None:
 
 
 def _read_question(env: Environment, settings: Settings, words: list[str]) -> str:
+    """The question: what was given, or what a template makes of it."""
+    if settings.template is None:
+        if settings.variables:
+            raise UsageError("bad_option", f"{settings.origins['variables']} needs a --template")
+        return _read_input(env, settings, words)
+    from pipechat.commands.templating import question_of_template
+
+    has_data = env.stdin.is_data and not settings.no_stdin and "-" not in settings.files
+    return question_of_template(
+        settings, (lambda: _read_input(env, settings, words)) if words or has_data else None
+    )
+
+
+def _read_input(env: Environment, settings: Settings, words: list[str]) -> str:
     """The words, and stdin where `-` stands; without a `-`, behind the words."""
     words = [check_argument(word, "the question") for word in words]
     dash = words.index("-") if "-" in words else len(words)

@@ -31,7 +31,7 @@ def _check_stdin_is_free(settings: Settings, words: Sequence[str]) -> None:
         raise UsageError("bad_option", f"{origin} - is stdin, and --no-stdin leaves it alone")
     if "-" in words or settings.files.count("-") > 1:
         raise UsageError("bad_option", f"{origin} - is stdin, which can be only one thing")
-    if not words:
+    if not words and settings.template is None:
         message = f"{origin} - takes stdin, and there are no words to ask"
         raise UsageError("empty_question", message, "Give the question as arguments.")
 

@@ -58,6 +58,8 @@ class Settings:
     output: str | None
     no_stdin: bool
     dry_run: bool
+    template: str | None
+    variables: Mapping[str, str]
     files: tuple[str, ...]
     keep_files: bool
     max_file_mib: float
@@ -122,8 +124,8 @@ def resolve_settings(
     same = (
         "insecure_http", "offline", "retries", "last_turns", "context_tokens", "stream",
         "allow_truncated", "output_format", "usage", "quiet", "user_prompt", "assistant_prompt",
-        "session", "if_busy", "output", "no_stdin", "dry_run", "files",
-        "keep_files", "max_file_mib", "schema",
+        "session", "if_busy", "output", "no_stdin", "dry_run", "template",
+        "variables", "files", "keep_files", "max_file_mib", "schema",
         "schema_mode", "schema_retries", "extract", "record",
         "replay", "replay_pace", "raw", "lossy", "verbose",
     )  # fmt: skip

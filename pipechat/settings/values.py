@@ -124,6 +124,21 @@ def fields(value: object) -> dict[str, Any]:
     return value
 
 
+def variables(value: object) -> dict[str, str]:
+    """Variables of a template: NAME=VALUE pairs, the values as text."""
+    found: dict[str, str] = {}
+    for pair in texts(value):
+        name, equals, text = pair.partition("=")
+        if not (equals and name.isidentifier()):
+            raise ValueError(f"{pair:.100}: not NAME=VALUE")
+        if name == "input":
+            raise ValueError("input is what stdin and the words say")
+        if name in found:
+            raise ValueError(f"{name} is said twice")
+        found[name] = text
+    return found
+
+
 def fields_text(value: str) -> object:
     """The same from a variable: a JSON object, or one KEY=VALUE a line."""
     if value.lstrip().startswith("{"):
