@@ -9,7 +9,7 @@ import pytest
 
 from pipechat.errors import ExitCode
 from tests.program import Program
-from tests.servers import ChatServer, mirror
+from tests.servers import ChatServer, Reply, Request, answer, mirror
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -37,11 +37,27 @@ def make_here(here: Path, program: Program) -> Path:
     (here / "notes.txt").write_text("A note.\n")
     (here / "build.log").write_text("ok\n")
     (here / "list.txt").write_text("Lyon\nPorto\n")
+    (here / "mails").mkdir()
+    for name in ("one.txt", "two.txt"):
+        (here / "mails" / name).write_text(f"Subject: {name}\n")
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.invalid"]
     for command in (["init", "-q"], ["add", "notes.txt"], ["commit", "-qm", "1"],
                     ["add", "."], ["commit", "-qm", "2"]):  # fmt: skip
         subprocess.run([*git, *command], cwd=here, check=True)
     return here
+
+
+def answered(request: Request) -> Reply:
+    """The mirror's answer; where a schema is asked for, a value that matches it."""
+    if "response_format" not in request.body:
+        return mirror()(request)
+    wanted = request.body["response_format"]["json_schema"]["schema"]["properties"]
+    by_type = {"string": "a text", "integer": 1, "number": 1.5, "array": ["a"]}
+    kinds = {name: each["type"] for name, each in wanted.items()}
+    values = {
+        name: by_type[kind if isinstance(kind, str) else kind[0]] for name, kind in kinds.items()
+    }
+    return answer(json.dumps(values))
 
 
 def run_in_bash(
@@ -66,7 +82,7 @@ def run_in_bash(
 def test_every_command_of_the_readme_runs(program: Program, here: Path) -> None:
     scripts = blocks("sh")
     assert len(scripts) >= 8
-    with ChatServer(mirror()) as server:
+    with ChatServer(answered) as server:
         outputs = [run_in_bash(program, here, server.url, script) for script in scripts]
     everything = "".join(outputs)
     assert "offline, with no earlier turn: you asked: What is a pipe?" in everything
@@ -74,6 +90,7 @@ def test_every_command_of_the_readme_runs(program: Program, here: Path) -> None:
     assert "answered" in everything
     assert (here / "cities.txt").read_text().count("echo: One sentence about") == 2
     assert (here / "summary.txt").read_text().startswith("echo: Summarise this file")
+    assert (here / "mails.csv").read_text() == '"a text","a text",1.5\n' * 2
 
 
 def test_the_commands_of_the_readme_are_replayed_from_one_recording_without_network(
@@ -81,7 +98,7 @@ def test_the_commands_of_the_readme_are_replayed_from_one_recording_without_netw
 ) -> None:
     recording = str(tmp_path / "recording")
     scripts = [script for script in blocks("sh") if "PIPECHAT_RECORD" not in script]
-    with ChatServer(mirror()) as server:
+    with ChatServer(answered) as server:
         live = [
             run_in_bash(program, here, server.url, script, {"PIPECHAT_RECORD": recording})
             for script in scripts
@@ -97,6 +114,7 @@ def test_the_commands_of_the_readme_are_replayed_from_one_recording_without_netw
     asked = [index for index, script in enumerate(scripts) if "history" not in script]
     assert len(asked) >= 6
     assert [played[index] for index in asked] == [live[index] for index in asked]
+    assert (there / "mails.csv").read_text() == (here / "mails.csv").read_text() != ""
 
 
 def test_the_cron_line_of_the_readme_runs(program: Program, here: Path) -> None:

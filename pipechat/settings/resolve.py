@@ -19,6 +19,15 @@ MEBIBYTE = 1024 * 1024
 # Settings that are fields of the request, and the fields that say the same.
 _TOKEN_FIELDS = ("max_tokens", "max_completion_tokens")
 _SAME_FIELDS = {"temperature": ("temperature",), "max_tokens": _TOKEN_FIELDS}
+# Settings that stand as they were read.
+_AS_READ = (
+    "insecure_http", "offline", "retries", "last_turns", "context_tokens", "stream",
+    "allow_truncated", "output_format", "usage", "quiet", "user_prompt", "assistant_prompt",
+    "session", "if_busy", "output", "no_stdin", "dry_run", "template",
+    "variables", "files", "keep_files", "max_file_mib", "schema",
+    "schema_mode", "schema_retries", "extract", "record",
+    "replay", "replay_pace", "raw", "lossy", "verbose",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +130,8 @@ def resolve_settings(
     named_by = origins.get("proxy", "--proxy")
     proxy = None if offline else find_proxy(endpoint, found["proxy"], named_by, environ)
     above = [layer for layer in layers if layer.kind in ("flag", "variable")]
-    same = (
-        "insecure_http", "offline", "retries", "last_turns", "context_tokens", "stream",
-        "allow_truncated", "output_format", "usage", "quiet", "user_prompt", "assistant_prompt",
-        "session", "if_busy", "output", "no_stdin", "dry_run", "template",
-        "variables", "files", "keep_files", "max_file_mib", "schema",
-        "schema_mode", "schema_retries", "extract", "record",
-        "replay", "replay_pace", "raw", "lossy", "verbose",
-    )  # fmt: skip
     return Settings(
-        **{name: found[name] for name in same},
+        **{name: found[name] for name in _AS_READ},
         model=OFFLINE_MODEL if offline else found["model"],
         endpoint=endpoint,
         api_key="offline" if offline else key,
