@@ -19,8 +19,8 @@ MEBIBYTE = 1024 * 1024
 # Settings that are fields of the request, and the fields that say the same.
 _TOKEN_FIELDS = ("max_tokens", "max_completion_tokens")
 _SAME_FIELDS = {"temperature": ("temperature",), "max_tokens": _TOKEN_FIELDS}
-# Settings that stand as they were read.
-_AS_READ = (
+# Settings that hold what their option does, under the same name.
+_AS_GIVEN = (
     "insecure_http", "offline", "retries", "last_turns", "context_tokens", "stream",
     "allow_truncated", "output_format", "usage", "quiet", "user_prompt", "assistant_prompt",
     "session", "if_busy", "output", "no_stdin", "dry_run", "template",
@@ -131,7 +131,7 @@ def resolve_settings(
     proxy = None if offline else find_proxy(endpoint, found["proxy"], named_by, environ)
     above = [layer for layer in layers if layer.kind in ("flag", "variable")]
     return Settings(
-        **{name: found[name] for name in _AS_READ},
+        **{name: found[name] for name in _AS_GIVEN},
         model=OFFLINE_MODEL if offline else found["model"],
         endpoint=endpoint,
         api_key="offline" if offline else key,
