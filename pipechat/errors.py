@@ -10,6 +10,7 @@ Knows nothing else of pipechat. The tree, by exit code (DESIGN §4):
     ├── TryLaterError    5    408, 409, 429, 5xx
     │   └── NetworkError 5    the connection or a deadline: says nothing of the answer
     ├── IncompleteError  6    the answer was cut, truncated, filtered or refused
+    ├── MismatchError    7    the answer does not match --schema, or holds nothing for --extract
     ├── SessionError     9    the store: missing, busy, unreadable, unwritable
     ├── OutputError     11    stdout or -o FILE could not be written
     └── Interrupted     128+n a signal ended the turn
@@ -30,6 +31,7 @@ class ExitCode(IntEnum):
     REFUSED = 4
     TRY_LATER = 5
     INCOMPLETE = 6
+    MISMATCH = 7
     SESSION = 9
     OUTPUT = 11
     HANGUP = 128 + signal.SIGHUP
@@ -134,6 +136,13 @@ class IncompleteError(PipechatError):
     """The answer ended, but it is not whole."""
 
     exit_code = ExitCode.INCOMPLETE
+
+
+class MismatchError(PipechatError):
+    """The answer is whole, but not what was asked for."""
+
+    exit_code = ExitCode.MISMATCH
+    retryable = True
 
 
 class SessionError(PipechatError):

@@ -7,6 +7,7 @@ Knows no stream, no file and no SDK.
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
+from pipechat.errors import PipechatError
 from pipechat.messages import Outcome, Usage
 
 EVENTS_VERSION = 1
@@ -28,6 +29,15 @@ class Chunk(NamedTuple):
     done: bool = False
     whole: bool = False
     request_id: str | None = None
+
+
+class Judged(NamedTuple):
+    """What a whole answer is to who asked for more than text: its value, the text to show, or
+    why it is not what was asked for."""
+
+    cause: PipechatError | None = None
+    extracted: str | None = None
+    json: Any = None
 
 
 class Again(NamedTuple):
@@ -89,12 +99,14 @@ class End(Outcome):
 
     status: Literal["complete"] = "complete"
     total_s: float
+    extracted: str | None = None
+    json: Any = None
 
     exit_code: ClassVar[int] = 0
 
     def record(self) -> dict[str, Any]:
         first = {"type": "end", "status": self.status, "finish_reason": self.finish_reason}
-        return {**first, **self.outcome()}
+        return {**first, **self.outcome(), "extracted": self.extracted, "json": self.json}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -106,6 +106,15 @@ def _plain(value: Any, depth: int) -> Any:
     return value
 
 
+def ordered(value: Any) -> Any:
+    """`value` with the keys of every object in it sorted."""
+    if isinstance(value, dict):
+        return {key: ordered(value[key]) for key in sorted(value)}
+    if isinstance(value, list | tuple):
+        return [ordered(item) for item in value]
+    return value
+
+
 def lines_backwards(
     fd: int, size: int | None = None, *, first_block: int = _FIRST_BLOCK
 ) -> Iterator[tuple[int, bytes]]:

@@ -20,11 +20,15 @@ Usage = Mapping[str, Any]
 and whatever else it adds. Source: the OpenAI API reference, `CompletionUsage`."""
 
 
+Content = str | list[dict[str, Any]]
+"""What a message says: a text, or parts as the API has them, where files go along."""
+
+
 class Message(TypedDict):
     """One entry of a request's `messages`, in the API's own shape."""
 
     role: Role
-    content: str
+    content: Content
 
 
 class TurnError(TypedDict):
@@ -35,17 +39,28 @@ class TurnError(TypedDict):
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerFormat:
+    """How an answer is asked to match a schema: by the API's own structured output, by its JSON
+    mode and an instruction, or by the instruction alone."""
+
+    kind: Literal["json_schema", "json_object", "prompt"]
+    schema: Mapping[str, Any]
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ChatRequest:
     """What is asked of a model, in no dialect yet.
 
     `options` are further fields of the body (temperature, max_tokens, what -O gave), sent as
-    they are.
+    they are. `formats`: the first that the server does not refuse holds.
     """
 
     model: str
     messages: Sequence[Message]
     stream: bool = True
     options: Mapping[str, Any] = field(default_factory=dict)
+    formats: Sequence[AnswerFormat] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +87,9 @@ class Turn(Outcome):
     """One question and what became of it: a record of a session file.
 
     `turn_tokens`: what this turn alone adds to a context, in tokens, where the server's
-    figures told it. `time` is RFC 3339 in UTC.
+    figures told it. `time` is RFC 3339 in UTC. `request`: the hash of what was asked.
+    `schema`: the `sha256` of the schema, and whether the answer `matched`.
+    `files`: name, size, hash and type of each that went along.
     """
 
     id: str
@@ -83,6 +100,9 @@ class Turn(Outcome):
     system: str | None = None
     error: TurnError | None = None
     turn_tokens: int | None = None
+    request: str | None = None
+    schema: Mapping[str, Any] | None = None
+    files: Sequence[Mapping[str, Any]] | None = None
 
     def record(self) -> dict[str, Any]:
         """The record as it stands in the file, keys in their documented order."""
@@ -102,6 +122,9 @@ class Turn(Outcome):
             "error": self.error,
             "request_id": self.request_id,
             "turn_tokens": self.turn_tokens,
+            "request": self.request,
+            "schema": self.schema,
+            "files": self.files,
         }
 
     @property
@@ -140,6 +163,9 @@ class Turn(Outcome):
             error=_of(record, "error", dict),
             request_id=_of(record, "request_id", str),
             turn_tokens=_of(record, "turn_tokens", int),
+            request=_of(record, "request", str),
+            schema=_of(record, "schema", dict),
+            files=_of(record, "files", list),
         )
 
 

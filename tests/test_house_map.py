@@ -24,6 +24,8 @@ MAY_IMPORT = {
     "signals": {"errors"},
     "settings": GROUND,
     "wire": GROUND,
+    "answers": GROUND,
+    "attached_files": {"errors", "text"},
     "turn": GROUND | {"settings"},
     "client": GROUND | {"settings", "wire", "signals"},
     "store": GROUND | {"signals"},
@@ -32,7 +34,8 @@ MAY_IMPORT = {
     "stdin": GROUND | {"line_editor"},
     "environment": GROUND | {"signals", "stdin"},
     "commands": GROUND
-    | {"settings", "wire", "turn", "client", "store", "show", "environment", "signals"},
+    | {"settings", "wire", "turn", "client", "store", "show", "environment", "signals"}
+    | {"answers", "attached_files"},
     "main": GROUND | {"commands", "environment", "signals", "__init__"},
     "__main__": {"main", "signals"},
     "__init__": set(),
@@ -46,7 +49,10 @@ PURE: dict[str, tuple[str, ...]] = {
     "events": (),
     "messages": ("os", "time"),  # ids: random bytes and the time of day
     "wire": (),
-    "turn": ("contextlib", "enum", "time"),  # the clock that a conversation hands to its reducer
+    # The clock that a conversation hands to its reducer; attachments; templates, when asked for.
+    "turn": ("base64", "contextlib", "enum", "functools", "hashlib", "jinja2", "time"),
+    # The schema's own hash; values that begin in the middle; when asked for.
+    "answers": ("hashlib", "json", "jsonschema_rs"),
     "settings.resolve": (),
     "settings.values": ("math",),
     "settings.endpoint": ("urllib",),
@@ -55,6 +61,8 @@ PURE: dict[str, tuple[str, ...]] = {
     "settings.table": (),
     "client.retries": ("email", "random"),  # dates; jitter
     "client.network_errors": ("errno", "socket"),  # the types of their errors
+    "client.near_request": (),
+    "client.recording": ("base64",),  # segments that are no text
     "store.names": ("unicodedata",),
 }  # fmt: skip
 PLAIN = {"collections", "dataclasses", "datetime", "re", "typing"}
@@ -165,6 +173,17 @@ def test_only_the_client_knows_the_sdk_and_its_transport() -> None:
 
 def test_only_jsonl_knows_orjson() -> None:
     assert who_imports("orjson") == {"jsonl"}
+
+
+def test_an_extra_is_known_where_it_is_used_and_comes_only_when_it_is_asked_for() -> None:
+    assert who_imports("jsonschema_rs") == {"answers.validation"}
+    assert who_imports("jinja2") == {"turn.sandbox", "turn.template_limits", "turn.template_tree"}
+    modules = "answers.validation, pipechat.answers.strict_subset, pipechat.turn.template"
+    script = (
+        f"import sys, pipechat.{modules}; print(*{{'jsonschema_rs', 'jinja2'}} & {{*sys.modules}})"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=True)
+    assert done.stdout == b"\n"
 
 
 def test_only_the_commands_and_main_know_typer_and_nobody_click() -> None:

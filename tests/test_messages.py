@@ -16,7 +16,8 @@ from tests.properties import MODEST
 
 KEYS = [
     "v", "id", "time", "status", "model", "system", "question", "answer", "finish_reason",
-    "usage", "first_token_s", "total_s", "error", "request_id", "turn_tokens",
+    "usage", "first_token_s", "total_s", "error", "request_id", "turn_tokens", "request",
+    "schema", "files",
 ]  # fmt: skip
 
 maybe_text = st.none() | st.text(max_size=10)
@@ -37,6 +38,9 @@ turns = st.builds(
     error=st.none() | st.fixed_dictionaries({"code": st.text(), "message": st.text()}),
     request_id=maybe_text,
     turn_tokens=st.none() | st.integers(0, 1 << 40),
+    request=st.none() | st.text(),
+    files=st.none() | st.just([{"name": "a", "bytes": 1}]),
+    schema=st.none() | st.just({"sha256": "0", "matched": True}),
 )
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from pipechat.errors import ExitCode
 from tests.program import Program
-from tests.servers import ChatServer, mirror
+from tests.servers import ChatServer, Reply, Request, answer, mirror
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -25,7 +25,10 @@ def blocks(language: str) -> list[str]:
 @pytest.fixture
 def here(tmp_path: Path, program: Program) -> Path:
     """A folder as a user might stand in, with pipechat and scripts/pipechat at hand."""
-    here = tmp_path / "here"
+    return make_here(tmp_path / "here", program)
+
+
+def make_here(here: Path, program: Program) -> Path:
     for name in ("bin/pipechat", "scripts/pipechat"):
         path = here / name
         path.parent.mkdir(parents=True)
@@ -34,6 +37,9 @@ def here(tmp_path: Path, program: Program) -> Path:
     (here / "notes.txt").write_text("A note.\n")
     (here / "build.log").write_text("ok\n")
     (here / "list.txt").write_text("Lyon\nPorto\n")
+    (here / "mails").mkdir()
+    for name in ("one.txt", "two.txt"):
+        (here / "mails" / name).write_text(f"Subject: {name}\n")
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.invalid"]
     for command in (["init", "-q"], ["add", "notes.txt"], ["commit", "-qm", "1"],
                     ["add", "."], ["commit", "-qm", "2"]):  # fmt: skip
@@ -41,9 +47,24 @@ def here(tmp_path: Path, program: Program) -> Path:
     return here
 
 
-def run_in_bash(program: Program, here: Path, url: str, script: str) -> str:
+def answered(request: Request) -> Reply:
+    """The mirror's answer; where a schema is asked for, a value that matches it."""
+    if "response_format" not in request.body:
+        return mirror()(request)
+    wanted = request.body["response_format"]["json_schema"]["schema"]["properties"]
+    by_type = {"string": "a text", "integer": 1, "number": 1.5, "array": ["a"]}
+    kinds = {name: each["type"] for name, each in wanted.items()}
+    values = {
+        name: by_type[kind if isinstance(kind, str) else kind[0]] for name, kind in kinds.items()
+    }
+    return answer(json.dumps(values))
+
+
+def run_in_bash(
+    program: Program, here: Path, url: str, script: str, extra: dict[str, str | None] | None = None
+) -> str:
     """Run a script as a careful user would; it must succeed. Its stdout."""
-    environ = program.environ({"OPENAI_BASE_URL": url})
+    environ = program.environ({"OPENAI_BASE_URL": url, **(extra or {})})
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         cwd=here,
@@ -61,7 +82,7 @@ def run_in_bash(program: Program, here: Path, url: str, script: str) -> str:
 def test_every_command_of_the_readme_runs(program: Program, here: Path) -> None:
     scripts = blocks("sh")
     assert len(scripts) >= 8
-    with ChatServer(mirror()) as server:
+    with ChatServer(answered) as server:
         outputs = [run_in_bash(program, here, server.url, script) for script in scripts]
     everything = "".join(outputs)
     assert "offline, with no earlier turn: you asked: What is a pipe?" in everything
@@ -69,6 +90,31 @@ def test_every_command_of_the_readme_runs(program: Program, here: Path) -> None:
     assert "answered" in everything
     assert (here / "cities.txt").read_text().count("echo: One sentence about") == 2
     assert (here / "summary.txt").read_text().startswith("echo: Summarise this file")
+    assert (here / "mails.csv").read_text() == '"a text","a text",1.5\n' * 2
+
+
+def test_the_commands_of_the_readme_are_replayed_from_one_recording_without_network(
+    program: Program, here: Path, tmp_path: Path
+) -> None:
+    recording = str(tmp_path / "recording")
+    scripts = [script for script in blocks("sh") if "PIPECHAT_RECORD" not in script]
+    with ChatServer(answered) as server:
+        live = [
+            run_in_bash(program, here, server.url, script, {"PIPECHAT_RECORD": recording})
+            for script in scripts
+        ]
+    (tmp_path / "other").mkdir()
+    other = Program(tmp_path / "other")
+    there = make_here(tmp_path / "there", other)
+    extra = {"PIPECHAT_REPLAY": recording, **other.without_names()}
+    # No name resolves, and nobody listens at this port of this machine.
+    played = [
+        run_in_bash(other, there, "http://127.0.0.1:1/v1", script, extra) for script in scripts
+    ]
+    asked = [index for index, script in enumerate(scripts) if "history" not in script]
+    assert len(asked) >= 6
+    assert [played[index] for index in asked] == [live[index] for index in asked]
+    assert (there / "mails.csv").read_text() == (here / "mails.csv").read_text() != ""
 
 
 def test_the_cron_line_of_the_readme_runs(program: Program, here: Path) -> None:

@@ -74,7 +74,8 @@ def test_an_event_with_a_key_missing_or_of_another_type_is_rejected(event: Event
     record = event.record()
     for key in record:
         assert not is_valid(event_schema(), {k: v for k, v in record.items() if k != key}), key
-        assert not is_valid(event_schema(), {**record, key: [1]}), key
+        if key != "json":  # which is any value
+            assert not is_valid(event_schema(), {**record, key: [1]}), key
 
 
 def test_an_unknown_event_is_rejected_and_an_unknown_key_allowed() -> None:

@@ -101,7 +101,7 @@ def project(tmp_path: Path) -> Project:
 @pytest.fixture
 def installed(project: Project) -> Project:
     assert project.call().returncode == 7
-    assert project.installations() == ["."]
+    assert project.installations() == [".[all]"]
     return project
 
 
@@ -134,7 +134,7 @@ def test_the_program_gets_its_arguments_stdin_and_folder_untouched(
     assert arguments == ["-I", "-m", "pipechat", *odd]
     assert (stdin, folder, done.stderr) == ("data\n", str(tmp_path), "")
     assert done.returncode == 7
-    assert installed.installations() == ["."]
+    assert installed.installations() == [".[all]"]
 
 
 def test_it_becomes_the_program_so_that_signals_reach_it(installed: Project) -> None:
@@ -159,7 +159,7 @@ def test_it_works_from_any_folder_without_another_installation(
         timeout=LIMIT_S,
         check=False,
     )
-    assert (done.returncode, done.stderr, installed.installations()) == (7, b"", ["."])
+    assert (done.returncode, done.stderr, installed.installations()) == (7, b"", [".[all]"])
 
 
 def test_it_works_through_links_without_another_installation(
@@ -171,7 +171,7 @@ def test_it_works_through_links_without_another_installation(
     folder.symlink_to(installed.root)
     for script in (link, folder / "scripts" / "pipechat"):
         done = installed.call(script=script)
-        assert (done.returncode, done.stderr, installed.installations()) == (7, "", ["."])
+        assert (done.returncode, done.stderr, installed.installations()) == (7, "", [".[all]"])
 
 
 @pytest.mark.parametrize("seconds", [-3600, 3600])
@@ -181,7 +181,7 @@ def test_another_time_on_the_same_pyproject_is_no_reason_to_install(
     changed = installed.stamp.stat().st_mtime + seconds
     os.utime(installed.pyproject, (changed, changed))
     done = installed.call()
-    assert (done.returncode, done.stderr, installed.installations()) == (7, "", ["."])
+    assert (done.returncode, done.stderr, installed.installations()) == (7, "", [".[all]"])
     # Nor to look closer again.
     assert installed.stamp.stat().st_mtime_ns == installed.pyproject.stat().st_mtime_ns
 
@@ -196,7 +196,7 @@ def test_a_changed_pyproject_is_installed_whatever_its_time(
     os.utime(installed.pyproject, (changed, changed))
     assert "installing" in installed.call().stderr
     assert installed.call().stderr == ""
-    assert installed.installations() == [".", "."]
+    assert installed.installations() == [".[all]", ".[all]"]
 
 
 def test_a_pyproject_changed_during_the_installation_is_installed_again(project: Project) -> None:
@@ -233,11 +233,11 @@ def test_what_is_there_for_testing_serves_for_running_and_stays(installed: Proje
     for _ in range(2):
         assert installed.call("test", script=install).returncode == 0
     assert installed.call().stderr == ""
-    assert installed.installations() == [".", ".[test]"]
+    assert installed.installations() == [".[all]", ".[all,test]"]
     with installed.pyproject.open("a") as file:
         file.write("# changed\n")
     assert installed.call().returncode == 7
-    assert installed.installations() == [".", ".[test]", ".[test]"]
+    assert installed.installations() == [".[all]", ".[all,test]", ".[all,test]"]
 
 
 def test_two_at_once_install_once(project: Project) -> None:
@@ -246,7 +246,7 @@ def test_two_at_once_install_once(project: Project) -> None:
     for process in both:
         stdout, stderr = process.communicate(timeout=LIMIT_S)
         assert (process.returncode, stdout.count("\n")) == (7, 1), stderr
-    assert project.installations() == ["."]
+    assert project.installations() == [".[all]"]
 
 
 def test_a_failed_installation_exits_3_shows_why_and_is_not_trusted(project: Project) -> None:
@@ -270,7 +270,7 @@ def test_an_installation_that_was_killed_blocks_nobody_and_is_not_trusted(projec
     assert (project.root / ".venv" / "bin" / "python").exists()
     project.environ["STAND_IN_SLEEP"] = "0"
     done = project.call()
-    assert (done.returncode, project.installations()) == (7, [".", "."])
+    assert (done.returncode, project.installations()) == (7, [".[all]", ".[all]"])
 
 
 def test_without_a_python_it_says_so_on_stderr_and_exits_3(

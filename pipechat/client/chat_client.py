@@ -22,7 +22,7 @@ from pipechat.signals import LONGEST_WAIT_S
 from pipechat.text import redacted, redacted_values
 from pipechat.wire.api_errors import blamed_parameters, status_error
 from pipechat.wire.body import BodyDecoder
-from pipechat.wire.chat_completions import USAGE_PARAMETER, ChatCompletions
+from pipechat.wire.chat_completions import FORMAT_PARAMETERS, USAGE_PARAMETER, ChatCompletions
 
 _MESSAGE_LENGTH = 500
 _ERROR_BYTES = 64 * 1024
@@ -30,7 +30,8 @@ _ERROR_BYTES = 64 * 1024
 
 class ChatClient:
     """Sends requests with one set of settings, any number at once. It waits for the server in
-    `waits`. `spent_s`: what of the turn's time was gone before it could ask."""
+    `waits`. `spent_s`: what of the turn's time was gone before it could ask. `tell` is told what
+    a server refused that is asked for in another way."""
 
     def __init__(
         self,
@@ -38,7 +39,9 @@ class ChatClient:
         sender: Sender,
         waits: AbstractContextManager[object] = nullcontext(),  # noqa: B008 — it holds nothing
         spent_s: float = 0.0,
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
+        self.tell = tell
         self.spent_s = spent_s
         self.settings = settings
         self.sender = sender
@@ -47,6 +50,11 @@ class ChatClient:
         self.limits = Limits(
             settings.timeout_s, settings.first_token_timeout_s, settings.idle_timeout_s
         )
+
+    @property
+    def dialect_name(self) -> str:
+        """The API that it speaks, as records name it."""
+        return self.dialect.name
 
     def answer(self, request: ChatRequest, may_send_again: Callable[[], bool]) -> AnswerInFlight:
         """The answer to `request`, which is sent when its steps are asked for.
@@ -77,6 +85,8 @@ class AnswerInFlight:
         self._exchange: Exchange | None = None
         self._cancelled: PipechatError | None = None
         self._waited_s = 0.0  # for the piece that came last
+        self._usage_asked = request.stream
+        self._format_index = 0
 
     def cancel(self, cause: PipechatError) -> None:
         """Make the iteration raise `cause`; may be called from a signal handler."""
@@ -86,23 +96,33 @@ class AnswerInFlight:
 
     def __iter__(self) -> Iterator[Step]:
         policy = RetryPolicy(self._client.settings.retries)
-        usage_asked = self._request.stream
         while True:
             try:
-                yield from self._attempt(usage_asked)
+                yield from self._attempt()
                 return
             except PipechatError as error:
                 self._clean(error)
                 if not self._may_send_again():
                     raise
-                if usage_asked and isinstance(error, RefusedError) and error.parameters:
-                    usage_asked = False  # the answer matters more
-                    again: Step = Again()
-                else:
-                    again = self._retry(policy, error)
+                otherwise = isinstance(error, RefusedError) and self._put_otherwise(error)
+                again: Step = Again() if otherwise else self._retry(policy, error)
                 yield again
-                if isinstance(again, Retry):
+                if isinstance(again, Retry) and not self._client.settings.hurries:
                     self._rest(again.wait_s)
+
+    def _put_otherwise(self, error: RefusedError) -> bool:
+        """Whether the request can be put without what was refused: the answer matters more."""
+        blamed = error.parameters
+        if self._usage_asked and USAGE_PARAMETER in blamed:
+            self._usage_asked = False
+            return True
+        formats = self._request.formats
+        if self._format_index + 1 < len(formats) and set(blamed) & set(FORMAT_PARAMETERS):
+            self._format_index += 1
+            way = formats[self._format_index].kind
+            self._client.tell(f"{error.message}: asking by {way} instead")
+            return True
+        return False
 
     def _retry(self, policy: RetryPolicy, error: PipechatError) -> Retry:
         wait = policy.wait_s(error) if isinstance(error, TryLaterError) else None
@@ -111,9 +131,11 @@ class AnswerInFlight:
         assert isinstance(error, TryLaterError)
         return Retry(policy.attempt, wait, error.status, error.code)
 
-    def _attempt(self, usage_asked: bool) -> Iterator[Chunk]:
+    def _attempt(self) -> Iterator[Chunk]:
         client = self._client
-        body = client.dialect.body(self._request, usage_asked=usage_asked)
+        body = client.dialect.body(
+            self._request, usage_asked=self._usage_asked, format_index=self._format_index
+        )
         request = Request(client.dialect.path, body)
         self._exchange = exchange = Exchange(client.sender, request, client.waits)
         if self._cancelled is not None:
@@ -197,8 +219,13 @@ class AnswerInFlight:
         )
         if isinstance(error, RefusedError) and response.status in (400, 422):
             said = content.decode("utf-8", "replace")
-            error.parameters = blamed_parameters(said, (USAGE_PARAMETER,))
+            error.parameters = blamed_parameters(said, self._own_parameters())
         return error
+
+    def _own_parameters(self) -> tuple[str, ...]:
+        """Those of the request that nobody asked for by name."""
+        formats = FORMAT_PARAMETERS if self._request.formats else ()
+        return (USAGE_PARAMETER, *formats) if self._usage_asked else formats
 
     def _rest(self, seconds: float) -> None:
         assert self._exchange is not None

@@ -4,7 +4,7 @@ It repeats what would have been asked and how many turns went along, as an event
 several chunks with usage figures. The same request always gives the same bytes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pipechat import jsonl
@@ -39,10 +39,18 @@ def _events(pieces: Sequence[str], usage: dict[str, int]) -> Iterator[bytes]:
     yield b"data: [DONE]\n\n"
 
 
-def _answer_to(messages: list[dict[str, str]]) -> str:
+def _said(message: Mapping[str, Any]) -> str:
+    """The text of a message; of its parts, those that are text."""
+    content = message["content"]
+    if isinstance(content, str):
+        return content
+    return "\n\n".join(part["text"] for part in content if part["type"] == "text")
+
+
+def _answer_to(messages: Sequence[Mapping[str, Any]]) -> str:
     earlier = sum(message["role"] == "assistant" for message in messages)
     turns = {0: "no earlier turn", 1: "1 earlier turn"}.get(earlier, f"{earlier} earlier turns")
-    return f"offline, with {turns}: you asked: {messages[-1]['content']}"
+    return f"offline, with {turns}: you asked: {_said(messages[-1])}"
 
 
 def _pieces(text: str) -> list[str]:
@@ -53,9 +61,9 @@ def _pieces(text: str) -> list[str]:
     return pieces
 
 
-def _usage(messages: list[dict[str, str]], completion: int) -> dict[str, int]:
+def _usage(messages: Sequence[Mapping[str, Any]], completion: int) -> dict[str, int]:
     """A token a word."""
-    prompt = sum(len(message["content"].split()) for message in messages)
+    prompt = sum(len(_said(message).split()) for message in messages)
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,

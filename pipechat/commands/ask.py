@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -28,9 +28,12 @@ from pipechat.messages import new_turn_id
 from pipechat.settings.resolve import Settings
 from pipechat.show.sinks import OnceBroken, make_sink
 from pipechat.text import check_argument, decode_text
-from pipechat.turn.conversation import Conversation, Keeper, prepare_turn
-from pipechat.turn.prompt import compose_question
+from pipechat.turn.conversation import Conversation, Keeper, Wanted, prepare_turn
+from pipechat.turn.prompt import Question, compose_question
 from pipechat.wire.chat_completions import ChatCompletions
+
+if TYPE_CHECKING:
+    from pipechat.turn.attachments import Attachment
 
 
 @opt.with_options("ask")
@@ -61,19 +64,27 @@ def ask(
 
 def _ask(env: Environment, settings: Settings, words: list[str]) -> int:
     began = time.monotonic()
-    question = _read_question(env, settings, words)
+    wanted = _wanted(env, settings)
+    attachments = _attachments(env, settings, words)
+    text = _read_question(env, settings, words)
+    question = Question(text, attachments, settings.keep_files)
     # A person who types may take their time.
     spent_s = 0.0 if env.stdin.is_terminal else time.monotonic() - began
     if settings.dry_run:
-        _print_request(env, settings, question)
+        _print_request(env, settings, question, wanted)
         return 0
     keeper = _keeper(env, settings)
     client = make_client(env, settings, spent_s)
     conversation = Conversation(
-        settings, keeper, client, lambda run, _answer: guard_against_signals(env, run)
+        settings, keeper, client, lambda run, _answer: guard_against_signals(env, run), wanted
     )
-    with _opened_sink(env, settings) as sink:
-        terminal, cause = conversation.ask(question, sink)
+    with _opened_sink(env, settings, extract=wanted is not None) as sink:
+        if settings.schema is not None and settings.schema_retries:
+            from pipechat.commands.wanted import ask_until_it_matches
+
+            terminal, cause = ask_until_it_matches(settings, conversation, client, question, sink)
+        else:
+            terminal, cause = conversation.ask(question, sink)
     if settings.usage:
         env.stderr.note(usage_line(terminal))
     if cause is not None:
@@ -81,7 +92,38 @@ def _ask(env: Environment, settings: Settings, words: list[str]) -> int:
     return int(terminal.exit_code)
 
 
+def _attachments(env: Environment, settings: Settings, words: list[str]) -> Sequence[Attachment]:
+    if not settings.files:
+        return ()
+    from pipechat.commands.attaching import read_attachments
+
+    return read_attachments(settings, words, lambda: _read_stdin(env, settings))
+
+
+def _wanted(env: Environment, settings: Settings) -> Wanted | None:
+    named = ("schema", "extract", "schema_mode", "schema_retries")
+    if not any(name in settings.origins for name in named):
+        return None
+    from pipechat.commands.wanted import read_wanted
+
+    return read_wanted(env, settings)
+
+
 def _read_question(env: Environment, settings: Settings, words: list[str]) -> str:
+    """The question: what was given, or what a template makes of it."""
+    if settings.template is None:
+        if settings.variables:
+            raise UsageError("bad_option", f"{settings.origins['variables']} needs a --template")
+        return _read_input(env, settings, words)
+    from pipechat.commands.templating import question_of_template
+
+    has_data = env.stdin.is_data and not settings.no_stdin and "-" not in settings.files
+    return question_of_template(
+        settings, (lambda: _read_input(env, settings, words)) if words or has_data else None
+    )
+
+
+def _read_input(env: Environment, settings: Settings, words: list[str]) -> str:
     """The words, and stdin where `-` stands; without a `-`, behind the words."""
     words = [check_argument(word, "the question") for word in words]
     dash = words.index("-") if "-" in words else len(words)
@@ -94,7 +136,7 @@ def _read_question(env: Environment, settings: Settings, words: list[str]) -> st
             raise UsageError("bad_option", message, "Leave one of them out.")
         if wants_stdin:
             raise UsageError("empty_question", "--no-stdin leaves no question without words")
-    elif wants_stdin or env.stdin.is_data:
+    elif "-" not in settings.files and (wants_stdin or env.stdin.is_data):
         data = _read_stdin(env, settings)
     text = None if data is None else decode_text(data, "stdin", lossy=settings.lossy)
     if text is None or not text.strip():
@@ -123,14 +165,16 @@ def _keeper(env: Environment, settings: Settings) -> Keeper:
     return open_keeper(env, settings.session, wait, settings.timeout_s)
 
 
-def _print_request(env: Environment, settings: Settings, question: str) -> None:
+def _print_request(
+    env: Environment, settings: Settings, question: Question, wanted: Wanted | None
+) -> None:
     keeper = open_keeper(env, settings.session)
-    prepared = prepare_turn(settings, keeper, new_turn_id(), question)
+    prepared = prepare_turn(settings, keeper, new_turn_id(), question, wanted)
     env.stdout.write(jsonl.dumps(ChatCompletions().body(prepared.request)) + b"\n")
 
 
 @contextmanager
-def _opened_sink(env: Environment, settings: Settings) -> Iterator[Sink]:
+def _opened_sink(env: Environment, settings: Settings, *, extract: bool) -> Iterator[Sink]:
     """The sink for stdout, or for FILE, of which nothing is left where the answer is not whole.
 
     Raises:
@@ -148,9 +192,9 @@ def _opened_sink(env: Environment, settings: Settings) -> Iterator[Sink]:
             env.stdout = Output(fd, name=path, waits=env.waits)
     if file is None:
         env.stdout.check_open()
-        sink = make_sink(env.stdout, settings.output_format, raw=settings.raw)
+        sink = make_sink(env.stdout, settings.output_format, raw=settings.raw, extract=extract)
     else:
-        sink = FileSink(make_sink(file, settings.output_format), file)
+        sink = FileSink(make_sink(file, settings.output_format, extract=extract), file)
     if settings.verbose:
         sink = TellingSink(env, sink)
     try:

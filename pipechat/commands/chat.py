@@ -25,7 +25,7 @@ from pipechat.settings.resolve import Settings
 from pipechat.show.sinks import OnceBroken, make_sink
 from pipechat.signals import TurnSignals, interruptible
 from pipechat.turn.conversation import Answer, Conversation
-from pipechat.turn.prompt import compose_question
+from pipechat.turn.prompt import Question, compose_question
 from pipechat.turn.run import TurnRun
 
 RULE = "-" * 10
@@ -82,7 +82,7 @@ def _turn(
     if env.verbose:
         sink = TellingSink(env, sink)
     try:
-        terminal, cause = conversation.ask(compose_question([line], None), sink)
+        terminal, cause = conversation.ask(Question(compose_question([line], None)), sink)
     except PipechatError as error:
         report(env, error)
         return int(error.exit_code)

@@ -35,15 +35,29 @@ def load_settings(env: Environment, given: Mapping[str, Any], command: str) -> S
     if settings.api_key and not settings.offline:
         env.stderr.hide(settings.api_key)
     if settings.system is not None:  # the other one is not even read
-        system = _text_or_file(settings, "system", settings.system, started)
+        system = text_or_file(settings, "system", settings.system, started)
         return replace(settings, system=system, default_system=None)
     if settings.default_system is not None:
-        default = _text_or_file(settings, "system", settings.default_system, started)
+        default = text_or_file(settings, "system", settings.default_system, started)
         return replace(settings, default_system=default)
     return settings
 
 
-def _text_or_file(settings: Settings, name: str, value: str, started: float) -> str:
+def read_named_file(settings: Settings, path: str) -> bytes:
+    """What the file that an option names holds.
+
+    Raises:
+        UsageError: `unreadable_input`.
+    """
+    ends_at = None if settings.timeout_s is None else time.monotonic() + settings.timeout_s
+    try:
+        return _read_file(path, settings.max_input_bytes, ends_at)
+    except OSError as error:
+        message = f"{path}: {error.strerror or error}"
+        raise UsageError("unreadable_input", message) from error
+
+
+def text_or_file(settings: Settings, name: str, value: str, started: float) -> str:
     """The text itself, or for `@FILE` what the file holds, less one closing newline."""
     origin = settings.origins[name]
     if not value.startswith("@"):

@@ -71,14 +71,15 @@ def make_client(env: Environment, settings: Settings, spent_s: float = 0.0) -> C
     Raises:
         SetupError: no key, a key that cannot be one, or one that would go out in the clear.
     """
-    if settings.api_key_command:
+    if settings.api_key_command and not settings.only_replays:
         began = time.monotonic()
         left = None if settings.timeout_s is None else max(settings.timeout_s - spent_s, 0.0)
         settings = replace(settings, api_key=run_key_command(settings.api_key_command, left))
         spent_s += time.monotonic() - began
     if settings.api_key and not settings.offline:
         env.stderr.hide(settings.api_key)
-        check_key(settings.api_key)
+        if not settings.only_replays:
+            check_key(settings.api_key)
     elif settings.needs_key:
         raise SetupError(
             "no_key",
@@ -87,14 +88,26 @@ def make_client(env: Environment, settings: Settings, spent_s: float = 0.0) -> C
             "use --base-url for a local server, or --offline to try without one.",
         )
     check_key_is_safe(settings)
-    if settings.offline:
+    if settings.offline and not settings.only_replays:
         env.warn("offline: no model is asked")
     from pipechat.client.chat_client import ChatClient
 
-    return ChatClient(settings, _make_sender(env, settings), env.waits, spent_s)
+    def tell(what: str) -> None:
+        if env.verbose:
+            env.stderr.note(what)
+
+    return ChatClient(settings, _make_sender(env, settings), env.waits, spent_s, tell)
 
 
 def _make_sender(env: Environment, settings: Settings) -> Sender:
+    if settings.record is None and settings.replay is None:
+        return _real_sender(env, settings)
+    from pipechat.commands.recordings import recorded_and_replayed
+
+    return recorded_and_replayed(env, settings, lambda: _real_sender(env, settings))
+
+
+def _real_sender(env: Environment, settings: Settings) -> Sender:
     if settings.offline:
         from pipechat.client.offline import OfflineSender
 

@@ -19,12 +19,14 @@ MEBIBYTE = 1024 * 1024
 # Settings that are fields of the request, and the fields that say the same.
 _TOKEN_FIELDS = ("max_tokens", "max_completion_tokens")
 _SAME_FIELDS = {"temperature": ("temperature",), "max_tokens": _TOKEN_FIELDS}
-
 # Settings that hold what their option does, under the same name.
 _AS_GIVEN = (
     "insecure_http", "offline", "retries", "last_turns", "context_tokens", "stream",
     "allow_truncated", "output_format", "usage", "quiet", "user_prompt", "assistant_prompt",
-    "session", "if_busy", "output", "no_stdin", "dry_run", "raw", "lossy", "verbose",
+    "session", "if_busy", "output", "no_stdin", "dry_run", "template",
+    "variables", "files", "keep_files", "max_file_mib", "schema",
+    "schema_mode", "schema_retries", "extract", "record",
+    "replay", "replay_pace", "raw", "lossy", "verbose",
 )  # fmt: skip
 
 
@@ -65,6 +67,18 @@ class Settings:
     output: str | None
     no_stdin: bool
     dry_run: bool
+    template: str | None
+    variables: Mapping[str, str]
+    files: tuple[str, ...]
+    keep_files: bool
+    max_file_mib: float
+    schema: str | None
+    schema_mode: str
+    schema_retries: int
+    extract: str | None
+    record: str | None
+    replay: str | None
+    replay_pace: bool
     raw: bool
     lossy: bool
     verbose: bool
@@ -76,9 +90,19 @@ class Settings:
         return "offline" if self.offline else self.endpoint.host
 
     @property
+    def only_replays(self) -> bool:
+        """Whether every answer comes from a recording, so that no key is needed and none sent."""
+        return self.replay is not None and self.record is None
+
+    @property
+    def hurries(self) -> bool:
+        """Whether a retry waits for nobody."""
+        return self.only_replays and not self.replay_pace
+
+    @property
     def needs_key(self) -> bool:
         """Whether a request without a key is pointless: the vendor's own endpoint."""
-        return not self.offline and self.endpoint.is_vendor
+        return not (self.offline or self.only_replays) and self.endpoint.is_vendor
 
 
 def resolve_settings(
@@ -134,7 +158,11 @@ def check_key_is_safe(settings: Settings) -> None:
     endpoint, proxy = settings.endpoint, settings.proxy
     leaves = not endpoint.is_loopback or (proxy is not None and not proxy.is_loopback)
     exposed = endpoint.scheme == "http" and leaves
-    if settings.api_key and exposed and not (settings.insecure_http or settings.offline):
+    if (
+        settings.api_key
+        and exposed
+        and not (settings.insecure_http or settings.offline or settings.only_replays)
+    ):
         way = f" by way of {proxy.shown} ({proxy.named_by})" if proxy else ""
         raise SetupError(
             "insecure_http",

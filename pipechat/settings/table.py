@@ -60,7 +60,7 @@ def _switch(name: str, *flags: str, **more: Any) -> Option:
 
 _NUMBER = {"text": v.number_text}
 _QUESTION, _SESSION, _MODEL = "Question", "Session", "Model"
-_LIMITS, _NETWORK, _OUTPUT = "Limits", "Network", "Output"
+_LIMITS, _NETWORK, _OUTPUT, _ANSWER = "Limits", "Network", "Output", "Answer"
 
 # 600 s bound a cron job; a model that thinks for two minutes without a word is taken for stuck.
 OPTIONS = (
@@ -84,6 +84,29 @@ OPTIONS = (
            help="A further field of the request; JSON is sent as JSON. Repeatable."),
     _value("system", v.text, "--system", metavar="TEXT|@FILE", group=_QUESTION,
            help="The system message, or @FILE; a session keeps it until another is given."),
+    _value("template", v.text, "--template", metavar="TEXT|@FILE", group=_QUESTION, commands=ASK,
+           help="The question as a Jinja template, or @FILE; {{ input }} is stdin and the words."),
+    _value("variables", v.variables, "--var", default={}, metavar="NAME=VALUE", group=_QUESTION,
+           shape="list", text=v.lines_text, commands=ASK, in_file=False,
+           help="{{ NAME }} of the template. Repeatable."),
+    _value("files", v.texts, "--file", "-f", default=(), metavar="FILE", group=_QUESTION,
+           shape="list", text=v.lines_text, commands=ASK, in_file=False,
+           help="Send a text, picture or PDF along; `-`: stdin as a part of its own. Repeatable."),
+    _switch("keep_files", "--keep-files", group=_QUESTION, commands=ASK,
+            help="Keep text files in the session, so that later turns send them again."),
+    _value("schema", v.text, "--schema", metavar="FILE|JSON|SHORT", group=_ANSWER, commands=ASK,
+           in_file=False,
+           help="The answer must match: JSON Schema, or 'name, age int, tags [str], note str?'."),
+    _value("schema_mode", v.one_of("auto", "strict", "json", "prompt"), "--schema-mode",
+           default="auto", metavar="MODE", group=_ANSWER, commands=ASK,
+           help="How the schema is asked for: strict, json, prompt, or what the server takes "
+                "[auto]."),
+    _value("schema_retries", v.whole_number(0), "--schema-retries", default=0, metavar="N",
+           group=_ANSWER, commands=ASK, **_NUMBER,
+           help="How often to ask again, told what is wrong, where an answer does not match [0]."),
+    _value("extract", v.one_of("code", "json"), "--extract", metavar="code|json", group=_ANSWER,
+           commands=ASK, in_file=False,
+           help="Write only the first fenced block, or the first JSON value, of the answer."),
     _value("output_format", v.one_of("text", "json", "ndjson", aliases={"stream-json": "ndjson"}),
            "--output-format", default="text", metavar="FORMAT", group=_OUTPUT, commands=ASK,
            help="text, json (the last event alone), ndjson or stream-json [text]."),
@@ -115,6 +138,12 @@ OPTIONS = (
            help="Settings from [profiles.NAME] of config.toml."),
     _switch("offline", "--offline", group=_NETWORK,
             help="Answer inside the process, with no network and no key."),
+    _value("record", v.text, "--record", metavar="FILE", group=_NETWORK, in_file=False,
+           help="Add every exchange with the server to FILE, without key and host."),
+    _value("replay", v.text, "--replay", metavar="FILE", group=_NETWORK, in_file=False,
+           help="Answer from FILE, with no network and no key. With --record: what is in it."),
+    _switch("replay_pace", "--replay-pace", group=_NETWORK, in_file=False,
+            help="Replay no faster than it was recorded."),
     _switch("raw", "--raw", group=_OUTPUT, in_file=False,
             help="Control characters go to a terminal as they are."),
     _switch("lossy", "--lossy", group=_QUESTION, in_file=False,
@@ -127,6 +156,7 @@ OPTIONS = (
     Option("api_key", v.text),
     Option("api_key_command", v.text),
     Option("max_input_mib", v.number(0), default=16),
+    Option("max_file_mib", v.number(0), default=16),
     Option("user_prompt", v.text),
     Option("assistant_prompt", v.text),
     Option("whole_reasons", v.words, default=()),

@@ -131,6 +131,21 @@ def fields(value: object) -> dict[str, Any]:
     return value
 
 
+def variables(value: object) -> dict[str, str]:
+    """Variables of a template: NAME=VALUE pairs, the values as text."""
+    found: dict[str, str] = {}
+    for pair in texts(value):
+        name, equals, text = pair.partition("=")
+        if not (equals and name.isidentifier()):
+            raise ValueError(f"{pair:.100}: not NAME=VALUE")
+        if name == "input":
+            raise ValueError("input is what stdin and the words say")
+        if name in found:
+            raise ValueError(f"{name} is said twice")
+        found[name] = text
+    return found
+
+
 def fields_text(value: str) -> object:
     """The same from a variable: a JSON object, or one KEY=VALUE a line."""
     if value.lstrip().startswith("{"):
@@ -168,8 +183,18 @@ def _shown(value: object) -> str:
     return repr(value)[:60]
 
 
+def texts(value: object) -> tuple[str, ...]:
+    """A list of texts."""
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError("not a list of texts")
+    return tuple(value)
+
+
+def lines_text(value: str) -> list[str]:
+    """The same from a variable: one a line."""
+    return [line for line in value.splitlines() if line]
+
+
 def words(value: object) -> tuple[str, ...]:
     """A list of words, in lower case."""
-    if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
-        raise ValueError("not a list of texts")
-    return tuple(word.lower() for word in value)
+    return tuple(word.lower() for word in texts(value))

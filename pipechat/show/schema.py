@@ -6,7 +6,7 @@ keys are allowed: readers have to pass over them (DESIGN §5).
 """
 
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from inspect import cleandoc
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
@@ -31,15 +31,20 @@ MEANINGS: dict[str, str] = {
     "code": "The word for what went wrong; stderr names the same.",
     "error": "Why the turn is not complete; null where it is.",
     "exit_code": "The exit status that the program ends with.",
+    "extracted": "What --schema or --extract made of the answer, as stdout shows it; else null.",
+    "files": "The files that went along: `name`, `bytes`, `sha256`, `media_type`; else null.",
     "finish_reason": "Why the model stopped, in the server's words.",
     "first_token_s": "Seconds from the request to the first text.",
     "id": "The turn's id, a UUIDv7: ids sort by time.",
     "index": "The number of the chunk, from 0.",
+    "json": "The value that the answer is, with --schema or --extract json; else null.",
     "message": "What went wrong, in a sentence.",
     "model": "The model that was asked for.",
     "question": "What was asked.",
+    "request": "A hash of what was asked: dialect, model, messages, options; equal where all are.",
     "request_id": "The server's name for the request.",
     "retryable": "Whether another try may help.",
+    "schema": "The schema of --schema: its sha256, and whether the answer matched; null: cut.",
     "session": "The session's name; null where the turn is not kept.",
     "status": "Whether the answer is whole, came in part, or not at all.",
     "system": "The system message that went along.",
@@ -115,6 +120,8 @@ def hint_schema(hint: Any) -> dict[str, Any]:
         }
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return {"type": "object"}
+    if isinstance(origin, type) and issubclass(origin, Sequence):
+        return {"type": "array", "items": hint_schema(get_args(hint)[0])}
     raise TypeError(f"no schema for {hint}")
 
 

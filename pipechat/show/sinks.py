@@ -44,6 +44,20 @@ class TextSink:
             self._out.write(b"\n")
 
 
+class ExtractSink:
+    """What was asked for of the answer (--schema, --extract), once it is whole and as wanted."""
+
+    def __init__(self, out: Writable, *, raw: bool = False) -> None:
+        self._out = out
+        self._clean = out.is_terminal and not raw
+
+    def emit(self, event: Event) -> None:
+        if isinstance(event, End):
+            text = event.extracted or ""
+            text = visible(text) if self._clean else text
+            self._out.write((text if text.endswith("\n") else text + "\n").encode())
+
+
 class NdjsonSink:
     """Every event, one JSON object a line, each flushed by itself."""
 
@@ -82,10 +96,12 @@ class OnceBroken:
             raise
 
 
-def make_sink(out: Writable, output_format: str, *, raw: bool = False) -> Sink:
-    """The sink for `text`, `json` or `ndjson`."""
+def make_sink(
+    out: Writable, output_format: str, *, raw: bool = False, extract: bool = False
+) -> Sink:
+    """The sink for `text`, `json` or `ndjson`; as text, with `extract`, for what is extracted."""
     if output_format == "ndjson":
         return NdjsonSink(out, raw=raw)
     if output_format == "json":
         return JsonSink(out, raw=raw)
-    return TextSink(out, raw=raw)
+    return ExtractSink(out, raw=raw) if extract else TextSink(out, raw=raw)

@@ -7,18 +7,19 @@ of it, `chat` many. Knows no terminal and no SDK.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
-from pipechat.errors import PipechatError
-from pipechat.events import Error, Sink, Start, Step, TerminalEvent
-from pipechat.messages import ChatRequest, Turn, TurnError, new_turn_id, now
+from pipechat.errors import ExitCode, PipechatError
+from pipechat.events import Error, Judged, Sink, Start, Step, TerminalEvent
+from pipechat.messages import AnswerFormat, ChatRequest, Turn, TurnError, new_turn_id, now
 from pipechat.settings.resolve import Settings
 from pipechat.turn.context import Context, own_tokens, select_context
-from pipechat.turn.prompt import compose_messages
+from pipechat.turn.prompt import Question, compose_messages
 from pipechat.turn.reducer import TurnReducer
+from pipechat.turn.request_hash import request_hash
 from pipechat.turn.run import TurnRun, TurnWriter
 
 IfBusy = Literal["wait", "fail"]
@@ -34,8 +35,10 @@ class Answer(Protocol):
 
 class Answers(Protocol):
     """Whoever answers a request: the client. `may_send_again` is asked before each attempt
-    after the first."""
+    after the first; `dialect_name` is that of the API it speaks."""
 
+    @property
+    def dialect_name(self) -> str: ...
     def answer(self, request: ChatRequest, may_send_again: Callable[[], bool]) -> Answer: ...
 
 
@@ -49,6 +52,17 @@ class Keeper(Protocol):
     def name(self) -> str | None: ...
     def begin(self) -> TurnWriter: ...
     def earlier(self, last_turns: int) -> tuple[list[Turn], str | None]: ...
+
+
+class Wanted(Protocol):
+    """What an answer has to be, beyond text: asked for by `formats`, told by `judge`.
+    `schema_hash`: of its schema, or None where it has none."""
+
+    @property
+    def formats(self) -> Sequence[AnswerFormat]: ...
+    @property
+    def schema_hash(self) -> str | None: ...
+    def judge(self, answer: str) -> Judged: ...
 
 
 class InMemory:
@@ -87,22 +101,32 @@ class _MemoryWriter:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A turn ready to be sent."""
+    """A turn ready to be sent. `exact`: whether the server's count of its tokens is what it adds
+    to later ones."""
 
     head: Turn
     context: Context
     request: ChatRequest
+    exact: bool = True
+
+    def hashed(self, dialect: str) -> Prepared:
+        """The same, with the hash of its request in what is kept."""
+        return replace(self, head=replace(self.head, request=request_hash(dialect, self.request)))
 
     def turn(self, terminal: TerminalEvent) -> Turn:
         """The turn as it is kept, with what came of it."""
         error: TurnError | None = None
         if isinstance(terminal, Error):
             error = {"code": terminal.code, "message": terminal.message}
+        schema = self.head.schema
+        if schema is not None and terminal.exit_code in (0, ExitCode.MISMATCH):
+            schema = {**schema, "matched": terminal.exit_code == 0}
         return replace(
             self.head,
             status=terminal.status,
             error=error,
-            turn_tokens=own_tokens(terminal.usage, self.context),
+            schema=schema,
+            turn_tokens=own_tokens(terminal.usage, self.context) if self.exact else None,
             **terminal.outcome(),
         )
 
@@ -123,15 +147,24 @@ class Conversation:
 
     Args:
         guard: makes, of the turn in flight, what watches over it while it runs (signals).
+        wanted: what every answer has to be.
     """
 
-    def __init__(self, settings: Settings, keeper: Keeper, answers: Answers, guard: Guard) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        keeper: Keeper,
+        answers: Answers,
+        guard: Guard,
+        wanted: Wanted | None = None,
+    ) -> None:
+        self._wanted = wanted
         self._settings = settings
         self._keeper = keeper
         self._answers = answers
         self._guard = guard
 
-    def ask(self, question: str, sink: Sink) -> tuple[TerminalEvent, PipechatError | None]:
+    def ask(self, question: Question, sink: Sink) -> tuple[TerminalEvent, PipechatError | None]:
         """One turn, from the question to its terminal event, and why it is not complete.
 
         Raises:
@@ -139,12 +172,13 @@ class Conversation:
         """
         writer = self._keeper.begin()
         try:
-            prepared = prepare_turn(self._settings, self._keeper, writer.id, question)
+            prepared = prepare_turn(self._settings, self._keeper, writer.id, question, self._wanted)
+            prepared = prepared.hashed(self._answers.dialect_name)
             writer.head(prepared.head)
         except BaseException:
             writer.abandon()
             raise
-        reducer = make_reducer(self._settings)
+        reducer = make_reducer(self._settings, self._wanted)
         answer = self._answers.answer(prepared.request, reducer.may_send_again)
         run = TurnRun(reducer, writer, prepared.turn, sink)
         with self._guard(run, answer):
@@ -152,16 +186,23 @@ class Conversation:
         return terminal, run.cause
 
 
-def make_reducer(settings: Settings) -> TurnReducer:
+def make_reducer(settings: Settings, wanted: Wanted | None = None) -> TurnReducer:
     """The judge of one turn, by these settings."""
     return TurnReducer(
         time.monotonic,
         allow_truncated=settings.allow_truncated,
         also_whole=settings.whole_reasons,
+        judge=wanted.judge if wanted is not None else None,
     )
 
 
-def prepare_turn(settings: Settings, keeper: Keeper, turn_id: str, question: str) -> Prepared:
+def prepare_turn(
+    settings: Settings,
+    keeper: Keeper,
+    turn_id: str,
+    question: Question,
+    wanted: Wanted | None = None,
+) -> Prepared:
     """What `question` is sent with: the system message that holds, and the earlier turns."""
     turns, sticky = keeper.earlier(settings.last_turns)
     context = select_context(turns, settings.context_tokens)
@@ -171,9 +212,13 @@ def prepare_turn(settings: Settings, keeper: Keeper, turn_id: str, question: str
     )
     request = ChatRequest(
         model=settings.model,
-        messages=compose_messages(system, context.turns, question),
+        messages=[
+            *compose_messages(system, context.turns, question.content),
+            *question.corrections,
+        ],
         stream=settings.stream,
         options=settings.options,
+        formats=wanted.formats if wanted is not None else (),
     )
     head = Turn(
         id=turn_id,
@@ -181,7 +226,11 @@ def prepare_turn(settings: Settings, keeper: Keeper, turn_id: str, question: str
         status="partial",
         model=settings.model,
         system=system,
-        question=question,
+        question=question.kept,
+        files=[each.record() for each in question.attachments] or None,
         answer="",
+        schema={"sha256": wanted.schema_hash, "matched": None}
+        if wanted is not None and wanted.schema_hash
+        else None,
     )
-    return Prepared(head, context, request)
+    return Prepared(head, context, request, exact=not question.sends_more_than_is_kept)

@@ -1,9 +1,51 @@
 """The question and the messages: words, stdin and earlier turns composed. Pure."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pipechat.errors import UsageError
-from pipechat.messages import Message, Turn
+from pipechat.messages import Content, Message, Turn
+
+if TYPE_CHECKING:
+    from pipechat.turn.attachments import Attachment
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked: its text, the files that go along, and whether texts among them are kept
+    with it. `corrections`: what was answered before, and what is wrong with it."""
+
+    text: str
+    attachments: Sequence[Attachment] = ()
+    keep_files: bool = False
+    corrections: Sequence[Message] = ()
+
+    @property
+    def content(self) -> Content:
+        """What is sent of it, the corrections aside."""
+        if not self.attachments:
+            return self.text
+        from pipechat.turn.attachments import question_content
+
+        return question_content(self.text, self.attachments)
+
+    @property
+    def kept(self) -> str:
+        """What is kept of it, and sent again with later questions."""
+        if not (self.attachments and self.keep_files):
+            return self.text
+        from pipechat.turn.attachments import with_texts
+
+        return with_texts(self.text, self.attachments)
+
+    @property
+    def sends_more_than_is_kept(self) -> bool:
+        """Whether what is sent now is more than what later turns send of it."""
+        from_files = bool(self.attachments) and not self.keep_files
+        return from_files or bool(self.corrections)
 
 
 def compose_question(words: Sequence[str], data: str | None) -> str:
@@ -25,7 +67,7 @@ def compose_question(words: Sequence[str], data: str | None) -> str:
     return question
 
 
-def compose_messages(system: str | None, turns: Sequence[Turn], question: str) -> list[Message]:
+def compose_messages(system: str | None, turns: Sequence[Turn], question: Content) -> list[Message]:
     """What is sent: the system message, the earlier turns, the question."""
     messages: list[Message] = []
     if system:

@@ -20,16 +20,20 @@ from pipechat.errors import (
     ExitCode,
     IncompleteError,
     Interrupted,
+    MismatchError,
     NetworkError,
     OutputError,
     PipechatError,
     SessionError,
     TryLaterError,
 )
-from pipechat.events import Again, Chunk, End, Error, Event, Reasoning, Step, TextChunk
+from pipechat.events import Again, Chunk, End, Error, Event, Judged, Reasoning, Step, TextChunk
 from pipechat.messages import Outcome, Usage
 from pipechat.turn.endings import asked_for_tools, refused, why_not_whole
 from pipechat.turn.surrogates import SurrogateJoiner, without_surrogates
+
+# What says nothing of how much of the answer came: its own exit code stays.
+_OURS = (SessionError, OutputError, Interrupted, BugError, MismatchError)
 
 
 class _Ended(Enum):
@@ -63,6 +67,7 @@ class TurnReducer:
         clock: seconds, monotonic; read at the start, at the first text and at the end.
         allow_truncated: an answer cut by the token limit counts as whole.
         also_whole: further finish reasons of whole answers, in lower case.
+        judge: whether a whole answer is what was asked for, and what it is.
     """
 
     def __init__(
@@ -71,8 +76,10 @@ class TurnReducer:
         *,
         allow_truncated: bool = False,
         also_whole: frozenset[str] = frozenset(),
+        judge: Callable[[str], Judged] | None = None,
     ) -> None:
         self._clock = clock
+        self._judge = judge
         self._started = clock()
         self._allow_truncated = allow_truncated
         self._also_whole = also_whole
@@ -152,9 +159,12 @@ class TurnReducer:
         """The stream ended by itself: what was held back, and the terminal event."""
         held = self._flush()
         cause = self._why_not_whole()
-        if cause is not None:
-            return (*held, self._error(cause))
-        return (*held, End(**self._outcome()))
+        judged = Judged(cause)
+        if cause is None and self._judge is not None:
+            judged = self._judge(self.answer)
+        if judged.cause is not None:
+            return (*held, self._error(judged.cause))
+        return (*held, End(**self._outcome(), extracted=judged.extracted, json=judged.json))
 
     def fail(self, cause: PipechatError) -> Sequence[Event]:
         """The stream broke: what was held back, and the terminal event. A connection that
@@ -214,7 +224,7 @@ class TurnReducer:
         ).outcome()
 
     def _error(self, cause: PipechatError) -> Error:
-        ours = isinstance(cause, SessionError | OutputError | Interrupted | BugError)
+        ours = isinstance(cause, _OURS)
         self.cause = cause
         exit_code = cause.exit_code if ours or not self._texts else ExitCode.INCOMPLETE
         return Error(

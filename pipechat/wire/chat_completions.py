@@ -10,15 +10,23 @@ from typing import Any
 from pipechat import jsonl
 from pipechat.errors import PipechatError
 from pipechat.events import Chunk
-from pipechat.messages import ChatRequest
+from pipechat.messages import AnswerFormat, ChatRequest, Message
 from pipechat.wire.api_errors import malformed, stream_error
 from pipechat.wire.sse import ServerEvent
 
 _EMPTY = Chunk()
+_ASK = (
+    "Answer with one JSON value and nothing else: no code fence, no comment. "
+    "It must match this JSON Schema:"
+)
 _LONGEST_DONE = 16  # with blanks around it; the length is checked first, it is quicker
 _DEEPEST = 8  # parts within parts: no answer is nested, an attack is
 
 USAGE_PARAMETER = "stream_options"
+# What servers call the field that asks for JSON, and what it asks for.
+FORMAT_PARAMETERS = (
+    "response_format", "json_schema", "json_object", "structured output", "json mode",
+)  # fmt: skip
 
 
 class ChatCompletions:
@@ -27,10 +35,14 @@ class ChatCompletions:
     name = "chat"
     path = "/chat/completions"
 
-    def body(self, request: ChatRequest, *, usage_asked: bool = True) -> dict[str, Any]:
+    def body(
+        self, request: ChatRequest, *, usage_asked: bool = True, format_index: int = 0
+    ) -> dict[str, Any]:
         """The JSON body. `usage_asked=False` leaves out `stream_options`, which some servers
-        answer with 400."""
+        answer with 400; `format_index` says which of the request's formats is tried."""
         body: dict[str, Any] = {"model": request.model, "messages": list(request.messages)}
+        if request.formats:
+            body |= _formatted(body["messages"], request.formats[format_index])
         if request.stream:
             body["stream"] = True
             if usage_asked:
@@ -40,6 +52,24 @@ class ChatCompletions:
     def reader(self, host: str) -> "ChatReader":
         """A reader for one response. `host`: where the request went, for messages."""
         return ChatReader(host)
+
+
+def _formatted(messages: list[Message], wanted: AnswerFormat) -> dict[str, Any]:
+    """The fields of the body that ask for `wanted`, with `messages` that ask for it too where
+    the API does not know the schema."""
+    if wanted.kind == "json_schema":
+        named = {"name": "answer", "strict": wanted.strict, "schema": wanted.schema}
+        return {"response_format": {"type": "json_schema", "json_schema": named}}
+    last = messages[-1]
+    content, ask = last["content"], f"{_ASK}\n{jsonl.dumps(wanted.schema).decode()}"
+    asked: Message = {
+        "role": last["role"],
+        "content": f"{content}\n\n{ask}"
+        if isinstance(content, str)
+        else [*content, {"type": "text", "text": ask}],
+    }
+    fields = {"response_format": {"type": "json_object"}} if wanted.kind == "json_object" else {}
+    return {"messages": [*messages[:-1], asked], **fields}
 
 
 class ChatReader:

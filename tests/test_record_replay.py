@@ -1,0 +1,342 @@
+"""--record and --replay: what was exchanged comes again, without key and network."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipechat.client.exchange import Request
+from pipechat.client.near_request import difference, nearest
+from pipechat.client.recording import CLOSED, End, Recorded, read_recording
+from tests.program import PLANTED_KEY, Program, Result
+from tests.properties import MODEST
+from tests.servers import (
+    ChatServer,
+    Close,
+    Reply,
+    Reset,
+    Stall,
+    answer,
+    chunk,
+    error_reply,
+    event,
+    http_reply,
+    raw_reply,
+    stream_reply,
+)
+from tests.test_start_up import imported
+from tests.test_wire_end_to_end import HI, ROWS, STOP, Row
+
+NO_KEY: dict[str, str | None] = {"OPENAI_API_KEY": None}
+_TIMES = re.compile(rb'"(?:id|time|first_token_s|total_s|wait_s|session)":("[^"]*"|[0-9.e-]+|null)')
+
+
+def timeless(result: Result) -> tuple[int, bytes, bytes]:
+    """All that a run left but ids and times."""
+    return (result.status, _TIMES.sub(b"", result.stdout), result.stderr)
+
+
+def lasting(record: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: value
+        for key, value in record.items()
+        if key not in ("id", "time", "first_token_s", "total_s")
+    }
+
+
+def check_replay(program: Program, reply: Reply | list[Reply], *more: str) -> Result:
+    """Record `reply` in text and ndjson, replay both, compare all; the first replay."""
+    ask = ("ask", "hello", *more)
+    formats = ("text", "ndjson")
+    live = []
+    with ChatServer(reply) as server:
+        to = ("--base-url", server.url)
+        for kind in formats:
+            if not isinstance(reply, Reply):
+                server.play(reply)
+            out = ("--output-format", kind, "--session", f"live-{kind}")
+            live.append(program.run(*ask, *out, *to, "--record", f"{program.home}/{kind}.rec"))
+    played = [
+        program.run(
+            *ask, "--output-format", kind, "--session", f"played-{kind}", *to,
+            "--replay", f"{program.home}/{kind}.rec", env=NO_KEY,
+        )
+        for kind in formats
+    ]  # fmt: skip
+    assert [timeless(each) for each in played] == [timeless(each) for each in live]
+    for kind in formats:
+        [was], [now] = program.records(f"live-{kind}"), program.records(f"played-{kind}")
+        assert lasting(was) == lasting(now)
+    return played[0]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_what_servers_send_is_replayed_as_it_came(program: Program, row: Row) -> None:
+    played = check_replay(program, row.reply, "--retries", "0")
+    assert (played.status, played.code) == (row.status, row.code)
+
+
+FAULTS: list[tuple[str, Reply | list[Reply], tuple[str, ...], int, str]] = [
+    ("a reset before any byte", raw_reply(Reset()), (), 5, "connection_lost"),
+    ("a reset after text", stream_reply(HI, Reset()), (), 6, "connection_lost"),
+    ("a close after text", stream_reply(HI, Close()), (), 6, "connection_lost"),
+    ("a length that was a lie", http_reply(200, event(HI), length=5000), (), 6, "connection_lost"),
+    ("a silence after text", stream_reply(HI, Stall()), ("--idle-timeout", "0.5"), 6,
+     "idle_timeout"),
+    ("a refusal, thrice", error_reply(429), ("--retries", "2"), 5, "rate_limited"),
+    ("a refusal, then an answer", [error_reply(429, headers={"retry-after": "1"}), answer("so")],
+     ("--retries", "1"), 0, ""),
+    ("a reset, then an answer", [raw_reply(Reset()), answer("so")], ("--retries", "1"), 0, ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("reply", "more", "status", "code"), [row[1:] for row in FAULTS], ids=[r[0] for r in FAULTS]
+)
+def test_a_fault_is_replayed_as_a_fault(
+    program: Program, reply: Reply | list[Reply], more: tuple[str, ...], status: int, code: str
+) -> None:
+    played = check_replay(program, reply, *("--retries", "0", *more))
+    assert (played.status, played.code) == (status, code)
+
+
+def record(program: Program, name: str, *arguments: str) -> Path:
+    """A recording of one answer."""
+    path = program.home / name
+    with ChatServer(answer("Hi")) as server:
+        result = program.run("ask", *arguments, "--base-url", server.url, "--record", str(path))
+    assert result.status == 0
+    return path
+
+
+@pytest.mark.parametrize("output_format", ["text", "ndjson"])
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        (("why?",), 'messages[0].content: "hello" there, "why?" here'),
+        (("hello", "-m", "other"), 'model: "gpt-5.4-mini" there, "other" here'),
+        (("hello", "-O", "seed=7"), "seed: nothing there, 7 here"),
+        (("hello", "--no-stream"), "stream: true there, nothing here"),
+    ],
+)
+def test_a_request_that_is_not_recorded_exits_3_and_says_how_the_nearest_differs(
+    program: Program, other: tuple[str, ...], told: str, output_format: str
+) -> None:
+    path = record(program, "rec", "hello")
+    replay = ("--replay", str(path), "--output-format", output_format)
+    result = program.run("ask", *other, *replay, env=NO_KEY)
+    assert (result.status, result.code) == (3, "not_recorded")
+    assert told in result.stderr.decode()
+    if output_format == "ndjson":
+        assert result.events[-1]["exit_code"] == 3
+    else:
+        assert result.stdout == b""
+
+
+def test_the_order_of_keys_does_not_matter(program: Program) -> None:
+    path = record(program, "rec", "hello", "-O", 'x={"a": 1, "b": [{"c": 2, "d": 3}]}')
+
+    def turned(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: turned(value[key]) for key in reversed(value)}
+        return [turned(item) for item in value] if isinstance(value, list) else value
+
+    lines = [json.dumps(turned(json.loads(line))) for line in path.read_text().splitlines()]
+    path.write_text("\n".join(lines) + "\n")
+    asked = ("hello", "-O", 'x={"b": [{"d": 3, "c": 2}], "a": 1}')
+    result = program.run("ask", *asked, "--replay", str(path), env=NO_KEY)
+    assert (result.status, result.stdout) == (0, b"Hi\n")
+
+
+def test_no_key_cookie_organization_or_user_info_reaches_a_recording(program: Program) -> None:
+    org, project, password = "org-planted-51c2", "proj_planted_88a1", "planted-proxy-password"
+    path = program.home / "rec"
+    environ: dict[str, str | None] = {"OPENAI_ORG_ID": org, "OPENAI_PROJECT_ID": project}
+    echo = f"{PLANTED_KEY} {org} {project}"
+    headers = {
+        "set-cookie": "session=planted-cookie",
+        "openai-organization": org,
+        "openai-project": project,
+        "x-request-id": PLANTED_KEY,
+    }
+    whole = event(chunk(echo)) + event(STOP)
+    parts = [whole[at : at + 9] for at in range(0, len(whole), 9)]
+    replies = [
+        http_reply(200, *parts, content_type="text/event-stream", headers=headers),
+        error_reply(401, f"wrong key {echo}"),
+        http_reply(400, f"<p>{echo}".encode(), content_type=f"text/{PLANTED_KEY}"),
+    ]
+    with ChatServer(replies) as server:
+        for question in ("one", "two", f"three {echo}"):
+            program.run(
+                *("ask", question, "--base-url", server.url, "--record", str(path)),
+                env=environ,
+                stdout=subprocess.DEVNULL,  # what a model says is its own
+            )
+        assert len(server.requests) == 3
+    proxy = {"HTTPS_PROXY": f"http://someone:{password}@127.0.0.1:1"}
+    to = ("--base-url", "https://models.example/v1", "--retries", "0")
+    assert program.run("ask", "four", *to, "--record", str(path), env=proxy).status == 5
+    recording = path.read_bytes()
+    assert recording.count(b'"method"') == 4
+    for planted in (PLANTED_KEY, org, project, password, "planted-cookie", "someone", "Bearer"):
+        assert planted.encode() not in recording
+
+
+def test_with_both_what_is_there_is_replayed_and_what_is_not_is_recorded(program: Program) -> None:
+    path = record(program, "rec", "hello")
+    both = ("--record", str(path), "--replay", str(path))
+    with ChatServer(answer("new")) as server:
+        to = ("--base-url", server.url)
+        assert program.run("ask", "hello", *both, *to).stdout == b"Hi\n"
+        assert server.requests == []
+        assert program.run("ask", "other", *both, *to).stdout == b"new\n"
+        assert program.run("ask", "other", *both, *to).stdout == b"new\n"
+        assert len(server.requests) == 1
+    alone = program.run("ask", "other", env={**NO_KEY, "PIPECHAT_REPLAY": str(path)})
+    assert (alone.status, alone.stdout) == (0, b"new\n")
+
+
+def test_both_with_a_file_that_is_not_there_yet_records_it(program: Program) -> None:
+    path = str(program.home / "rec")
+    with ChatServer(answer("new")) as server:
+        both = ("--record", path, "--replay", path)
+        assert program.run("ask", "hello", "--base-url", server.url, *both).status == 0
+    assert program.run("ask", "hello", "--replay", path, env=NO_KEY).stdout == b"new\n"
+
+
+def test_many_processes_record_into_one_file(program: Program) -> None:
+    path = program.home / "rec"
+    environ = {"PIPECHAT_RECORD": str(path)}
+    numbers = range(8)
+    with ChatServer(lambda request: answer(request.body["messages"][0]["content"])) as server:
+        runs = [
+            program.start("ask", f"number {n}", "--base-url", server.url, env=environ)
+            for n in numbers
+        ]
+        assert [program.finish(run, b"").status for run in runs] == [0] * len(numbers)
+    for n in numbers:
+        result = program.run("ask", f"number {n}", "--replay", str(path), env=NO_KEY)
+        assert (result.status, result.stdout) == (0, f"number {n}\n".encode())
+
+
+def test_a_chat_is_replayed_turn_by_turn(program: Program) -> None:
+    path = program.home / "rec"
+    with ChatServer([answer("one"), answer("two")]) as server:
+        chat = ("chat", "--base-url", server.url)
+        live = program.run(*chat, "--record", str(path), input=b"a\nb\n")
+    played = program.run(*chat, "--replay", str(path), input=b"a\nb\n", env=NO_KEY)
+    assert (played.status, played.stdout) == (live.status, live.stdout)
+    assert b"two" in played.stdout
+
+
+@pytest.mark.parametrize("output_format", ["text", "ndjson"])
+@pytest.mark.parametrize("what", ["missing", "folder", "garbage"])
+def test_a_replay_that_cannot_be_read_exits_2(
+    program: Program, what: str, output_format: str
+) -> None:
+    path = program.home / "rec"
+    if what == "folder":
+        path.mkdir()
+    elif what == "garbage":
+        path.write_text("hello\n[1]\n{}\n")
+    out = ("--output-format", output_format)
+    result = program.run("ask", "hello", "--replay", str(path), *out, env=NO_KEY)
+    assert (result.status, result.code) == (2, "unreadable_input")
+    assert b"--replay" in result.stderr
+
+
+@pytest.mark.parametrize("output_format", ["text", "ndjson"])
+@pytest.mark.parametrize("what", ["no folder", "a folder", "a device"])
+def test_a_recording_that_cannot_be_written_exits_11_before_anything_is_sent(
+    program: Program, what: str, output_format: str
+) -> None:
+    paths = {"no folder": program.home / "no" / "rec", "a folder": program.home}
+    path = paths.get(what, Path("/dev/null"))
+    with ChatServer(answer("Hi")) as server:
+        out = ("--base-url", server.url, "--output-format", output_format)
+        result = program.run("ask", "hello", "--record", str(path), *out)
+        assert (result.status, result.code) == (11, "recording_unwritable")
+        assert server.requests == []
+
+
+@pytest.mark.parametrize("torn", [b'{"v":1,"method":"PO', b'{"text":"data', b"\xff\xfe"])
+def test_a_torn_exchange_is_told_and_passed_over(program: Program, torn: bytes) -> None:
+    path = record(program, "rec", "hello")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] + b"\n" + torn + b"\n" + whole)
+    result = program.run("ask", "hello", "--replay", str(path), env=NO_KEY)
+    assert (result.status, result.stdout) == (0, b"Hi\n")
+    assert b"is passed over" in result.stderr
+
+
+def slowed(path: Path, seconds: int) -> None:
+    """Make every wait of a recording that long."""
+    path.write_text(re.sub(r'"at_s":[0-9.]+', f'"at_s":{seconds}', path.read_text()))
+
+
+def test_a_replay_is_as_fast_as_it_can_unless_it_keeps_the_pace(program: Program) -> None:
+    path = record(program, "rec", "hello")
+    slowed(path, 500)
+    replay = ("ask", "hello", "--replay", str(path))
+    assert program.run(*replay, "--timeout", "100", env=NO_KEY).stdout == b"Hi\n"
+    paced = program.run(*replay, "--replay-pace", "--timeout", "0.5", env=NO_KEY)
+    assert (paced.status, paced.code) == (5, "timeout")
+
+
+def test_a_plain_ask_imports_nothing_of_it(program: Program) -> None:
+    names = {
+        "pipechat.client.record_replay",
+        "pipechat.client.recording",
+        "pipechat.client.near_request",
+        "pipechat.commands.recordings",
+    }
+    path = record(program, "rec", "hello")
+    assert not names & imported(program, "ask", "--offline", "hello")
+    replaying = imported(program, "ask", "hello", "--replay", str(path))
+    assert names <= replaying
+    assert not {"openai", "httpx2"} & replaying
+
+
+SEGMENTS = st.lists(st.tuples(st.floats(0, 1e6).map(lambda s: round(s, 3)), st.binary()))
+
+
+@MODEST
+@given(SEGMENTS, st.lists(st.binary(max_size=20).filter(lambda torn: b"\n" not in torn)))
+def test_what_is_written_is_read_again_whatever_stands_around_it(
+    segments: list[tuple[float, bytes]], torn: list[bytes]
+) -> None:
+    request = Request("/p", {"model": "m", "messages": ["\n", "\u2028"]})
+    one = Recorded(request, 200, {"content-type": "x"}, 0.5, segments, End(CLOSED, 1.5))
+    around = b"\n".join([*torn, b""])
+    found, _ = read_recording(around + one.block([]) + b"\n" + around + one.block([]))
+    assert [(each.request, each.segments, each.end) for each in found] == [
+        (one.request, one.segments, one.end)
+    ] * 2
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=60),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+BODIES = st.dictionaries(st.sampled_from("abc"), JSON, max_size=3)
+
+
+@MODEST
+@given(BODIES, BODIES)
+def test_two_requests_differ_in_a_line_or_not_at_all(
+    there: dict[str, Any], here: dict[str, Any]
+) -> None:
+    told = difference(Request("/p", there), Request("/p", here))
+    same = json.dumps(there, sort_keys=True) == json.dumps(here, sort_keys=True)
+    assert (told == "") == same
+    assert "\n" not in told
+    assert len(told) < 1000
+    requests = [Request("/p", {**here, "other": 1}), Request("/p", here), Request("/q", here)]
+    assert nearest(Request("/p", here), requests) == 1
