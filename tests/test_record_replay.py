@@ -75,6 +75,7 @@ def check_replay(program: Program, reply: Reply | list[Reply], *more: str) -> Re
     return played[0]
 
 
+@pytest.mark.in_process
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_what_servers_send_is_replayed_as_it_came(program: Program, row: Row) -> None:
     played = check_replay(program, row.reply, "--retries", "0")
@@ -114,6 +115,7 @@ def record(program: Program, name: str, *arguments: str) -> Path:
     return path
 
 
+@pytest.mark.in_process
 @pytest.mark.parametrize("output_format", ["text", "ndjson"])
 @pytest.mark.parametrize(
     ("other", "told"),
@@ -138,6 +140,7 @@ def test_a_request_that_is_not_recorded_exits_3_and_says_how_the_nearest_differs
         assert result.stdout == b""
 
 
+@pytest.mark.in_process
 def test_the_order_of_keys_does_not_matter(program: Program) -> None:
     path = record(program, "rec", "hello", "-O", 'x={"a": 1, "b": [{"c": 2, "d": 3}]}')
 
@@ -153,6 +156,7 @@ def test_the_order_of_keys_does_not_matter(program: Program) -> None:
     assert (result.status, result.stdout) == (0, b"Hi\n")
 
 
+@pytest.mark.in_process
 def test_no_key_cookie_organization_or_user_info_reaches_a_recording(program: Program) -> None:
     org, project, password = "org-planted-51c2", "proj_planted_88a1", "planted-proxy-password"
     path = program.home / "rec"
@@ -188,6 +192,7 @@ def test_no_key_cookie_organization_or_user_info_reaches_a_recording(program: Pr
         assert planted.encode() not in recording
 
 
+@pytest.mark.in_process
 def test_with_both_what_is_there_is_replayed_and_what_is_not_is_recorded(program: Program) -> None:
     path = record(program, "rec", "hello")
     both = ("--record", str(path), "--replay", str(path))
@@ -202,6 +207,7 @@ def test_with_both_what_is_there_is_replayed_and_what_is_not_is_recorded(program
     assert (alone.status, alone.stdout) == (0, b"new\n")
 
 
+@pytest.mark.in_process
 def test_both_with_a_file_that_is_not_there_yet_records_it(program: Program) -> None:
     path = str(program.home / "rec")
     with ChatServer(answer("new")) as server:
@@ -235,6 +241,7 @@ def test_a_chat_is_replayed_turn_by_turn(program: Program) -> None:
     assert b"two" in played.stdout
 
 
+@pytest.mark.in_process
 @pytest.mark.parametrize("output_format", ["text", "ndjson"])
 @pytest.mark.parametrize("what", ["missing", "folder", "garbage"])
 def test_a_replay_that_cannot_be_read_exits_2(
@@ -251,6 +258,7 @@ def test_a_replay_that_cannot_be_read_exits_2(
     assert b"--replay" in result.stderr
 
 
+@pytest.mark.in_process
 @pytest.mark.parametrize("output_format", ["text", "ndjson"])
 @pytest.mark.parametrize("what", ["no folder", "a folder", "a device"])
 def test_a_recording_that_cannot_be_written_exits_11_before_anything_is_sent(
@@ -265,6 +273,7 @@ def test_a_recording_that_cannot_be_written_exits_11_before_anything_is_sent(
         assert server.requests == []
 
 
+@pytest.mark.in_process
 @pytest.mark.parametrize("torn", [b'{"v":1,"method":"PO', b'{"text":"data', b"\xff\xfe"])
 def test_a_torn_exchange_is_told_and_passed_over(program: Program, torn: bytes) -> None:
     path = record(program, "rec", "hello")

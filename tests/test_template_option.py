@@ -8,6 +8,8 @@ import pytest
 from tests.program import Program
 from tests.test_start_up import imported
 
+pytestmark = pytest.mark.in_process
+
 FORMATS = ["text", "ndjson"]
 
 

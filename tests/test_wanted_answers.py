@@ -19,6 +19,8 @@ from tests.servers import (
 )
 from tests.test_start_up import imported
 
+pytestmark = pytest.mark.in_process
+
 SHORT = "name, age int"
 GOOD = '{"name": "Ada",\n "age": 36}'
 COMPACT = b'{"name":"Ada","age":36}\n'
