@@ -8,8 +8,8 @@ keeps nothing alive. Knows no HTTP library: who sends is handed in.
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
@@ -40,17 +40,26 @@ def _nothing_to_abort() -> None:
     """What was made inside the process waits for nobody."""
 
 
+Segments = Generator[bytes, None, None]
+
+
+def in_one(data: bytes) -> Segments:
+    """A body that is there already."""
+    yield data
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
     """What comes in, whatever carried it.
 
-    `headers`: names in lower case. `segments`: the decoded body as it arrives. `abort` may be
-    called from another thread, and makes a reader of `segments` come to an end.
+    `headers`: names in lower case. `segments`: the decoded body as it arrives; closing it gives
+    the rest up. `abort` may be called from another thread, and makes a reader of `segments` come
+    to an end.
     """
 
     status: int
     headers: Mapping[str, str]
-    segments: Iterator[bytes]
+    segments: Segments
     abort: Callable[[], None] = field(default=_nothing_to_abort)
 
 
@@ -163,12 +172,13 @@ class Exchange:
             if self._stopped:
                 response.abort()
             self._put(response)
-            for segment in response.segments:
-                if len(self._items) >= _ROOM:
-                    self._wait_for_space()
-                if self._stopped:
-                    break
-                self._put(segment)
+            with closing(response.segments) as segments:  # also where the rest is not wanted
+                for segment in segments:
+                    if len(self._items) >= _ROOM:
+                        self._wait_for_space()
+                    if self._stopped:
+                        break
+                    self._put(segment)
         except PipechatError as error:
             return error
         except MemoryError:

@@ -34,7 +34,7 @@ def difference(there: Request, here: Request) -> str:
     """In a line: `messages[0].content: "What is a pipe?" there, "What is a pip" here; …`"""
     found = list(_differences("", _whole(there), _whole(here)))
     shown = [
-        f"{path}: {_excerpt(was, _in_common(was, now))} there, "
+        f"{visible_line(path)}: {_excerpt(was, _in_common(was, now))} there, "
         f"{_excerpt(now, _in_common(was, now))} here"
         for path, was, now in found[:_SHOWN]
     ]

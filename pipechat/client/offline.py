@@ -4,11 +4,11 @@ It repeats what would have been asked and how many turns went along, as an event
 several chunks with usage figures. The same request always gives the same bytes.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipechat import jsonl
-from pipechat.client.exchange import Request, Response
+from pipechat.client.exchange import Request, Response, Segments, in_one
 
 
 class OfflineSender:
@@ -22,7 +22,7 @@ class OfflineSender:
         if request.body.get("stream"):
             kind, segments = "text/event-stream", _events(pieces, usage)
         else:
-            kind, segments = "application/json", iter((_document(pieces, usage),))
+            kind, segments = "application/json", in_one(_document(pieces, usage))
         return Response(200, {"content-type": kind}, segments)
 
 
@@ -31,7 +31,7 @@ def _document(pieces: Sequence[str], usage: dict[str, int]) -> bytes:
     return jsonl.dumps({"choices": [choice], "usage": usage})
 
 
-def _events(pieces: Sequence[str], usage: dict[str, int]) -> Iterator[bytes]:
+def _events(pieces: Sequence[str], usage: dict[str, int]) -> Segments:
     for piece in pieces:
         yield _event({"choices": [_choice({"content": piece}, "delta", None)]})
     yield _event({"choices": [_choice({}, "delta", "stop")]})

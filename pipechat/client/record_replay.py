@@ -7,11 +7,12 @@ recording as they came. Know no file: what is read and appended is handed in.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from threading import Event, Lock
 
-from pipechat.client.exchange import Request, Response, Sender
+from pipechat.client.exchange import Request, Response, Segments, Sender
 from pipechat.client.near_request import difference, nearest
 from pipechat.client.recording import (
     CLOSED,
@@ -79,12 +80,13 @@ class _Tape:
         self._response = response
         self._at_s = self._now()
 
-    def through(self, segments: Iterator[bytes]) -> Iterator[bytes]:
+    def through(self, segments: Segments) -> Segments:
         """The segments, each noted as it passes."""
         try:
-            for segment in segments:
-                self._segments.append((self._now(), segment))
-                yield segment
+            with closing(segments):
+                for segment in segments:
+                    self._segments.append((self._now(), segment))
+                    yield segment
         except PipechatError as error:
             self.fail(error)
             raise
@@ -175,7 +177,7 @@ class ReplaySender:
             if self._paced:
                 stopped.wait(max(0.0, began + at_s - time.monotonic()))
 
-        def segments() -> Iterator[bytes]:
+        def segments() -> Segments:
             for at_s, segment in recorded.segments:
                 wait(at_s)
                 yield segment

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pipechat.client.certificates import own_authorities
-from pipechat.client.exchange import Request, Response
+from pipechat.client.exchange import Request, Response, Segments, in_one
 from pipechat.client.network_errors import network_error, proxy_refused
 from pipechat.errors import NetworkError, PipechatError, TryLaterError
 from pipechat.settings.key import check_key
@@ -56,7 +56,7 @@ class SdkSender:
             if response.status_code == 407 and self._settings.proxy is not None:
                 raise proxy_refused(self._settings.proxy) from error
             content = response.content[:_ERROR_BYTES]
-            return Response(response.status_code, _headers_of(response), iter((content,)))
+            return Response(response.status_code, _headers_of(response), in_one(content))
         except Exception as error:
             raise self._translated(error) from error
         return Response(
@@ -66,7 +66,7 @@ class SdkSender:
             lambda: _shut(response),
         )
 
-    def _segments(self, response: httpx2.Response) -> Iterator[bytes]:
+    def _segments(self, response: httpx2.Response) -> Segments:
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
         try:
             if encoding in ("identity", ""):
