@@ -120,7 +120,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         works = {name: self.filters[name] for name in _FILTERS} | _OUR_FILTERS
         self.filters = {name: self._measured(work) for name, work in works.items()}
         self.filters["_counted"] = self._counted
-        self.concat = limits.concat_texts  # type: ignore[method-assign]
+        self.concat = limits.concat_texts  # type: ignore[method-assign]  # because Jinja2 looks it up there
 
     def begin(self) -> None:
         """Forget what earlier renderings took."""

@@ -52,15 +52,15 @@ class _Bounds(NodeTransformer):
         node.iter = _filtered(node.iter, "_counted")
         return node
 
-    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802 — because Jinja2 calls it so
         self.generic_visit(node)
         return _filtered(nodes.Tuple(node.nodes, "load", lineno=node.lineno), "_concat")
 
-    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:  # noqa: N802
+    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:  # noqa: N802 — because Jinja2 calls it so
         self.generic_visit(node)
         return _filtered(node, "_made") if isinstance(node.arg, nodes.Slice) else node
 
-    def visit_Compare(self, node: nodes.Compare) -> nodes.Node:  # noqa: N802
+    def visit_Compare(self, node: nodes.Compare) -> nodes.Node:  # noqa: N802 — because Jinja2 calls it so
         self.generic_visit(node)
         node.expr = _filtered(node.expr, "_made")  # to compare long texts takes long
         return node
@@ -71,7 +71,7 @@ class _Bounds(NodeTransformer):
             return node
         return _filtered(node, "_made")
 
-    visit_List = visit_Tuple = visit_Dict = _built  # noqa: N815
+    visit_List = visit_Tuple = visit_Dict = _built  # noqa: N815 — because Jinja2 calls them so
 
 
 def _filtered(node: nodes.Node, name: str) -> nodes.Filter:
