@@ -135,6 +135,17 @@ Step = Chunk | Retry | Again
 Event = Start | Retry | Reasoning | TextChunk | End | Error
 
 
+class Judge(Protocol):
+    """Who judges an answer while it comes: the reducer.
+
+    `may_send_again`: another attempt could not double anything that was shown. `has_ended`: the
+    answer has come to its sure end, and only usage and a last word can follow.
+    """
+
+    def may_send_again(self) -> bool: ...
+    def has_ended(self) -> bool: ...
+
+
 class Sink(Protocol):
     """Shows the events. Raises OutputError or ReaderLeft where it cannot."""
 

@@ -57,7 +57,7 @@ def reduce(steps: Iterable[Step], *, allow_truncated: bool = False) -> list[Even
 def answered(client: ChatClient, request: ChatRequest) -> list[Event]:
     """The events of a turn that the client answers."""
     reducer = TurnReducer(lambda: 0.0)
-    return _reduced(reducer, client.answer(request, reducer.may_send_again))
+    return _reduced(reducer, client.answer(request, reducer))
 
 
 def read_body(segments: Iterable[bytes], *, content_type: str, host: str) -> Iterator[Chunk]:

@@ -12,7 +12,8 @@ from pipechat.errors import NetworkError, TryLaterError
 from pipechat.events import Chunk
 from tests.properties import MODEST
 
-ROLE, HI, STOP = Chunk(), Chunk(text="Hi"), Chunk(finish_reason="stop")
+ROLE, HI = Chunk(), Chunk(text="Hi")
+END = Chunk(finish_reason="stop")  # what the reducer takes for the sure end
 STUTTER = Chunk(text="Hi", finish_reason="stop")
 
 
@@ -57,10 +58,10 @@ def code_after_oversleeping(deadlines: Deadlines, times: int) -> str:
         (Limits(None, None, 5), [ROLE], (5,), "idle_timeout"),
         (Limits(None, None, 5), [HI], (2, 2, 1), "idle_timeout"),
         (Limits(None, None, None), [HI], (1e6,), ""),
-        (Limits(None, None, None), [HI, STOP], (3.0,), "idle_timeout"),
-        (Limits(None, None, None), [HI, STOP, ROLE], (3.0,), "idle_timeout"),
+        (Limits(None, None, None), [HI, END], (3.0,), "idle_timeout"),
+        (Limits(None, None, None), [HI, END, ROLE], (3.0,), "idle_timeout"),
         (Limits(None, None, None), [HI, STUTTER], (1e6,), ""),  # a reason beside text is no timer
-        (Limits(None, None, None), [HI, STOP, HI], (1e6,), ""),
+        (Limits(None, None, None), [HI, END, HI], (1e6,), ""),
     ],
 )
 def test_a_limit_passes_by_the_time_that_was_listened_in_vain(
@@ -68,7 +69,7 @@ def test_a_limit_passes_by_the_time_that_was_listened_in_vain(
 ) -> None:
     deadlines = Deadlines(limits, Clock())
     for chunk in seen:
-        deadlines.saw(chunk)
+        deadlines.saw(chunk, ended=chunk is END)
     assert code_after(deadlines, *waits) == code
 
 
@@ -114,7 +115,7 @@ def test_what_was_spent_before_the_request_is_taken_from_the_total() -> None:
 
 
 @MODEST
-@given(st.lists(st.tuples(st.sampled_from([ROLE, HI, STOP, STUTTER, None]),
+@given(st.lists(st.tuples(st.sampled_from([ROLE, HI, END, STUTTER, None]),
                           st.floats(0, 2)), max_size=20))  # fmt: skip
 def test_patience_is_never_negative_and_without_limits_ends_only_after_the_end(
     steps: list[tuple[Chunk | None, float]],
@@ -123,8 +124,8 @@ def test_patience_is_never_negative_and_without_limits_ends_only_after_the_end(
     ended = False
     for chunk, seconds in steps:
         if chunk is not None:
-            deadlines.saw(chunk)
-            ended = chunk is STOP or (ended and chunk is ROLE)
+            deadlines.saw(chunk, ended=chunk is END)
+            ended = chunk is END or (ended and chunk is ROLE)
         else:
             try:
                 deadlines.listened(seconds, seconds)

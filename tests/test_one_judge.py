@@ -20,6 +20,7 @@ from tests.servers import (
     ChatServer,
     Close,
     Reply,
+    Reset,
     Stall,
     Wait,
     answer,
@@ -128,14 +129,41 @@ NOT_WHOLE = [
         ("model_context_window_exceeded", "truncated"), ("max_output_tokens", "truncated"),
         ("insufficient_system_resource", "stream_error"), ("repetition_truncation", "cut"),
         ("recitation", "filtered"), ("SPII", "filtered"), ("no_such_reason", "unknown_finish"))),
+    Row("stop on every chunk, an empty one among them, then a reset",
+        stream_reply(chunk("a", finish_reason="stop"), chunk("b", finish_reason="stop"),
+                     chunk("", finish_reason="stop"), Reset()), 6, "connection_lost", "ab"),
+    Row("stop on every chunk, an empty one among them, then a close",
+        stream_reply(chunk("a", finish_reason="stop"), chunk("", finish_reason="stop"), Close()),
+        6, "connection_lost", "a"),
+    Row("stop and usage on every chunk, then a clean close",
+        stream_reply(chunk("a", finish_reason="stop"), usage_chunk(),
+                     chunk("b", finish_reason="stop"), usage_chunk()), 6, "cut", "ab"),
+    Row("stop before any text, then a close", stream_reply(
+        chunk("", role="assistant", finish_reason="stop"), Close()), 5, "connection_lost",
+        flags=NO_RETRIES),
+    *(Row(f"words of an error in mid-stream: {list(said)}", stream_reply(
+        chunk("Once"), event(said), done()), 6, code, "Once", says)
+      for said, code, says in (
+        ({"errors": [{"message": "overloaded"}], "success": False}, "server_error", "overloaded"),
+        ({"choices": [], "message": "upstream failed", "code": 500}, "server_error", "upstream"),
+        ({"status": 500, "title": "Internal Server Error"}, "server_error", "Internal"),
+        ({"error": {}}, "server_error", "an error"),
+        ({"what": "is this"}, "cut", "cut"))),
+    Row("a refusal that comes as a part", stream_reply(
+        chunk([{"type": "refusal", "refusal": "I can't."}]), STOP, done()), 6, "refused",
+        "I can't."),
     Row("a text behind the stop, then cut", stream_reply(HI, STOP, chunk(" there")), 6, "cut",
         "Hi there"),
 ]  # fmt: skip
 
 WHOLE = [
     Row("stop on every chunk, then [DONE]", stutter("a", "b", end=done()), text="ab"),
-    Row("stop on every chunk, then usage", stream_reply(chunk("a", finish_reason="stop"),
-        chunk("b", finish_reason="stop"), usage_chunk()), text="ab"),
+    Row("stop on every chunk and before the first, with pauses", stream_reply(
+        chunk("", role="assistant", finish_reason="stop"), Wait(3.2),
+        chunk("a", finish_reason="stop"), chunk("", finish_reason="stop"), Wait(3.2),
+        chunk("b", finish_reason="stop"), done()), text="ab"),
+    Row("the shape of the older completions", stream_reply(
+        chunk(choices=[{"index": 0, "text": "Hi", "finish_reason": None}]), STOP), text="Hi"),
     Row("stop on every chunk, with a pause longer than any timer",
         stream_reply(chunk("a", finish_reason="stop"), Wait(3.6), chunk("b", finish_reason="stop"),
                      done()), text="ab"),

@@ -148,7 +148,7 @@ def test_a_key_stays_with_the_endpoint_that_it_was_given_for(program: Program) -
     [
         (0o620, 0, "others may write it"),
         (0o602, 0, "others may write it"),
-        (0o600, 12345, "belongs to another user"),
+        (0o600, 12345, "is another user's"),
     ],
 )
 def test_a_config_that_others_may_write_runs_no_command(
@@ -304,3 +304,25 @@ def test_a_system_fifo_without_a_writer_is_bounded_by_the_timeout(program: Progr
     result = program.run(*ask, "--output-format", "ndjson")
     assert (result.status, result.code) == (2, "unreadable_input")
     assert b"did not end within --timeout" in result.stderr
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("name", ["base_url", "proxy"])
+def test_a_config_that_others_may_write_does_not_say_where_a_key_goes(
+    program: Program, name: str
+) -> None:
+    with ChatServer(answer("no")) as server:
+        config = program.home / "config.toml"
+        config.write_text(f'{name} = "{server.origin()}/v1"\n')
+        config.chmod(0o666)
+        result = program.run("ask", "hi", "--output-format", "ndjson")
+        assert server.requests == []
+    assert (result.status, result.code) == (3, "bad_config")
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("name", ["max_input_mib", "max_file_mib"])
+def test_a_size_beyond_any_is_a_matter_of_setup(program: Program, name: str) -> None:
+    (program.home / "config.toml").write_text(f"{name} = 1e308\n")
+    result = program.run("ask", "hi", "--offline", "--output-format", "ndjson")
+    assert (result.status, result.events[-1]["code"]) == (3, "bad_config")

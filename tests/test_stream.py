@@ -51,9 +51,9 @@ def finish(reason: str) -> Chunk:
         [HI, Chunk(), WHOLE],
         [Chunk(text="H"), Chunk(text="i", finish_reason="stop")],
         [Chunk(text="Hi", finish_reason="stop"), DONE],
-        [Chunk(text="Hi", finish_reason="stop"), Chunk(usage={"total_tokens": 1})],
         [Chunk(text="H", finish_reason="stop"), Chunk(text="i", finish_reason="stop"), DONE],
-        [Chunk(text="H", finish_reason="stop"), Chunk(text="i"), finish("stop")],
+        [Chunk(text="H", finish_reason="stop"), Chunk(text="i"), finish("stop"), DONE],
+        [Chunk(text="H"), Chunk(text="i", finish_reason="stop"), Chunk(usage={"total_tokens": 1})],
     ],
 )
 def test_an_answer_is_whole_by_its_finish_reason_or_by_done_after_a_stated_null(
@@ -182,7 +182,7 @@ def test_surrogates_are_joined_over_chunks_or_replaced(
 @MODEST
 @given(st.lists(any_text, max_size=8))
 def test_any_texts_are_shown_as_their_whole_would_be(texts: list[str]) -> None:
-    events = reduce([*(Chunk(text=text) for text in texts), finish("stop")])
+    events = reduce([*(Chunk(text=text) for text in texts), finish("stop"), DONE])
     terminal = events[-1]
     assert isinstance(terminal, End)
     whole = "".join(texts).encode("utf-16", "surrogatepass").decode("utf-16", "replace")

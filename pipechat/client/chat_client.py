@@ -15,7 +15,7 @@ from pipechat.client.deadlines import Deadlines, Limits
 from pipechat.client.exchange import Exchange, Request, Response, Sender
 from pipechat.client.retries import RetryPolicy, retry_after_s
 from pipechat.errors import PipechatError, RefusedError, TryLaterError
-from pipechat.events import Again, Chunk, Retry, Step
+from pipechat.events import Again, Chunk, Judge, Retry, Step
 from pipechat.messages import ChatRequest
 from pipechat.settings.resolve import Settings
 from pipechat.signals import LONGEST_WAIT_S
@@ -56,13 +56,13 @@ class ChatClient:
         """The API that it speaks, as records name it."""
         return self.dialect.name
 
-    def answer(self, request: ChatRequest, may_send_again: Callable[[], bool]) -> AnswerInFlight:
+    def answer(self, request: ChatRequest, judge: Judge) -> AnswerInFlight:
         """The answer to `request`, which is sent when its steps are asked for.
 
         Args:
-            may_send_again: whether another attempt could not double anything that was shown.
+            judge: knows, of the steps so far, whether another attempt could double anything.
         """
-        return AnswerInFlight(self, request, may_send_again)
+        return AnswerInFlight(self, request, judge)
 
 
 class AnswerInFlight:
@@ -72,12 +72,10 @@ class AnswerInFlight:
         PipechatError: what went wrong, as one of ours.
     """
 
-    def __init__(
-        self, client: ChatClient, request: ChatRequest, may_send_again: Callable[[], bool]
-    ) -> None:
+    def __init__(self, client: ChatClient, request: ChatRequest, judge: Judge) -> None:
         self._client = client
         self._request = request
-        self._may_send_again = may_send_again
+        self._judge = judge
         self._key = client.settings.api_key
         started = time.monotonic() - client.spent_s
         client.spent_s = 0.0  # the turns after this one begin when they are asked
@@ -102,7 +100,7 @@ class AnswerInFlight:
                 return
             except PipechatError as error:
                 self._clean(error)
-                if not self._may_send_again():
+                if not self._judge.may_send_again():
                     raise
                 otherwise = isinstance(error, RefusedError) and self._put_otherwise(error)
                 again: Step = Again() if otherwise else self._retry(policy, error)
@@ -167,8 +165,8 @@ class AnswerInFlight:
             any_data = False
             for chunk in decoder.feed(segment):
                 any_data = True
-                deadlines.saw(chunk)
                 yield self._clean_chunk(chunk)
+                deadlines.saw(chunk, ended=self._judge.has_ended())
             # Who takes the chunks may be slow: that is not the server's time.
             took = 0.0 if any_data else time.monotonic() - began
             deadlines.listened(self._waited_s + took, LONGEST_WAIT_S + took, in_vain=not any_data)

@@ -103,13 +103,14 @@ class Deadlines:
                 what = f"the server fell silent for {self._silent_s:.1f} s"
                 raise _passed("idle_timeout", what, "--idle-timeout")
 
-    def saw(self, chunk: Chunk) -> None:
-        """A data event came. Comments, which a server may send for ever, are none."""
+    def saw(self, chunk: Chunk, *, ended: bool = False) -> None:
+        """A data event came. Comments, which a server may send for ever, are none. `ended`: the
+        answer has come to its sure end."""
         self._silent_s = 0.0
         if chunk.text or chunk.reasoning:
             self._unshown_s = None
-            self._after_end_s = None  # a reason beside text ends nothing by itself
-        elif chunk.finish_reason is not None:
+            self._after_end_s = None
+        if ended and self._after_end_s is None:
             self._after_end_s = 0.0
 
 

@@ -22,7 +22,7 @@ from pipechat.commands.wiring import (
     usage_line,
 )
 from pipechat.environment import Environment, Output
-from pipechat.errors import PipechatError, UsageError
+from pipechat.errors import BugError, PipechatError, UsageError
 from pipechat.events import Sink
 from pipechat.messages import new_turn_id
 from pipechat.settings.resolve import Settings
@@ -59,6 +59,9 @@ def ask(
         return _ask(env, settings, question or [])
     except PipechatError as error:
         _tell_programs(env, error, output_format)
+        raise
+    except Exception as error:
+        _tell_programs(env, BugError(error), output_format)
         raise
 
 

@@ -77,19 +77,25 @@ def read_config(path: str) -> dict[str, Any]:
     return config
 
 
+# Who sets one of these runs a command, or decides where a key goes and how.
+_TRUSTED = ("api_key", "api_key_command", "base_url", "proxy", "insecure_http")
+
+
 def _check_trust(path: str, status: os.stat_result, config: Mapping[str, Any]) -> None:
     """Refuse, as ssh does, a key that others may read, and a command that others may write."""
     mode = stat.S_IMODE(status.st_mode)
     if mode & 0o077 and _holds(config, "api_key"):
         message = f"{path} holds a key and others may read it (mode {mode:04o})"
         raise SetupError("bad_config", message, f"chmod 600 {path}")
-    if not (_holds(config, "api_key") or _holds(config, "api_key_command")):
+    if not any(_holds(config, name) for name in _TRUSTED):
         return
     if status.st_uid not in (0, os.geteuid()):
-        message = f"{path} names a key or a command, and belongs to another user"
+        message = f"{path} names a key, a command or where a key goes, and is another user's"
         raise SetupError("bad_config", message, "Make it your own, or take them out of it.")
     if mode & 0o022:
-        message = f"{path} names a command and others may write it (mode {mode:04o})"
+        message = (
+            f"{path} names a command or where a key goes, and others may write it (mode {mode:04o})"
+        )
         raise SetupError("bad_config", message, f"chmod 600 {path}")
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from pipechat.errors import ExitCode, PipechatError
-from pipechat.events import Error, Judged, Sink, Start, Step, TerminalEvent
+from pipechat.events import Error, Judge, Judged, Sink, Start, Step, TerminalEvent
 from pipechat.messages import AnswerFormat, ChatRequest, Turn, TurnError, new_turn_id, now
 from pipechat.settings.resolve import Settings
 from pipechat.turn.context import Context, own_tokens, select_context
@@ -34,12 +34,12 @@ class Answer(Protocol):
 
 
 class Answers(Protocol):
-    """Whoever answers a request: the client. `may_send_again` is asked before each attempt
+    """Whoever answers a request: the client. `judge` is asked before each attempt
     after the first; `dialect_name` is that of the API it speaks."""
 
     @property
     def dialect_name(self) -> str: ...
-    def answer(self, request: ChatRequest, may_send_again: Callable[[], bool]) -> Answer: ...
+    def answer(self, request: ChatRequest, judge: Judge) -> Answer: ...
 
 
 Guard = Callable[[TurnRun, Answer], AbstractContextManager[object]]
@@ -179,7 +179,7 @@ class Conversation:
             writer.abandon()
             raise
         reducer = make_reducer(self._settings, self._wanted)
-        answer = self._answers.answer(prepared.request, reducer.may_send_again)
+        answer = self._answers.answer(prepared.request, reducer)
         run = TurnRun(reducer, writer, prepared.turn, sink)
         with self._guard(run, answer):
             terminal = run.run(prepared.start(self._keeper.name), answer)

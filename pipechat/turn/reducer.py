@@ -5,10 +5,10 @@ It alone judges: whether an answer is whole, and whether its request may be sent
 that reason was its end, or when the dialect calls it whole without one. All else is cut, however
 politely the connection was closed. Nothing is sent again once anything was shown.
 
-A reason beside text ends nothing by itself: some servers put `stop` on every chunk. It counts
-where the server says afterwards that nothing more comes, or where it is the first such reason
-after texts without one and the stream then closes by itself. A reason that means a cut answer
-sticks, whatever follows.
+A reason beside text, or before any, ends nothing by itself: some servers put `stop` on every
+chunk. It counts where the server says afterwards that nothing more comes, or where it is the
+first reason, stands beside the last text, and the stream then closes by itself. A reason that
+means a cut answer sticks, whatever follows.
 """
 
 from collections.abc import Callable, Sequence
@@ -52,7 +52,7 @@ class _Attempt:
         self.unwhole: PipechatError | None = None
         self.ended = _Ended.NO
         self.plain_text = False
-        self.reason_beside_text = False
+        self.loose = False
         self.whole = False
         self.refusal = False
         self.tool_calls = False
@@ -94,6 +94,10 @@ class TurnReducer:
         """Whether another attempt could not double anything: nothing was shown yet, neither
         text nor reasoning."""
         return not self._shown
+
+    def has_ended(self) -> bool:
+        """Whether the answer has come to its sure end: only usage and a last word can follow."""
+        return self._attempt.ended is _Ended.SURELY
 
     @property
     def answer(self) -> str:
@@ -144,16 +148,19 @@ class TurnReducer:
             attempt.unwhole = why_not_whole(
                 reason, allow_truncated=self._allow_truncated, also_whole=self._also_whole
             )
+        trusted = attempt.plain_text and not attempt.loose
         if not (chunk.text or chunk.reasoning):
-            if reason is not None or (chunk.usage and attempt.reason is not None):
+            if reason is not None and trusted:
                 attempt.ended = _Ended.SURELY
+            # One that comes before any text, or again, is said of every chunk.
+            attempt.loose = attempt.loose or (reason is not None and not attempt.plain_text)
         elif reason is None:
+            attempt.loose = attempt.loose or attempt.reason is not None
             attempt.plain_text = True
             attempt.ended = _Ended.NO
         else:
-            first = attempt.plain_text and not attempt.reason_beside_text
-            attempt.ended = _Ended.IF_CLOSED if first else _Ended.NO
-            attempt.reason_beside_text = True
+            attempt.ended = _Ended.IF_CLOSED if trusted else _Ended.NO
+            attempt.loose = True
 
     def close(self) -> Sequence[Event]:
         """The stream ended by itself: what was held back, and the terminal event."""

@@ -15,6 +15,10 @@ from pipechat.wire.api_errors import malformed, stream_error
 from pipechat.wire.sse import ServerEvent
 
 _EMPTY = Chunk()
+_ERROR_KEYS = (
+    "message", "msg", "detail", "base_resp", "error_code", "error_msg", "error_message", "errors",
+    "title",
+)  # fmt: skip
 _ASK = (
     "Answer with one JSON value and nothing else: no code fence, no comment. "
     "It must match this JSON Schema:"
@@ -98,7 +102,8 @@ class ChatReader:
             inner = payload.get("error", payload) if isinstance(payload, dict) else payload
             raise stream_error(inner, host=self._host)
         chunk, stated = _read(payload, self._host)
-        self._null_stated = stated or (self._null_stated and not chunk.text)
+        is_ours = isinstance(payload, dict) and not payload.keys().isdisjoint(("choices", "usage"))
+        self._null_stated = stated or (self._null_stated and is_ours and not chunk.text)
         return chunk
 
     def document(self, data: bytes) -> Iterator[Chunk]:
@@ -146,7 +151,7 @@ def _read(payload: object, host: str) -> tuple[Chunk, bool]:
         usage = None
     choices = payload.get("choices")
     if not choices:
-        if choices is None and usage is None and _is_error_without_its_key(payload):
+        if usage is None and _is_error_without_its_key(payload):
             raise stream_error(payload, host=host)
         return Chunk(usage=usage) if usage else _EMPTY, False
     choice = _first_choice(choices)
@@ -161,13 +166,15 @@ def _read(payload: object, host: str) -> tuple[Chunk, bool]:
         raise malformed("a finish_reason that is no text")
     stated = not reason and "finish_reason" in choice
     delta = choice.get("delta") or choice.get("message")
+    if not delta and isinstance(choice.get("text"), str):
+        delta = {"content": choice["text"]}  # the shape of the older completions
     if not delta:
         return Chunk(finish_reason=reason or None, usage=usage), stated
     if not isinstance(delta, dict):
         raise malformed("a delta that is no object")
     content = delta.get("content")
     text = content if isinstance(content, str) else _text(content)
-    if len(delta) == 1 and content is not None:  # the shape of nearly every chunk
+    if len(delta) == 1 and isinstance(content, str):  # the shape of nearly every chunk
         return Chunk(text, "", False, False, reason or None, usage), stated
     return _rich_chunk(delta, text, reason or None, usage), stated
 
@@ -176,6 +183,10 @@ def _rich_chunk(
     delta: Mapping[str, Any], text: str, reason: str | None, usage: Mapping[str, Any] | None
 ) -> Chunk:
     refusal = _text(delta.get("refusal"))
+    content = delta.get("content")
+    if isinstance(content, list):
+        parts = (part.get("refusal") for part in content if isinstance(part, Mapping))
+        refusal += "".join(part for part in parts if isinstance(part, str))
     return Chunk(
         text=text + refusal,
         reasoning=_text(delta.get("reasoning_content")) or _text(delta.get("reasoning")),
@@ -218,8 +229,11 @@ def _part(part: object, depth: int) -> str:
 
 
 def _is_error_without_its_key(payload: Mapping[str, Any]) -> bool:
-    return payload.get("object") == "error" or not payload.keys().isdisjoint(
-        ("message", "msg", "detail", "base_resp", "error_code", "error_msg", "error_message")
+    return (
+        payload.get("object") == "error"
+        or payload.get("success") is False
+        or payload.get("error") is not None  # an empty one, which says no more than that
+        or not payload.keys().isdisjoint(_ERROR_KEYS)
     )
 
 

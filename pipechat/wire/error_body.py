@@ -142,7 +142,8 @@ class ErrorBody:
 
 
 _MESSAGE_KEYS = (
-    "message", "detail", "title", "error", "msg", "status_msg", "error_msg", "error_message",
+    "message", "detail", "title", "error", "errors", "msg", "status_msg", "error_msg",
+    "error_message",
 )  # fmt: skip
 
 
