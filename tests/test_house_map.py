@@ -59,6 +59,8 @@ PURE: dict[str, tuple[str, ...]] = {
     "settings.layers": ("difflib",),
     "settings.proxy": ("ipaddress",),
     "settings.table": (),
+    "client.reading": ("math", "time"),  # how long a server is listened to
+    "client.request_form": (),
     "client.retries": ("email", "random"),  # dates; jitter
     "client.network_errors": ("errno", "socket"),  # the types of their errors
     "client.near_request": (),

@@ -1,0 +1,175 @@
+"""One response read by its dialect: items in, chunks out. Sans I/O: who carries waits.
+
+Owns what a response that is no answer means, and how long the next piece of it may take. A
+thread and an event loop drive it alike.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Generator, Mapping
+
+from pipechat import jsonl
+from pipechat.client.deadlines import Deadlines
+from pipechat.client.exchange import Response
+from pipechat.client.retries import retry_after_s
+from pipechat.errors import PipechatError, RefusedError, TryLaterError
+from pipechat.events import Chunk, Judge
+from pipechat.text import redacted, redacted_values
+from pipechat.wire.api_errors import blamed_parameters, status_error
+from pipechat.wire.body import BodyDecoder
+from pipechat.wire.chat_completions import ChatCompletions
+
+_MESSAGE_LENGTH = 500
+_ERROR_BYTES = 64 * 1024
+
+Item = Response | bytes | None
+"""What is carried: the response, its body in segments, and None at its end."""
+
+Steps = Generator[Chunk | float, Item, None]
+"""Yields chunks, and numbers: the next item is wanted, and waited for no longer than so many
+seconds. It is sent in; TimeoutError, or what broke the exchange, is thrown in."""
+
+
+class ResponseReading:
+    """How one attempt's response is read.
+
+    Args:
+        key: what must appear in nothing that a server echoes.
+        own_parameters: those of the request that nobody asked for by name, which a refusal may
+            be about.
+        longest_wait_s: no single wait is longer.
+
+    `headers`: of the response, once it came.
+    """
+
+    def __init__(
+        self,
+        dialect: ChatCompletions,
+        deadlines: Deadlines,
+        judge: Judge,
+        *,
+        host: str,
+        key: str | None,
+        own_parameters: tuple[str, ...],
+        longest_wait_s: float = math.inf,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._dialect = dialect
+        self._deadlines = deadlines
+        self._judge = judge
+        self._host = host
+        self._key = key
+        self._own_parameters = own_parameters
+        self._longest_wait_s = longest_wait_s
+        self._clock = clock
+        self._waited_s = 0.0  # for the piece that came last
+        self.headers: Mapping[str, str] = {}
+
+    def steps(self) -> Steps:
+        """The chunks of the response, and what is waited for on the way.
+
+        Raises:
+            PipechatError: it is no answer, or it broke off; no key in the message, where a
+                server echoes it, and no page where one line is due.
+        """
+        try:
+            yield from self._steps()
+        except PipechatError as error:
+            error.message = self._cleaned(error.message)
+            raise
+
+    def _steps(self) -> Steps:
+        self._deadlines.begin_attempt()
+        response = yield from self._take()
+        assert isinstance(response, Response)
+        self.headers = response.headers
+        if response.status >= 300:
+            content = yield from self._error_body()
+            raise self._refusal(response, content)
+        request_id = response.headers.get("x-request-id")
+        yield Chunk(request_id=redacted(request_id, self._key) if request_id else None)
+        yield from self._chunks(response.headers.get("content-type", ""))
+
+    def _chunks(self, content_type: str) -> Steps:
+        decoder = BodyDecoder(
+            self._dialect.reader(self._host), content_type=content_type, host=self._host
+        )
+        deadlines = self._deadlines
+        longest = self._longest_wait_s
+        while not decoder.finished:
+            segment = yield from self._take()
+            assert not isinstance(segment, Response)
+            if segment is None:
+                yield from decoder.close()
+                return
+            began = self._clock()
+            any_data = False
+            for chunk in decoder.feed(segment):
+                any_data = True
+                yield self._clean_chunk(chunk)
+                deadlines.saw(chunk, ended=self._judge.has_ended())
+            # Who takes the chunks may be slow: that is not the server's time.
+            took = 0.0 if any_data else self._clock() - began
+            deadlines.listened(self._waited_s + took, longest + took, in_vain=not any_data)
+
+    def _take(self) -> Generator[Chunk | float, Item, Item]:
+        """The next item, waited for no longer than the deadlines allow."""
+        deadlines = self._deadlines
+        while True:
+            meant = min(deadlines.patience_s(), self._longest_wait_s)
+            began = self._clock()
+            try:
+                item = yield meant
+            except TimeoutError:
+                deadlines.listened(self._clock() - began, meant)
+                continue
+            self._waited_s = self._clock() - began
+            return item
+
+    def _error_body(self) -> Generator[Chunk | float, Item, bytes]:
+        """The first 64 kB of what a refusal says."""
+        parts: list[bytes] = []
+        size = 0
+        try:
+            while size < _ERROR_BYTES and (part := (yield from self._take())) is not None:
+                assert not isinstance(part, Response)
+                parts.append(part)
+                size += len(part)
+        except TryLaterError as error:
+            if error.code == "timeout":
+                raise
+        return b"".join(parts)[:_ERROR_BYTES]
+
+    def _refusal(self, response: Response, content: bytes) -> PipechatError:
+        error = status_error(
+            response.status,
+            _decoded(content),
+            host=self._host,
+            retry_after_s=retry_after_s(response.headers, time.time()),
+        )
+        if isinstance(error, RefusedError) and response.status in (400, 422):
+            said = content.decode("utf-8", "replace")
+            error.parameters = blamed_parameters(said, self._own_parameters)
+        return error
+
+    def _cleaned(self, message: str) -> str:
+        message = redacted(message, self._key)
+        return message if len(message) <= _MESSAGE_LENGTH else message[:_MESSAGE_LENGTH] + "…"
+
+    def _clean_chunk(self, chunk: Chunk) -> Chunk:
+        """No key in what events and records carry of a server's words."""
+        if chunk.finish_reason is None and chunk.usage is None:
+            return chunk
+        reason = chunk.finish_reason and redacted(chunk.finish_reason, self._key)
+        return chunk._replace(finish_reason=reason, usage=redacted_values(chunk.usage, self._key))
+
+
+def _decoded(content: bytes) -> object:
+    """The body of an error: JSON, or what plain text says; of a page of HTML nothing."""
+    try:
+        return jsonl.loads(content)
+    except ValueError:
+        text = content.decode("utf-8", "replace").strip()
+        return None if text.startswith("<") else text
