@@ -11,6 +11,7 @@ import select
 import stat
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from pipechat.errors import OutputError, ReaderLeft
@@ -122,6 +123,11 @@ class Messages:
             self._output.write(data)
         except (OutputError, ReaderLeft):
             return
+
+    def live(self, text: str) -> None:
+        """On a terminal: one line in the place of the live one before; "" leaves none."""
+        with suppress(OutputError, ReaderLeft):
+            self._output.write(b"\r\x1b[K" + visible_line(text).encode("utf-8", "replace"))
 
     def note(self, text: str) -> None:
         """A line that begins with the program's name."""

@@ -12,6 +12,7 @@ Knows nothing else of pipechat. The tree, by exit code (DESIGN §4):
     ├── IncompleteError  6    the answer was cut, truncated, filtered or refused
     ├── MismatchError    7    the answer does not match --schema, or holds nothing for --extract
     ├── SessionError     9    the store: missing, busy, unreadable, unwritable
+    ├── (none)          10    a batch ended, some of its items failed
     ├── OutputError     11    stdout or -o FILE could not be written
     └── Interrupted     128+n a signal ended the turn
         └── ReaderLeft  141   nobody reads stdout any more
@@ -19,6 +20,7 @@ Knows nothing else of pipechat. The tree, by exit code (DESIGN §4):
 
 import signal
 from enum import IntEnum
+from typing import Any
 
 
 class ExitCode(IntEnum):
@@ -33,6 +35,7 @@ class ExitCode(IntEnum):
     INCOMPLETE = 6
     MISMATCH = 7
     SESSION = 9
+    SOME_FAILED = 10
     OUTPUT = 11
     HANGUP = 128 + signal.SIGHUP
     INTERRUPT = 128 + signal.SIGINT
@@ -60,10 +63,20 @@ class PipechatError(Exception):
         if retryable is not None:
             self.retryable = retryable
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Workers in other processes hand theirs over; what caused it stays there.
+        return _restored, (type(self), dict(self.__dict__))
+
     def line(self) -> str:
         """The one line for stderr, without the newline: `pipechat: CODE: what. What to try.`"""
         text = f"pipechat: {self.code}: {_sentence(self.message)}"
         return f"{text} {_sentence(self.hint)}" if self.hint else text
+
+
+def _restored(kind: type[PipechatError], attributes: dict[str, Any]) -> PipechatError:
+    error = kind.__new__(kind, attributes["message"])
+    error.__dict__.update(attributes)
+    return error
 
 
 def _sentence(text: str) -> str:

@@ -89,7 +89,8 @@ class Turn(Outcome):
     `turn_tokens`: what this turn alone adds to a context, in tokens, where the server's
     figures told it. `time` is RFC 3339 in UTC. `request`: the hash of what was asked.
     `schema`: the `sha256` of the schema, and whether the answer `matched`.
-    `files`: name, size, hash and type of each that went along.
+    `files`: name, size, hash and type of each that went along. Of a batch: `item` is the id of
+    what was asked, and `attempts` how many requests it took.
     """
 
     id: str
@@ -103,6 +104,8 @@ class Turn(Outcome):
     request: str | None = None
     schema: Mapping[str, Any] | None = None
     files: Sequence[Mapping[str, Any]] | None = None
+    item: str | None = None
+    attempts: int | None = None
 
     def record(self) -> dict[str, Any]:
         """The record as it stands in the file, keys in their documented order."""
@@ -125,6 +128,8 @@ class Turn(Outcome):
             "request": self.request,
             "schema": self.schema,
             "files": self.files,
+            "item": self.item,
+            "attempts": self.attempts,
         }
 
     @property
@@ -166,6 +171,8 @@ class Turn(Outcome):
             request=_of(record, "request", str),
             schema=_of(record, "schema", dict),
             files=_of(record, "files", list),
+            item=_of(record, "item", str),
+            attempts=_of(record, "attempts", int),
         )
 
 

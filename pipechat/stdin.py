@@ -25,6 +25,7 @@ class Input:
         self._fd = fd
         self.is_terminal = not closed and os.isatty(fd)
         kind = stat.S_IFMT(0 if closed else os.fstat(fd).st_mode)
+        self.is_file = kind == stat.S_IFREG
         self.is_data = kind in (stat.S_IFIFO, stat.S_IFREG, stat.S_IFSOCK, stat.S_IFDIR)
 
     def read_all(
@@ -58,6 +59,15 @@ class Input:
             if not part:
                 return taken.all()
             taken.add(part)
+
+    def blocks(self) -> Iterator[bytes]:
+        """All of it in pieces, each the moment it is there.
+
+        Raises:
+            UsageError: `unreadable_input`.
+        """
+        while part := self._read_some():
+            yield part
 
     def _speaks_within(self, seconds: float) -> bool:
         """Whether a byte or the end comes in time."""

@@ -40,6 +40,8 @@ turns = st.builds(
     turn_tokens=st.none() | st.integers(0, 1 << 40),
     request=st.none() | st.text(),
     files=st.none() | st.just([{"name": "a", "bytes": 1}]),
+    item=st.none() | st.text(),
+    attempts=st.none() | st.integers(0, 99),
     schema=st.none() | st.just({"sha256": "0", "matched": True}),
 )
 

@@ -41,7 +41,7 @@ class WantedAnswer:
         self.schema_hash: str | None = None
         if schema is not None:
             self.formats = self._formats(schema.schema, mode)
-            content = jsonl.dumps(jsonl.ordered(schema.schema))
+            content = jsonl.dumps_ordered(schema.schema)
             self.schema_hash = hashlib.sha256(content).hexdigest()
 
     def judge(self, answer: str) -> Judged:

@@ -102,7 +102,7 @@ def masked(data: bytes, secrets: Sequence[str]) -> bytes:
 def content_key(request: Request, secrets: Sequence[str]) -> tuple[str, bytes]:
     """What a request is found by: its path and its body, the order of keys aside."""
     body = jsonl.loads(masked(jsonl.dumps(request.body), secrets))
-    return request.path, jsonl.dumps(jsonl.ordered(body))
+    return request.path, jsonl.dumps_ordered(body)
 
 
 def read_recording(data: bytes) -> tuple[list[Recorded], list[int]]:

@@ -7,7 +7,7 @@ parses here: both belong to the turn's own rules (FAULTS §1).
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from pipechat.settings.resolve import Settings
 if TYPE_CHECKING:
     import httpx2
 
-_NO_KEY = "none"  # the SDK insists on one; the header that would carry it is left out
+NO_KEY = "none"  # the SDK insists on one; the header that would carry it is left out
 _ERROR_BYTES = 64 * 1024
 _STEP_BYTES = 256 * 1024
 
@@ -72,7 +72,9 @@ class SdkSender:
             if encoding in ("identity", ""):
                 yield from response.iter_raw()
             else:
-                yield from _inflated(response.iter_raw(), encoding)
+                inflate = inflated(encoding)
+                for segment in response.iter_raw():
+                    yield from inflate(segment)
         except PipechatError:
             raise
         except Exception as error:
@@ -90,21 +92,29 @@ class SdkSender:
         return error
 
 
-def _inflated(segments: Iterator[bytes], encoding: str) -> Iterator[bytes]:
-    """A body that is encoded though it was asked not to be, in steps of a bounded size."""
+def inflated(encoding: str) -> Callable[[bytes], Iterator[bytes]]:
+    """What decodes a body that is encoded though it was asked not to be, segment by segment, in
+    steps of a bounded size.
+
+    Raises:
+        TryLaterError: it is encoded in a way that nobody asked for.
+    """
     if encoding not in ("gzip", "deflate", "x-gzip"):
         message = f"the server sent a body encoded as {encoding[:40]!r}, which was not asked for"
         raise TryLaterError("malformed_stream", message, again=False)
     decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)
-    try:
-        for segment in segments:
-            rest = segment
+
+    def inflate(segment: bytes) -> Iterator[bytes]:
+        rest = segment
+        try:
             while rest:
                 yield decoder.decompress(rest, _STEP_BYTES)
                 rest = decoder.unconsumed_tail
-    except zlib.error as error:
-        message = f"the body could not be decompressed: {error}"
-        raise NetworkError("connection_lost", message, "Ask again.") from error
+        except zlib.error as error:
+            message = f"the body could not be decompressed: {error}"
+            raise NetworkError("connection_lost", message, "Ask again.") from error
+
+    return inflate
 
 
 def _headers_of(response: httpx2.Response) -> dict[str, str]:
@@ -157,13 +167,18 @@ def _bound_error(response: httpx2.Response) -> None:
     response.headers.pop("content-encoding", None)
 
 
+def check_account_names(environ: Mapping[str, str]) -> None:
+    """Raises SetupError where a header that the SDK makes of a variable cannot be one."""
+    for name in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
+        check_key(environ.get(name, ""), name)
+
+
 def _sdk_client(settings: Settings, environ: Mapping[str, str], openai: ModuleType) -> Any:
     """The SDK's client, so made that it does nothing by itself: no retries, no redirects (they
     would carry the question to another host), no time-outs but ours, no proxy but ours."""
     import httpx2
 
-    for name in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
-        check_key(environ.get(name, ""), name)
+    check_account_names(environ)
     https = settings.endpoint.scheme == "https"
     proxy = settings.proxy
     secure = https or (proxy is not None and proxy.scheme == "https")
@@ -177,7 +192,7 @@ def _sdk_client(settings: Settings, environ: Mapping[str, str], openai: ModuleTy
         event_hooks={"response": [_bound_error]},
     )
     return openai.OpenAI(
-        api_key=settings.api_key or _NO_KEY,
+        api_key=settings.api_key or NO_KEY,
         base_url=settings.endpoint.url,
         max_retries=0,
         timeout=settings.timeout_s,

@@ -10,7 +10,7 @@ from pipechat.commands.loading import text_or_file
 from pipechat.errors import UsageError
 from pipechat.settings.resolve import Settings
 from pipechat.text import check_argument, visible_line
-from pipechat.turn.template import compile_template
+from pipechat.turn.template import Template, compile_template
 
 _INPUT = re.compile(r"\binput\b")
 
@@ -25,10 +25,7 @@ def question_of_template(settings: Settings, read_input: Callable[[], str] | Non
         UsageError: the template is none, a variable has no value, or there is input that the
             template does not take.
     """
-    named = settings.template or ""
-    source = text_or_file(settings, "template", named, time.monotonic())
-    file = visible_line(named[1:]) if named.startswith("@") else ""
-    template = compile_template(source, where=f"the template {file}".rstrip())
+    template, source = _compiled(settings)
     values = {
         name: check_argument(text, f"--var {name}") for name, text in settings.variables.items()
     }
@@ -41,6 +38,19 @@ def question_of_template(settings: Settings, read_input: Callable[[], str] | Non
     if not question.strip():
         raise UsageError("empty_question", "the template makes an empty question")
     return question
+
+
+def template_of(settings: Settings) -> Template:
+    """The template that --template gives or names. Raises UsageError."""
+    return _compiled(settings)[0]
+
+
+def _compiled(settings: Settings) -> tuple[Template, str]:
+    """The template made ready, and its source."""
+    named = settings.template or ""
+    source = text_or_file(settings, "template", named, time.monotonic())
+    file = visible_line(named[1:]) if named.startswith("@") else ""
+    return compile_template(source, where=f"the template {file}".rstrip()), source
 
 
 def _input(read_input: Callable[[], str]) -> str:

@@ -24,6 +24,7 @@ from pipechat.signals import TurnSignals
 from pipechat.turn.run import TurnRun
 
 if TYPE_CHECKING:
+    from pipechat.client.async_exchange import AsyncSender
     from pipechat.client.chat_client import ChatClient
     from pipechat.client.exchange import Sender
     from pipechat.store.sessions import SessionStore
@@ -62,8 +63,8 @@ def open_keeper(
     return InSession(store, session, if_busy, wait_s)
 
 
-def make_client(env: Environment, settings: Settings, spent_s: float = 0.0) -> ChatClient:
-    """The client, with its key found and checked.
+def with_key(env: Environment, settings: Settings, spent_s: float = 0.0) -> Settings:
+    """`settings` with the key found and checked.
 
     Args:
         spent_s: what of --timeout is gone already, in seconds.
@@ -72,10 +73,8 @@ def make_client(env: Environment, settings: Settings, spent_s: float = 0.0) -> C
         SetupError: no key, a key that cannot be one, or one that would go out in the clear.
     """
     if settings.api_key_command and not settings.only_replays:
-        began = time.monotonic()
         left = None if settings.timeout_s is None else max(settings.timeout_s - spent_s, 0.0)
         settings = replace(settings, api_key=run_key_command(settings.api_key_command, left))
-        spent_s += time.monotonic() - began
     if settings.api_key and not settings.offline:
         env.stderr.hide(settings.api_key)
         if not settings.only_replays:
@@ -90,6 +89,15 @@ def make_client(env: Environment, settings: Settings, spent_s: float = 0.0) -> C
     check_key_is_safe(settings)
     if settings.offline and not settings.only_replays:
         env.warn("offline: no model is asked")
+    return settings
+
+
+def make_client(env: Environment, settings: Settings, spent_s: float = 0.0) -> ChatClient:
+    """The client of one turn, or of one after the other. `spent_s`, and what is raised: as
+    `with_key`."""
+    began = time.monotonic()
+    settings = with_key(env, settings, spent_s)
+    spent_s += time.monotonic() - began
     from pipechat.client.chat_client import ChatClient
 
     def tell(what: str) -> None:
@@ -97,6 +105,21 @@ def make_client(env: Environment, settings: Settings, spent_s: float = 0.0) -> C
             env.stderr.note(what)
 
     return ChatClient(settings, _make_sender(env, settings), env.waits, spent_s, tell)
+
+
+def make_async_sender(env: Environment, settings: Settings) -> AsyncSender:
+    """Who carries many requests at once, on the event loop that runs: over aiohttp where it is
+    installed and goes the way that is wanted, else in threads."""
+    from pipechat.client.async_exchange import ThreadedSender
+
+    if not (settings.offline or settings.record or settings.replay):
+        from pipechat.client.aio_sender import AioSender, is_available
+        from pipechat.client.lazy_openai import load_openai
+
+        if is_available(settings):
+            openai = load_openai(env.environ)
+            return AioSender(settings, env.environ, openai, settings.jobs)
+    return ThreadedSender(_make_sender(env, settings), settings.jobs)
 
 
 def _make_sender(env: Environment, settings: Settings) -> Sender:

@@ -17,8 +17,8 @@ OFFLINE_MODEL = "offline"
 MEBIBYTE = 1024 * 1024
 
 # Settings that are fields of the request, and the fields that say the same.
-_TOKEN_FIELDS = ("max_tokens", "max_completion_tokens")
-_SAME_FIELDS = {"temperature": ("temperature",), "max_tokens": _TOKEN_FIELDS}
+TOKEN_FIELDS = ("max_tokens", "max_completion_tokens")
+_SAME_FIELDS = {"temperature": ("temperature",), "max_tokens": TOKEN_FIELDS}
 # Settings that hold what their option does, under the same name.
 _AS_GIVEN = (
     "insecure_http", "offline", "retries", "last_turns", "context_tokens", "stream",
@@ -27,6 +27,8 @@ _AS_GIVEN = (
     "variables", "files", "keep_files", "max_file_mib", "schema",
     "schema_mode", "schema_retries", "extract", "record",
     "replay", "replay_pace", "raw", "lossy", "verbose",
+    "batch_output", "input_format", "jobs", "rpm", "tpm", "ordered", "fresh", "retry_failed",
+    "grace", "max_failures", "events", "batch_stream", "workers", "summary_format",
 )  # fmt: skip
 
 
@@ -82,6 +84,20 @@ class Settings:
     raw: bool
     lossy: bool
     verbose: bool
+    batch_output: str | None
+    input_format: str | None
+    jobs: int
+    rpm: float | None
+    tpm: float | None
+    ordered: bool
+    fresh: bool
+    retry_failed: bool
+    grace: float
+    max_failures: int | float | None
+    events: bool
+    batch_stream: bool
+    workers: int
+    summary_format: str
     origins: Mapping[str, str] = field(repr=False, compare=False)
 
     @property

@@ -13,8 +13,11 @@ from pipechat.settings.endpoint import read_endpoint
 from pipechat.settings.proxy import read_proxy
 
 Shape = Literal["value", "switch", "list"]
-ALL = ("ask", "chat")
+ALL = ("ask", "chat", "batch run")
+TALK = ("ask", "chat")
 ASK = ("ask",)
+BATCH = ("batch run",)
+ASK_AND_BATCH = ("ask", "batch run")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +42,14 @@ class Option:
     in_file: bool = True
     text: Callable[[str], Any] = str
     given: bool = True
+    in_environment: bool = True
 
     @property
     def variable(self) -> str:
-        """Its variable in the environment, or "" where it has no option."""
-        return "PIPECHAT_" + self.flags[0][2:].upper().replace("-", "_") if self.flags else ""
+        """Its variable in the environment, or "" where it has none."""
+        if not (self.flags and self.in_environment):
+            return ""
+        return "PIPECHAT_" + self.flags[0][2:].upper().replace("-", "_")
 
 
 def _value(name: str, read: v.Reader, *flags: str, **more: Any) -> Option:
@@ -61,11 +67,12 @@ def _switch(name: str, *flags: str, **more: Any) -> Option:
 _NUMBER = {"text": v.number_text}
 _QUESTION, _SESSION, _MODEL = "Question", "Session", "Model"
 _LIMITS, _NETWORK, _OUTPUT, _ANSWER = "Limits", "Network", "Output", "Answer"
+_BATCH = "Batch"
 
 # 600 s bound a cron job; a model that thinks for two minutes without a word is taken for stuck.
 OPTIONS = (
     _value("session", v.text, "--session", metavar="NAME", group=_SESSION, in_file=False,
-           help="Keep the turn in this session, and send its last turns along."),
+           commands=TALK, help="Keep the turn in this session, and send its last turns along."),
     _value("last_turns", v.whole_number(0), "--last-turns", default=20, metavar="N",
            group=_SESSION, **_NUMBER, help="Send at most the last N complete turns along [20]."),
     _value("context_tokens", v.whole_number(0), "--context-tokens", metavar="N", group=_SESSION,
@@ -84,28 +91,29 @@ OPTIONS = (
            help="A further field of the request; JSON is sent as JSON. Repeatable."),
     _value("system", v.text, "--system", metavar="TEXT|@FILE", group=_QUESTION,
            help="The system message, or @FILE; a session keeps it until another is given."),
-    _value("template", v.text, "--template", metavar="TEXT|@FILE", group=_QUESTION, commands=ASK,
+    _value("template", v.text, "--template", metavar="TEXT|@FILE", group=_QUESTION,
+           commands=ASK_AND_BATCH,
            help="The question as a Jinja template, or @FILE; {{ input }} is stdin and the words."),
     _value("variables", v.variables, "--var", default={}, metavar="NAME=VALUE", group=_QUESTION,
-           shape="list", text=v.lines_text, commands=ASK, in_file=False,
+           shape="list", text=v.lines_text, commands=ASK_AND_BATCH, in_file=False,
            help="{{ NAME }} of the template. Repeatable."),
     _value("files", v.texts, "--file", "-f", default=(), metavar="FILE", group=_QUESTION,
            shape="list", text=v.lines_text, commands=ASK, in_file=False,
            help="Send a text, picture or PDF along; `-`: stdin as a part of its own. Repeatable."),
     _switch("keep_files", "--keep-files", group=_QUESTION, commands=ASK,
             help="Keep text files in the session, so that later turns send them again."),
-    _value("schema", v.text, "--schema", metavar="FILE|JSON|SHORT", group=_ANSWER, commands=ASK,
-           in_file=False,
+    _value("schema", v.text, "--schema", metavar="FILE|JSON|SHORT", group=_ANSWER,
+           commands=ASK_AND_BATCH, in_file=False,
            help="The answer must match: JSON Schema, or 'name, age int, tags [str], note str?'."),
     _value("schema_mode", v.one_of("auto", "strict", "json", "prompt"), "--schema-mode",
-           default="auto", metavar="MODE", group=_ANSWER, commands=ASK,
+           default="auto", metavar="MODE", group=_ANSWER, commands=ASK_AND_BATCH,
            help="How the schema is asked for: strict, json, prompt, or what the server takes "
                 "[auto]."),
     _value("schema_retries", v.whole_number(0), "--schema-retries", default=0, metavar="N",
-           group=_ANSWER, commands=ASK, **_NUMBER,
+           group=_ANSWER, commands=ASK_AND_BATCH, **_NUMBER,
            help="How often to ask again, told what is wrong, where an answer does not match [0]."),
     _value("extract", v.one_of("code", "json"), "--extract", metavar="code|json", group=_ANSWER,
-           commands=ASK, in_file=False,
+           commands=ASK_AND_BATCH, in_file=False,
            help="Write only the first fenced block, or the first JSON value, of the answer."),
     _value("output_format", v.one_of("text", "json", "ndjson", aliases={"stream-json": "ndjson"}),
            "--output-format", default="text", metavar="FORMAT", group=_OUTPUT, commands=ASK,
@@ -145,14 +153,49 @@ OPTIONS = (
     _switch("replay_pace", "--replay-pace", group=_NETWORK, in_file=False,
             help="Replay no faster than it was recorded."),
     _switch("raw", "--raw", group=_OUTPUT, in_file=False,
-            help="Control characters go to a terminal as they are."),
+            commands=TALK, help="Control characters go to a terminal as they are."),
     _switch("lossy", "--lossy", group=_QUESTION, in_file=False,
             help="Replace input bytes that are not UTF-8 instead of failing."),
     _switch("quiet", "--quiet", "-q", group=_OUTPUT, help="No warnings on stderr, only errors."),
     _switch("verbose", "--verbose", "-v", group=_OUTPUT, in_file=False,
             help="Tell on stderr what goes on; tracebacks for bugs."),
     _switch("usage", "--usage", group=_OUTPUT,
-            help="Tell tokens and times on stderr, after the answer."),
+            commands=TALK, help="Tell tokens and times on stderr, after the answer."),
+    _value("batch_output", v.text, "--output", "-o", metavar="OUT|-", group=_BATCH,
+           commands=BATCH, in_file=False, in_environment=False,
+           help="Where the records go: a session file, or `-`, which is stdout [-]."),
+    _value("input_format", v.one_of("ndjson", "csv", "tsv", "lines"), "--input-format",
+           metavar="FORMAT", group=_BATCH, commands=BATCH,
+           help="ndjson, csv, tsv or lines [by IN's name; else ndjson]."),
+    _value("jobs", v.whole_number(1, 10_000), "--jobs", "-j", default=16, metavar="N",
+           group=_BATCH, commands=BATCH, **_NUMBER, help="How many are asked at once [16]."),
+    _value("rpm", v.number(0), "--rpm", metavar="N", group=_BATCH, commands=BATCH, **_NUMBER,
+           help="At most N requests a minute; 0: any number [0]."),
+    _value("tpm", v.number(0), "--tpm", metavar="N", group=_BATCH, commands=BATCH, **_NUMBER,
+           help="About N tokens a minute at most; 0: any number [0]."),
+    _switch("ordered", "--ordered", group=_BATCH, commands=BATCH,
+            help="Records in the order of the input."),
+    _switch("fresh", "--fresh", group=_BATCH, commands=BATCH, in_file=False,
+            help="Start over: forget what OUT holds."),
+    _value("retry_failed", v.yes_or_no, "--retry-failed", default=True, metavar="yes|no",
+           group=_BATCH, commands=BATCH,
+           help="Whether items that failed in OUT are asked again [yes]."),
+    _value("grace", v.seconds, "--grace", default=10.0, metavar="S", group=_BATCH,
+           commands=BATCH, **_NUMBER,
+           help="Seconds that what is in flight may take when the run is stopped [10]."),
+    _value("max_failures", v.count_or_share, "--max-failures", metavar="N|P%", group=_BATCH,
+           commands=BATCH, text=str,
+           help="Stop when more than N items, or more than P % of 20 and more, have failed."),
+    _switch("events", "--events", group=_BATCH, commands=BATCH, in_file=False,
+            help="Write the events of each item to stdout, with its id, instead of records."),
+    _switch("batch_stream", "--stream", group=_BATCH, commands=BATCH,
+            help="Let each answer stream; else it is asked for at once."),
+    _value("workers", v.whole_number(1, 64), "--workers", default=0, metavar="N", group=_BATCH,
+           commands=BATCH, **_NUMBER,
+           help="Processes that ask [one; another where a core is full, while cores are left]."),
+    _value("summary_format", v.one_of("text", "json"), "--output-format", default="text",
+           metavar="text|json", group=_BATCH, commands=BATCH, in_file=False, in_environment=False,
+           help="json: the summary as JSON on stdout, where OUT is a file [text]."),
     Option("api_key", v.text),
     Option("api_key_command", v.text),
     Option("max_input_mib", v.number(0, 1e6), default=16),

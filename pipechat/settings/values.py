@@ -76,14 +76,29 @@ def number(least: float, most: float = math.inf) -> Reader:
     return read
 
 
-def whole_number(least: int) -> Reader:
+def whole_number(least: int, most: float = math.inf) -> Reader:
     def read(value: object) -> int:
-        found = number(least)(value)
+        found = number(least, most)(value)
         if not isinstance(found, int):
             raise ValueError(f"{_shown(value)} is not a whole number")
         return found
 
     return read
+
+
+def yes_or_no(value: object) -> bool:
+    """Yes or no, and what a switch takes."""
+    return switch_text(value) if isinstance(value, str) else switch(value)
+
+
+def count_or_share(value: object) -> int | float:
+    """A count (an int), or `P%` of all (a float from 0 to 1)."""
+    said = value.strip() if isinstance(value, str) else value
+    if isinstance(said, str) and said.endswith("%"):
+        share: float = number(0, 100)(number_text(said[:-1]))
+        return share / 100
+    count: int = whole_number(0)(number_text(said) if isinstance(said, str) else said)
+    return count
 
 
 def number_text(value: str) -> object:

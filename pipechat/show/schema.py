@@ -32,6 +32,8 @@ MEANINGS: dict[str, str] = {
     "error": "Why the turn is not complete; null where it is.",
     "exit_code": "The exit status that the program ends with.",
     "extracted": "What --schema or --extract made of the answer, as stdout shows it; else null.",
+    "item": "Of a batch: the id of what was asked; else null.",
+    "attempts": "Of a batch: how many requests it took; else null.",
     "files": "The files that went along: `name`, `bytes`, `sha256`, `media_type`; else null.",
     "finish_reason": "Why the model stopped, in the server's words.",
     "first_token_s": "Seconds from the request to the first text.",

@@ -11,4 +11,4 @@ def request_hash(dialect: str, request: ChatRequest) -> str:
 
     asked = [dialect, request.model, list(request.messages), request.options]
     asked += [wanted.schema for wanted in request.formats[:1]]
-    return hashlib.sha256(jsonl.dumps(jsonl.ordered(asked))).hexdigest()
+    return hashlib.sha256(jsonl.dumps_ordered(asked)).hexdigest()

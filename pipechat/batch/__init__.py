@@ -1,0 +1,1 @@
+"""Many questions in one run: items, the journal, the pace, and who asks."""

@@ -1,0 +1,216 @@
+"""Items: what a row of a batch's input asks, in the words of a request. Pure.
+
+Three shapes: an object with a `question`; any object, of which a template makes the question;
+a line of the Batch API's own files (`custom_id`, `method`, `url`, `body`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pipechat import jsonl
+from pipechat.errors import UsageError
+from pipechat.messages import AnswerFormat, ChatRequest, Message
+from pipechat.settings.resolve import TOKEN_FIELDS, Settings
+from pipechat.settings.values import fields as read_fields
+from pipechat.turn.prompt import compose_messages
+from pipechat.turn.request_hash import request_hash
+from pipechat.turn.template import Template
+
+_LONGEST_ID = 512
+_BATCH_KEYS = frozenset(("custom_id", "body"))
+_BATCH_PATH = "/v1/chat/completions"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One question of a batch, from line `number` of its input.
+
+    `request` is what is asked without a session's earlier turns, and `hash` its hash. `id`: as
+    it was given, else the hash. `system`: the item's own.
+    """
+
+    number: int
+    id: str
+    hash: str
+    question: str
+    request: ChatRequest
+    session: str | None = None
+    system: str | None = None
+    own_system: str | None = None
+
+
+class BadItemError(UsageError):
+    """A row that is no item: nothing can be asked. `id`: its own where it could be read. `is_told`:
+    the output says so already."""
+
+    is_told = False
+
+    def __init__(self, number: int, code: str, message: str, item_id: str | None) -> None:
+        super().__init__(code, f"line {number}: {message}")
+        self.id = item_id or f"line {number}"
+
+
+class ItemReader:
+    """Makes items of rows, by what holds for all of them.
+
+    Args:
+        template: makes the question of each row, which is then any object.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        dialect: str,
+        formats: Sequence[AnswerFormat] = (),
+        template: Template | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._dialect = dialect
+        self._formats = formats
+        self._template = template
+        self._variables = dict(variables or {})
+        system = settings.system if settings.system is not None else settings.default_system
+        self._system = system
+        self._plain = ChatRequest(
+            model=settings.model,
+            messages=(),
+            stream=settings.stream,
+            options=settings.options,
+            formats=formats,
+        )
+
+    def item(self, number: int, value: object) -> Item:
+        """The item of a row.
+
+        Raises:
+            BadItemError
+        """
+        item_id: str | None = None
+        try:
+            if isinstance(value, UsageError):
+                raise value
+            if not isinstance(value, Mapping):
+                raise UsageError("bad_item", "it is no JSON object")
+            item_id = _id_of(value)
+            if value.keys() >= _BATCH_KEYS and self._template is None:
+                return self._of_batch_line(number, item_id, value)
+            return self._of_object(number, item_id, value)
+        except UsageError as error:
+            raise BadItemError(number, error.code, error.message, item_id) from error
+
+    def _of_object(self, number: int, item_id: str | None, row: Mapping[str, Any]) -> Item:
+        question = self._question(row)
+        # A row that a template reads is anything: its `model` may be that of a car.
+        own = row if self._template is None else {}
+        session, system, model = (_text(own, key) for key in ("session", "system", "model"))
+        holding = system if system is not None else self._system
+        request = replace(
+            self._plain,
+            messages=compose_messages(holding, (), question),
+            model=self._model(model),
+            options=self._merged(_options(own.get("options"))),
+        )
+        hashed = request_hash(self._dialect, request)
+        return Item(number, item_id or hashed, hashed, question, request, session, holding, system)
+
+    def _question(self, row: Mapping[str, Any]) -> str:
+        if self._template is not None:
+            question = self._template.render({**self._variables, **row})
+        else:
+            if "question" not in row:
+                raise UsageError("bad_item", "it has no question")
+            question = row["question"]
+        if not isinstance(question, str):
+            raise UsageError("bad_item", "its question is no text")
+        if not question.strip():
+            raise UsageError("empty_question", "its question is empty")
+        return question
+
+    def _model(self, given: str | None) -> str:
+        # Offline, the model that answers is the only one.
+        return self._plain.model if given is None or self._settings.offline else given
+
+    def _merged(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The options of all items and those of this one, which are stronger."""
+        if not options:
+            return self._plain.options
+        said = TOKEN_FIELDS if not options.keys().isdisjoint(TOKEN_FIELDS) else ()
+        general = {key: each for key, each in self._plain.options.items() if key not in said}
+        return {**general, **options}
+
+    def _of_batch_line(self, number: int, item_id: str | None, row: Mapping[str, Any]) -> Item:
+        body = row["body"]
+        url, method = row.get("url", _BATCH_PATH), row.get("method", "POST")
+        if url != _BATCH_PATH or method != "POST":
+            raise UsageError("bad_item", f"it is no POST {_BATCH_PATH}")
+        if not isinstance(body, Mapping):
+            raise UsageError("bad_item", "its body is no object")
+        rest = {key: value for key, value in body.items() if key not in ("model", "messages")}
+        if rest.pop("stream", False):
+            raise UsageError("bad_item", "its body asks for a stream")
+        rest.pop("stream_options", None)
+        messages: Any = body.get("messages")
+        question = _last_question(messages)
+        model = self._model(_text(body, "model"))
+        merged = self._merged(_options(rest))
+        request = replace(self._plain, messages=messages, model=model, options=merged)
+        hashed = request_hash(self._dialect, request)
+        system = _system_of(messages)
+        return Item(number, item_id or hashed, hashed, question, request, None, system)
+
+
+def _id_of(row: Mapping[str, Any]) -> str | None:
+    value = row.get("custom_id") if row.keys() >= _BATCH_KEYS else row.get("id")
+    if value is None:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str) or not value or len(value) > _LONGEST_ID:
+        raise UsageError("bad_item", f"its id is no text of 1 to {_LONGEST_ID} characters")
+    return value
+
+
+def _text(row: Mapping[str, Any], key: str) -> str | None:
+    value = row.get(key)
+    if value is None or (isinstance(value, str) and (value or key == "system")):
+        return value
+    raise UsageError("bad_item", f"its {key} is no text")
+
+
+def _options(value: object) -> dict[str, Any]:
+    if value is None:
+        return {}
+    try:
+        given = jsonl.loads(value) if isinstance(value, str) else value  # a cell of a table
+        return read_fields(given)
+    except ValueError as error:
+        raise UsageError("bad_item", f"its options: {error}") from error
+
+
+def _last_question(messages: object) -> str:
+    if not isinstance(messages, list) or not messages:
+        raise UsageError("bad_item", "its body has no messages")
+    for message in messages:
+        if not isinstance(message, Mapping) or "role" not in message:
+            raise UsageError("bad_item", "one of its messages is none")
+    for message in reversed(messages):
+        content: Any = message.get("content")
+        if message["role"] == "user" and content:
+            return content if isinstance(content, str) else _texts(content)
+    raise UsageError("bad_item", "none of its messages is a user's")
+
+
+def _texts(content: object) -> str:
+    parts = content if isinstance(content, list) else []
+    texts = [part.get("text") for part in parts if isinstance(part, Mapping)]
+    return "\n".join(text for text in texts if isinstance(text, str))
+
+
+def _system_of(messages: Sequence[Message]) -> str | None:
+    first = messages[0]
+    content = first.get("content")
+    return content if first["role"] == "system" and isinstance(content, str) else None

@@ -1,0 +1,98 @@
+"""What an output file holds of a batch already: which items need not be asked again.
+
+Read once, at the start, as a session file is; of each item no more is kept than two numbers.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from hashlib import blake2b
+from typing import Literal
+
+from pipechat import jsonl
+from pipechat.store.locked_file import open_to_read, settled_size
+
+Standing = Literal["new", "complete", "double", "other"]
+
+
+class KnownItems:
+    """The items of one output file, and of this run.
+
+    An item is its id and the hash of its request: each is kept as a number of 64 bits, and only
+    both together say that two items are the same.
+    """
+
+    def __init__(self) -> None:
+        self._complete: dict[int, int] = {}
+        self._failed: dict[int, tuple[int, int]] = {}
+        self._met: dict[int, int] = {}
+
+    def read(self, path: str) -> None:
+        """Take in what `path` holds; a file that is not there holds nothing.
+
+        Raises:
+            OSError: it cannot be read; it is no regular file.
+        """
+        try:
+            fd = open_to_read(path)
+        except FileNotFoundError:
+            return
+        try:
+            for record in _records(fd):
+                self._note(record)
+        finally:
+            os.close(fd)
+
+    def _note(self, record: dict[str, object]) -> None:
+        item, request = record.get("item"), record.get("request")
+        if not isinstance(item, str):
+            return
+        key, hashed = _number(item), _request_number(request)
+        if record.get("status") == "complete":
+            self._complete[key] = hashed
+            self._failed.pop(key, None)
+        else:
+            error = record.get("error")
+            code = error.get("code") if isinstance(error, dict) else None
+            self._failed[key] = (hashed, _number(str(code)))
+
+    def has_failed(self, item_id: str, request: str | None, code: str | None = None) -> bool:
+        """Whether it failed when it was asked last; with `code`, for that reason."""
+        failed = self._failed.get(_number(item_id))
+        if failed is None or failed[0] != _request_number(request):
+            return False
+        return code is None or failed[1] == _number(code)
+
+    def meet(self, item_id: str, request: str) -> Standing:
+        """What an item of this run's input is: `new`, `complete` in the output, a `double` of
+        one before it in the input, or `other`, with the id of one before it but not its request.
+        """
+        key, hashed = _number(item_id), _request_number(request)
+        before = self._met.get(key)
+        if before is not None:
+            return "double" if before == hashed else "other"
+        self._met[key] = hashed
+        # No longer wanted: an item is kept once.
+        return "complete" if self._complete.pop(key, None) == hashed else "new"
+
+
+def _records(fd: int) -> Iterator[dict[str, object]]:
+    for _, line in jsonl.lines_forwards(fd, settled_size(fd)):
+        try:
+            record = jsonl.loads_line(line)
+        except ValueError:
+            continue  # torn: what it would have said was not kept
+        if isinstance(record, dict):
+            yield record
+
+
+def _number(text: str) -> int:
+    return int.from_bytes(blake2b(text.encode("utf-8", "replace"), digest_size=8).digest())
+
+
+def _request_number(request: object) -> int:
+    try:
+        return int(request[:16], 16) if isinstance(request, str) else 0
+    except ValueError:
+        return 0

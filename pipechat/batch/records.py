@@ -1,0 +1,100 @@
+"""What a batch writes: a record for each item, and with --events what happens to it on the way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipechat import jsonl
+from pipechat.batch.asking import Show
+from pipechat.batch.items import BadItemError, Item
+from pipechat.batch.journal import GroupWriter, InOrder
+from pipechat.events import Error, Event, Retry, Start, TerminalEvent
+from pipechat.messages import Turn
+
+
+class Records:
+    """Writes what became of items.
+
+    Args:
+        writer: takes the records; None where there are events alone.
+        events: takes the events; None where there are none.
+        in_order: puts the records in the order of the input.
+    """
+
+    def __init__(
+        self,
+        writer: GroupWriter | None,
+        events: GroupWriter | None = None,
+        in_order: InOrder | None = None,
+    ) -> None:
+        self._writer = writer
+        self._events = events
+        self._in_order = in_order
+        self._places = 0
+
+    async def place(self) -> int:
+        """The place of the next item among those that have a record."""
+        place, self._places = self._places, self._places + 1
+        if self._in_order is not None:
+            await self._in_order.wait_for_room(place)
+        return place
+
+    def shower(self, item: Item) -> Show | None:
+        """What takes the events of an answer as they come; None where nobody looks."""
+        events = self._events
+        if events is None:
+            return None
+
+        def show(event: Event) -> None:
+            events.add_soon(_event(event.record(), item.id))
+
+        return show
+
+    async def start(self, item: Item, start: Start) -> None:
+        if self._events is not None:
+            await self._events.add(_event(start.record(), item.id))
+
+    async def retry(self, item: Item, retry: Retry) -> None:
+        if self._events is not None:
+            await self._events.add(_event(retry.record(), item.id))
+
+    async def end(self, place: int, turn: Turn, terminal: TerminalEvent) -> None:
+        """An item ended: its record first, which makes it safe, then its last event."""
+        await self.keep(place, turn)
+        if self._events is not None:
+            await self._events.add(_event(terminal.record(), turn.item))
+
+    async def keep(self, place: int, turn: Turn) -> None:
+        """The record of one that has no events."""
+        if self._writer is None:
+            return
+        line = jsonl.dumps(turn.record())
+        if self._in_order is not None:
+            await self._in_order.add(place, line)
+        else:
+            await self._writer.add(line)
+
+    async def bad(self, place: int, error: BadItemError, turn: Turn) -> None:
+        """A row that is no item; once is enough where the output says so already."""
+        if not error.is_told:
+            await self.keep(place, turn)
+        elif self._in_order is not None:
+            await self._in_order.add(place)
+        if self._events is not None:
+            await self._events.add(_event(_failed(error).record(), error.id))
+
+
+def _event(record: dict[str, Any], item: str | None) -> bytes:
+    return jsonl.dumps({**record, "item": item})
+
+
+def _failed(error: BadItemError) -> Error:
+    return Error(
+        status="failed",
+        code=error.code,
+        exit_code=int(error.exit_code),
+        retryable=False,
+        message=error.message,
+        answer="",
+        total_s=0.0,
+    )

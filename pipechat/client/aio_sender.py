@@ -1,0 +1,142 @@
+"""The SDK's asynchronous client over aiohttp, as a sender on an event loop.
+
+Owns the SDK's aiohttp transport, an extra. The SDK writes the first request, whose head is then
+that of all: which client is meant, its key, its organization, its own headers. What is new in
+each is the body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from pipechat import jsonl
+from pipechat.client.async_exchange import Put
+from pipechat.client.certificates import own_authorities
+from pipechat.client.exchange import Request, Response, in_one
+from pipechat.client.network_errors import network_error
+from pipechat.client.sdk_sender import NO_KEY, check_account_names, inflated
+from pipechat.errors import PipechatError
+from pipechat.settings.resolve import Settings
+
+if TYPE_CHECKING:
+    import httpx2
+
+_ERROR_BYTES = 64 * 1024
+
+
+def is_available(settings: Settings) -> bool:
+    """Whether requests may go this way: the extra is installed, and no proxy is in between."""
+    if settings.proxy is not None or settings.endpoint.scheme not in ("http", "https"):
+        return False
+    from importlib.util import find_spec
+
+    return find_spec("aiohttp") is not None
+
+
+class AioSender:
+    """Sends on the event loop that runs when it is made; `jobs` connections at most."""
+
+    def __init__(
+        self, settings: Settings, environ: Mapping[str, str], openai: ModuleType, jobs: int
+    ) -> None:
+        import httpx2
+
+        self._settings = settings
+        check_account_names(environ)
+        self._http = openai.DefaultAioHttpClient(
+            verify=own_authorities(environ) or True
+            if settings.endpoint.scheme == "https"
+            else False,
+            trust_env=False,
+            timeout=None,
+            follow_redirects=False,
+            limits=httpx2.Limits(max_connections=jobs, max_keepalive_connections=jobs),
+        )
+        self._openai = openai
+        self._heads: dict[str, httpx2.Request] = {}
+
+    async def carry(self, request: Request, put: Put) -> None:
+        """As `AsyncSender.carry`."""
+        head = self._heads.get(request.path) or await self._write_head(request.path)
+        response: httpx2.Response | None = None
+        try:
+            response = await self._http.send(self._with_body(head, request.body), stream=True)
+            await self._take(response, put)
+        except PipechatError:
+            raise
+        except Exception as error:
+            raise self._translated(error) from error
+        finally:
+            if response is not None:
+                await response.aclose()
+
+    async def _take(self, response: httpx2.Response, put: Put) -> None:
+        headers = dict(response.headers.items())
+        await put(Response(response.status_code, headers, in_one(b"")))
+        encoding = headers.get("content-encoding", "identity").strip().lower()
+        is_error = response.status_code >= 300
+        plain = encoding in ("identity", "") or is_error
+        inflate = None if plain else inflated(encoding)
+        size = 0
+        async for data in response.aiter_raw():
+            size += len(data)
+            if inflate is None:
+                await put(data)
+            else:
+                for part in inflate(data):
+                    await put(part)
+            if is_error and size > _ERROR_BYTES:
+                break
+        await put(None)
+
+    def _with_body(self, head: httpx2.Request, body: Mapping[str, Any]) -> httpx2.Request:
+        import httpx2
+
+        # Headers as they are, without the length of the first body.
+        return httpx2.Request(
+            "POST", head.url, headers=head.headers, content=jsonl.dumps(body), extensions=_TIMES
+        )
+
+    async def _write_head(self, path: str) -> httpx2.Request:
+        """The request that the SDK writes for `path`, caught before it goes out."""
+        import httpx2
+
+        caught: list[httpx2.Request] = []
+
+        def catch(request: httpx2.Request) -> httpx2.Response:
+            caught.append(request)
+            return httpx2.Response(200, json={})
+
+        settings = self._settings
+        headers: dict[str, Any] = {"Accept-Encoding": "identity"}
+        if not settings.api_key:
+            headers["Authorization"] = self._openai.Omit()
+        async with httpx2.AsyncClient(transport=httpx2.MockTransport(catch)) as http:
+            sdk = self._openai.AsyncOpenAI(
+                api_key=settings.api_key or NO_KEY,
+                base_url=settings.endpoint.url,
+                max_retries=0,
+                http_client=http,
+            )
+            await sdk.post(path, cast_to=httpx2.Response, body={}, options={"headers": headers})
+        head = caught[0]
+        for name in ("content-length", "transfer-encoding"):
+            head.headers.pop(name, None)
+        self._heads[path] = head
+        return head
+
+    def _translated(self, error: Exception) -> Exception:
+        import httpx2
+
+        if isinstance(error, httpx2.HTTPError | OSError):
+            return network_error(error, host=self._settings.host, proxy=None)
+        return error
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+
+# Our own deadlines bound every wait.
+_TIMES: dict[str, Any] = {"timeout": {}}
