@@ -15,6 +15,7 @@ from pipechat.errors import UsageError
 from pipechat.messages import AnswerFormat, ChatRequest, Message
 from pipechat.settings.resolve import TOKEN_FIELDS, Settings
 from pipechat.settings.values import fields as read_fields
+from pipechat.store.names import check_name
 from pipechat.turn.prompt import compose_messages
 from pipechat.turn.request_hash import request_hash
 from pipechat.turn.template import Template
@@ -107,6 +108,8 @@ class ItemReader:
         # A row that a template reads is anything: its `model` may be that of a car.
         own = row if self._template is None else {}
         session, system, model = (_text(own, key) for key in ("session", "system", "model"))
+        if session is not None:
+            check_name(session)
         holding = system if system is not None else self._system
         request = replace(
             self._plain,

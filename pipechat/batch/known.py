@@ -25,7 +25,8 @@ class KnownItems:
 
     def __init__(self) -> None:
         self._complete: dict[int, int] = {}
-        self._failed: dict[int, tuple[int, int]] = {}
+        self._failed: dict[int, int] = {}
+        self._told: set[int] = set()
         self._met: dict[int, int] = {}
 
     def read(self, path: str) -> None:
@@ -48,21 +49,25 @@ class KnownItems:
         item, request = record.get("item"), record.get("request")
         if not isinstance(item, str):
             return
+        if not isinstance(request, str):
+            error = record.get("error")
+            code = error.get("code") if isinstance(error, dict) else None
+            self._told.add(_number(f"{code} {item}"))
+            return
         key, hashed = _number(item), _request_number(request)
         if record.get("status") == "complete":
             self._complete[key] = hashed
             self._failed.pop(key, None)
         else:
-            error = record.get("error")
-            code = error.get("code") if isinstance(error, dict) else None
-            self._failed[key] = (hashed, _number(str(code)))
+            self._failed[key] = hashed
 
-    def has_failed(self, item_id: str, request: str | None, code: str | None = None) -> bool:
-        """Whether it failed when it was asked last; with `code`, for that reason."""
-        failed = self._failed.get(_number(item_id))
-        if failed is None or failed[0] != _request_number(request):
-            return False
-        return code is None or failed[1] == _number(code)
+    def has_failed(self, item_id: str, request: str) -> bool:
+        """Whether it failed when it was asked last."""
+        return self._failed.get(_number(item_id)) == _request_number(request)
+
+    def is_told(self, item_id: str, code: str) -> bool:
+        """Whether a row that is no item is told of already, for the same reason."""
+        return _number(f"{code} {item_id}") in self._told
 
     def meet(self, item_id: str, request: str) -> Standing:
         """What an item of this run's input is: `new`, `complete` in the output, a `double` of
@@ -91,8 +96,8 @@ def _number(text: str) -> int:
     return int.from_bytes(blake2b(text.encode("utf-8", "replace"), digest_size=8).digest())
 
 
-def _request_number(request: object) -> int:
+def _request_number(request: str) -> int:
     try:
-        return int(request[:16], 16) if isinstance(request, str) else 0
-    except ValueError:
+        return int(request[:16], 16)
+    except ValueError:  # not of ours
         return 0

@@ -98,19 +98,23 @@ async def items_to_ask(
         try:
             item = reader.item(number, value)
         except BadItemError as error:
-            error.is_told = known.has_failed(error.id, None, error.code)
-            yield error
+            yield _noted(error, known)
             continue
         standing = known.meet(item.id, item.hash)
         if standing == "other":
             message = f"id {item.id!r} was there before, with another question"
-            yield BadItemError(number, "double_id", message, item.id)
+            yield _noted(BadItemError(number, "double_id", message, item.id), known)
         elif standing != "new":
             yield Skipped(standing)
         elif not retry_failed and known.has_failed(item.id, item.hash):
             yield Skipped("failed")
         else:
             yield item
+
+
+def _noted(error: BadItemError, known: KnownItems) -> BadItemError:
+    error.is_told = known.is_told(error.id, error.code)
+    return error
 
 
 class SessionOrder:
