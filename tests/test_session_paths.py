@@ -4,8 +4,6 @@ import fcntl
 import json
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ import pytest
 from pipechat.store.sessions import SessionStore
 from tests.history_kit import line, on_a_terminal, turn, write_session
 from tests.program import Program, Result
+from tests.store_kit import fork, wait_for
 
 pytestmark = pytest.mark.in_process
 
@@ -303,28 +302,23 @@ def test_a_path_is_followed_through_links_as_cat_does(
 def test_a_turn_that_a_crash_left_beside_a_file_is_not_added_to_it(
     program: Program, here: Path, reader: tuple[str, ...]
 ) -> None:
-    with left_by_a_crash(program) as (path, spool):
-        before = path.read_bytes()
-        assert b"a cut pipe" not in history(program, here, *reader, str(path)).stdout
-        assert (path.read_bytes(), spool.exists()) == (before, True)
-        assert b"a cut pipe" in history(program, here, *reader, "s").stdout
-        assert b"a cut pipe" in history(program, here, *reader, str(path)).stdout
-        assert not spool.exists()
-
-
-@contextmanager
-def left_by_a_crash(program: Program) -> Iterator[tuple[Path, Path]]:
-    """Session `s`, and the spool of a turn whose process died: nobody holds its lock."""
     path = write_session(program, "s", TURNS)
-    warnings: list[str] = []
-    writer = SessionStore(path.parent, warnings.append).begin("s")
-    cut = turn(9)
-    writer.head(cut)
-    writer.text("a cut pipe")
-    writer._close()
+    assert wait_for(fork(lambda: die_while_answering(path.parent))) == 0
     (spool,) = program.spools()
-    assert warnings == []
-    yield path, spool
+    before = path.read_bytes()
+    assert b"a cut pipe" not in history(program, here, *reader, str(path)).stdout
+    assert (path.read_bytes(), spool.exists()) == (before, True)
+    assert b"a cut pipe" in history(program, here, *reader, "s").stdout
+    assert b"a cut pipe" in history(program, here, *reader, str(path)).stdout
+    assert not spool.exists()
+
+
+def die_while_answering(folder: Path) -> None:
+    """Begin a turn in session `s` and end with it in flight."""
+    writer = SessionStore(folder, print).begin("s")
+    writer.head(turn(9))
+    writer.text("a cut pipe")
+    os._exit(0)
 
 
 @pytest.mark.in_process(False)

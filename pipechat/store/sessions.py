@@ -1,8 +1,9 @@
 """The store of sessions: one folder, one JSONL file a session, one record a turn (DESIGN §6).
 
-Owns the folder and the names in it. How a record is added is in `session_file.py`, the turn
+Owns the folder and the names in it. How a record is added is in `locked_file.py`, the turn
 in flight in `spool.py`, what a crash left in `adoption.py`, how records are read in
-`session_reading.py`, rewrites in `rewrite.py`. Knows no client, no sink and no environment.
+`reading.py`, files that are none of the store's in `sources.py`, rewrites in `rewrite.py`.
+Knows no client, no sink and no environment.
 """
 
 import os
