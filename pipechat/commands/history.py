@@ -67,9 +67,14 @@ def list_sessions(
 @history.command()
 def show(
     context: typer.Context,
-    name: Annotated[
+    source: Annotated[
         str | None,
-        typer.Argument(help="The session; the one used last unless given.", show_default=False),
+        typer.Argument(
+            help="A session, or a file of turns (a path with a /); the session used last "
+            "unless given.",
+            metavar="[NAME|FILE]",
+            show_default=False,
+        ),
     ] = None,
     last: Annotated[
         int | None,
@@ -79,19 +84,21 @@ def show(
     quiet: opt.Quiet = False,
     verbose: opt.Verbose = False,
 ) -> int:
-    """Show a session: who said what, when, and with which model.
+    """Show a session, or a file of turns: who said what, when, and with which model.
 
     Turns that are not complete are marked with the code of what ended them. json and ndjson
     give the records as they stand in the file.
     """
     env, store = opened(context, quiet, verbose)
     wanted = check_format(output_format)
-    name = name or store.last_used()
-    if name is None:
+    from pipechat.store import sources
+
+    source = source or store.last_used()
+    if source is None:
         hint = "`pipechat ask --session NAME` begins one."
         raise SessionError("session_missing", "there are no sessions", hint)
-    store.adopt(name)
-    with store.reading(name) as session, open_page(env) as page:
+    sources.adopt(store, source)
+    with sources.reading(store, source) as session, open_page(env) as page:
         if wanted == "text":
             transcript = Transcript(look_of(env))
             for turn in _turns(session, last):

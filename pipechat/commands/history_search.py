@@ -22,7 +22,7 @@ from pipechat.commands.wiring import report
 from pipechat.environment import Environment
 from pipechat.errors import ExitCode, SessionError
 from pipechat.show.transcript import Look
-from pipechat.text import check_argument
+from pipechat.text import check_argument, visible_line, whole_text
 
 if TYPE_CHECKING:
     from pipechat.store.search import Hit, Query
@@ -37,9 +37,17 @@ def search(
     pattern: Annotated[
         str, typer.Argument(help="Fixed text, or with -E a regular expression (Python's syntax).")
     ],
+    where: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Only in these: sessions, and files of turns (paths with a /).",
+            metavar="[NAME|FILE]...",
+            show_default=False,
+        ),
+    ] = None,
     session: Annotated[
         str | None,
-        typer.Option("--session", help="Only in this session.", metavar="NAME"),
+        typer.Option("--session", help="The same as first after PATTERN.", metavar="NAME|FILE"),
     ] = None,
     regexp: Annotated[
         bool, typer.Option("--regexp", "-E", help="PATTERN is a regular expression.")
@@ -51,23 +59,22 @@ def search(
     quiet: opt.Quiet = False,
     verbose: opt.Verbose = False,
 ) -> int:
-    """Search questions and answers, in all sessions or one.
+    """Search questions and answers, in all sessions, or in some sessions and files.
 
-    Prints SESSION:TURN:SIDE: and the line of text that matches; TURN is the number of the
-    record's line in the session's file, from 1. Exits with 0 where something matches, with 1
-    where nothing does, as grep.
+    Prints SESSION:TURN:SIDE: and the line of text that matches; SESSION is the name or the path
+    as it was given, TURN the number of the record's line in the file, from 1. Exits with 0
+    where something matches, with 1 where nothing does, as grep.
     """
     env, store = opened(context, quiet, verbose)
     wanted = check_format(output_format)
+    from pipechat.store import sources
     from pipechat.store.search import Query
 
     query = Query(check_argument(pattern, "PATTERN"), regexp=regexp, ignore_case=ignore_case)
-    if session is not None:
-        store.adopt(session)
-        names = [session]
-    else:
-        _adopt_all(store)
-        names = store.names()
+    named = [*([] if session is None else [session]), *(where or ())]
+    names = named or _all_names(store)
+    for each in named:
+        sources.adopt(store, each)  # a bad name is told before anything is found
     hunt = _Hunt(env, store, query)
     with open_page(env) as page:
         if wanted == "text":
@@ -78,23 +85,24 @@ def search(
     return hunt.status or (0 if count else NOTHING_FOUND)
 
 
-def _adopt_all(store: SessionStore) -> None:
-    """Turns of processes that died are turns as well."""
+def _all_names(store: SessionStore) -> list[str]:
+    """All sessions. Turns of processes that died are turns as well."""
     from pipechat.store.layout import session_of_spool
     from pipechat.store.names import is_name
 
     try:
         entries = os.listdir(store.folder)
     except OSError:
-        return  # `names` tells what is wrong
+        entries = []  # `names` tells what is wrong
     for name in sorted({name for entry in entries if (name := session_of_spool(entry))}):
         if is_name(name):
             store.adopt(name)
+    return store.names()
 
 
 class _Hunt:
-    """A search through sessions; one that cannot be read is told, and the others are searched
-    all the same. `status`: the exit status that this earns."""
+    """A search through sessions and files; one that cannot be read is told, and the others are
+    searched all the same. `status`: the exit status that this earns."""
 
     def __init__(self, env: Environment, store: SessionStore, query: Query) -> None:
         self._env = env
@@ -103,11 +111,13 @@ class _Hunt:
         self.status = 0
 
     def through(self, names: list[str]) -> Iterator[tuple[str, Hit]]:
+        from pipechat.store import sources
         from pipechat.store.search import search as search_session
 
         for name in names:
             try:
-                with self._store.reading(name, tell_mode=len(names) == 1) as session:
+                tell_mode = len(names) == 1
+                with sources.reading(self._store, name, tell_mode=tell_mode) as session:
                     for hit in search_session(session, self._query):
                         yield name, hit
             except SessionError as error:
@@ -119,8 +129,10 @@ def _print_text(page: Page, look: Look, hits: Iterator[tuple[str, Hit]]) -> int:
     count = 0
     for name, hit in hits:
         count += 1
-        address = look.dim(f"{name}:{hit.turn_number}:{hit.side}:")
-        page.write(f"{address} {_highlighted(look, hit)}\n".encode())
+        shown = visible_line(whole_text(name)) if look.terminal else name
+        address = look.dim(f"{shown}:{hit.turn_number}:{hit.side}:")
+        found = f"{address} {_highlighted(look, hit)}\n"
+        page.write(found.encode("utf-8", "surrogateescape"))  # a path has the bytes it came with
     return count
 
 

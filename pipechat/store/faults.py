@@ -1,8 +1,10 @@
 """What an OSError of the store means, in plain words, and the errors that are made of it."""
 
 import errno
+import os
 
 from pipechat.errors import SessionError
+from pipechat.store.names import called, is_path
 
 _WORDS = {
     errno.ENOSPC: ("the disk is full", "Free some space and ask again."),
@@ -22,6 +24,15 @@ _WORDS = {
     errno.EIO: ("the disk failed to read or write", "Look at the disk."),
 }
 
+# The same where the user gave the path: the file is not ours, and it is only read.
+_FILE_WORDS = {
+    errno.EACCES: ("permission denied", "Look at the owner and the mode of the file."),
+    errno.EISDIR: ("it is a folder", "Name a file in it."),
+    errno.EINVAL: ("it is not a regular file", "Write what comes from it to a file first."),
+    errno.ENOTDIR: ("a part of the path is no folder", "Look at the path."),
+    errno.ELOOP: ("its symbolic links lead in a circle", "Look at where they lead."),
+}
+
 
 def words_for(error: OSError) -> tuple[str, str]:
     """What `error` means and what to try, in plain words."""
@@ -29,14 +40,28 @@ def words_for(error: OSError) -> tuple[str, str]:
     return _WORDS.get(error.errno or 0, fallback)
 
 
+def _words_for_file(error: OSError) -> tuple[str, str]:
+    known = _FILE_WORDS.get(error.errno or 0) or _WORDS.get(error.errno or 0)
+    return known or (error.strerror or str(error), "Look at the path.")
+
+
 def missing(name: str) -> SessionError:
+    """There is no session of this name, or no file at this path."""
+    if is_path(name):
+        return SessionError(
+            "session_missing", f"{name}: there is no such file", "Look at the path."
+        )
     hint = "`pipechat history list` shows what there is."
+    if os.path.isfile(name):  # in the folder where the user stands
+        hint = (
+            f"The file here is ./{name}: `history show` and `history search` read it by its path."
+        )
     return SessionError("session_missing", f"there is no session {name!r}", hint)
 
 
 def busy(name: str) -> SessionError:
-    """Another program holds the session's lock."""
-    message = f"session {name!r}: another program holds its lock"
+    """Another program holds the lock."""
+    message = f"{called(name)}: another program holds its lock"
     hint = "Try again when it has let go; `fuser` on the file names it."
     return SessionError("session_busy", message, hint, retryable=True)
 
@@ -51,5 +76,5 @@ def unwritable(name: str, error: OSError) -> SessionError:
 def unreadable(name: str, error: OSError) -> SessionError:
     if isinstance(error, BlockingIOError):
         return busy(name)
-    what, hint = words_for(error)
-    return SessionError("session_unreadable", f"session {name!r}: {what}", hint)
+    what, hint = _words_for_file(error) if is_path(name) else words_for(error)
+    return SessionError("session_unreadable", f"{called(name)}: {what}", hint)

@@ -110,9 +110,12 @@ def lock_file(
         os.close(fd)
 
 
-def open_to_read(path: str) -> int:
-    """A descriptor of the regular file `path`, for reading."""
-    fd = os.open(path, os.O_RDONLY | SAFE_FLAGS)
+def open_to_read(path: str, *, follow: bool = False) -> int:
+    """A descriptor of the regular file `path`, for reading. `follow`: somebody gave that path,
+    which may be anything, and may be a link, as with `cat`."""
+    if follow:
+        must_be_regular(path)  # to open it would end a FIFO's writer, or rewind a tape
+    fd = os.open(path, os.O_RDONLY | (SAFE_FLAGS & ~os.O_NOFOLLOW if follow else SAFE_FLAGS))
     try:
         must_be_regular(fd)
     except BaseException:
@@ -148,9 +151,13 @@ def is_named(fd: int, path: str) -> bool:
         return False
 
 
-def must_be_regular(fd: int) -> None:
-    """Raises OSError where `fd` is a folder, a FIFO, a socket or a device."""
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
+def must_be_regular(file: int | str) -> None:
+    """Raises OSError where `file`, a descriptor or a path, is a folder, a FIFO, a socket or a
+    device."""
+    mode = os.stat(file).st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "it is not a regular file")
 
 

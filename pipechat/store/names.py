@@ -29,6 +29,9 @@ def check_name(name: str) -> None:
     """
     if reason := _fault(name):
         hint = "Use letters, digits, '.', '_' and '-', beginning with a letter, digit or '_'."
+        if is_path(name):
+            reason = "it is a path"
+            hint = "Give a session's name: only `history show` and `history search` read files."
         shown = visible_line(name if len(name) <= 60 else name[:60] + "…")
         raise UsageError("bad_session_name", f"{shown!r} is no session name: {reason}", hint)
 
@@ -36,6 +39,16 @@ def check_name(name: str) -> None:
 def is_name(name: str) -> bool:
     """Whether a session may be named so."""
     return not _fault(name)
+
+
+def is_path(text: str) -> bool:
+    """Whether `text` names a file and no session: it holds a `/`, which no session's name does."""
+    return "/" in text
+
+
+def called(name: str) -> str:
+    """What messages call it: a session by its name, a file by its path."""
+    return name if is_path(name) else f"session {name!r}"
 
 
 def _fault(name: str) -> str:

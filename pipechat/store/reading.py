@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from pipechat import jsonl
 from pipechat.messages import Summary, Turn
+from pipechat.store.names import called, is_path
 
 # Doubles come from a crash between an append and the removal of its spool, so they are near
 # each other: this many ids are remembered, whatever the size of the session.
@@ -29,12 +30,19 @@ class Tail:
 
 
 class Session(NamedTuple):
-    """A session file that is open for reading: its first `size` bytes do not change."""
+    """A session file that is open for reading: its first `size` bytes do not change. `name`: of
+    the session, or the path of a file that is none of the store's."""
 
     name: str
     fd: int
     size: int
     warn: Callable[[str], None]
+
+    def tell_torn(self, what: str, moved: str) -> None:
+        """Warn of lines that are no turns. `moved`: what `history repair` would move aside; that
+        is for sessions alone, and a file is its owner's to mend."""
+        hint = f"; `pipechat history repair {self.name}` moves {moved} aside"
+        self.warn(f"{called(self.name)}: {what}{'' if is_path(self.name) else hint}")
 
 
 def turn_of(line: bytes) -> Turn | None:
@@ -164,8 +172,7 @@ class _Skipped:
     """Tells of lines that are no turns: the first ones each, the others by their number."""
 
     def __init__(self, session: Session) -> None:
-        self._name = session.name
-        self._warn = session.warn
+        self._session = session
         self._count = 0
 
     def tell(self, line: bytes, where: str) -> None:
@@ -173,10 +180,9 @@ class _Skipped:
             return
         self._count += 1
         if self._count <= _TOLD_ONE_BY_ONE:
-            hint = f"`pipechat history repair {self._name}` moves it aside"
-            self._warn(f"session {self._name!r}: {where} is no turn and was skipped; {hint}")
+            self._session.tell_torn(f"{where} is no turn and was skipped", "it")
 
     def sum_up(self) -> None:
         if self._count > _TOLD_ONE_BY_ONE:
             more = self._count - _TOLD_ONE_BY_ONE
-            self._warn(f"session {self._name!r}: {more} more lines are no turns")
+            self._session.warn(f"{called(self._session.name)}: {more} more lines are no turns")

@@ -102,8 +102,7 @@ def search(session: Session, query: Query) -> Iterator[Hit]:
                 yield Hit(number, turn, side, line_number, text, spans)
     if torn:
         lines = "1 line that may match is" if torn == 1 else f"{torn} lines that may match are"
-        hint = f"`pipechat history repair {session.name}` moves such lines aside"
-        session.warn(f"session {session.name!r}: {lines} no turn; {hint}")
+        session.tell_torn(f"{lines} no turn", "such lines")
 
 
 def _gives_way(session: Session, turn: Turn, offset: int) -> bool:

@@ -1,8 +1,9 @@
 """The store of sessions: one folder, one JSONL file a session, one record a turn (DESIGN §6).
 
-Owns the folder and the names in it. How a record is added is in `session_file.py`, the turn
+Owns the folder and the names in it. How a record is added is in `locked_file.py`, the turn
 in flight in `spool.py`, what a crash left in `adoption.py`, how records are read in
-`session_reading.py`, rewrites in `rewrite.py`. Knows no client, no sink and no environment.
+`reading.py`, files that are none of the store's in `sources.py`, rewrites in `rewrite.py`.
+Knows no client, no sink and no environment.
 """
 
 import os
@@ -23,7 +24,7 @@ from pipechat.store.locked_file import (
     open_to_read,
     settled_size,
 )
-from pipechat.store.names import check_name, is_name
+from pipechat.store.names import called, check_name, is_name
 from pipechat.store.reading import Session, Tail
 from pipechat.store.spool import TurnWriter
 
@@ -104,7 +105,7 @@ class SessionStore:
 
     def _open_spool(self, path: str, name: str, wait_s: float | None) -> tuple[str, int]:
         """A new turn's id and its spool, after the orphans were adopted. Raises OSError."""
-        on_wait = self._on_wait(name)
+        on_wait = _on_wait(name, self.warn)
         with LockedFile(path, create=True, wait_s=wait_s, on_wait=on_wait) as session:
             self._warn_of_mode(session.fd, path)
             entries = os.listdir(self.folder)
@@ -121,9 +122,6 @@ class SessionStore:
             hint = "Try again when it has ended, or wait for it with --if-busy wait --timeout S."
             message = f"session {name!r}: another ask holds it"
             raise SessionError("session_busy", message, hint, retryable=True) from error
-
-    def _on_wait(self, name: str) -> Callable[[], None]:
-        return lambda: self.warn(f"waiting for session {name!r}, whose lock another program holds")
 
     def check_case(self, name: str, entries: list[str]) -> None:
         """Raises SessionError where `name` would be new, and differs from one of the folder's
@@ -146,7 +144,7 @@ class SessionStore:
             if not layout.spools_of(name, os.listdir(self.folder)):
                 return
             created = not os.path.lexists(path)
-            with LockedFile(path, create=True, on_wait=self._on_wait(name)) as session:
+            with LockedFile(path, create=True, on_wait=_on_wait(name, self.warn)) as session:
                 adopt_orphans(session, name, os.listdir(self.folder), self.warn)
                 if created and os.fstat(session.fd).st_size == 0:
                     os.unlink(path)  # deleted while a turn runs, which will make it again
@@ -179,18 +177,10 @@ class SessionStore:
     def reading(self, name: str, *, tell_mode: bool = True) -> Iterator[Session]:
         """Session `name`, open; an OSError within is told as `session_unreadable`."""
         path = self.path(name)
-        try:
-            fd = open_to_read(path)
-            try:
-                if tell_mode:
-                    self._warn_of_mode(fd, path)
-                yield Session(name, fd, settled_size(fd, self._on_wait(name)), self.warn)
-            finally:
-                os.close(fd)
-        except FileNotFoundError as error:
-            raise missing(name) from error
-        except OSError as error:
-            raise unreadable(name, error) from error
+        with open_session(name, path, self.warn) as session:
+            if tell_mode:
+                self._warn_of_mode(session.fd, path)
+            yield session
 
     def names(self) -> list[str]:
         """The names of the sessions, sorted."""
@@ -238,6 +228,27 @@ class SessionStore:
             self._warned.add(path)
             wanted = "700" if path == self.folder else "600"
             self.warn(f"{path} is open to others (mode {mode:o}); `chmod {wanted}` closes it")
+
+
+@contextmanager
+def open_session(
+    name: str, path: str, warn: Callable[[str], None], *, follow: bool = False
+) -> Iterator[Session]:
+    """The file at `path`, open under `name`; `follow`: links are followed. Raises SessionError."""
+    try:
+        fd = open_to_read(path, follow=follow)
+        try:
+            yield Session(name, fd, settled_size(fd, _on_wait(name, warn)), warn)
+        finally:
+            os.close(fd)
+    except FileNotFoundError as error:
+        raise missing(name) from error
+    except OSError as error:
+        raise unreadable(name, error) from error
+
+
+def _on_wait(name: str, warn: Callable[[str], None]) -> Callable[[], None]:
+    return lambda: warn(f"waiting for {called(name)}, whose lock another program holds")
 
 
 def _status(entry: "os.DirEntry[str]") -> os.stat_result | None:
