@@ -139,6 +139,7 @@ def test_the_commands_that_need_a_server_of_ones_own_are_read_as_meant(
             run_in_bash(program, here, "http://127.0.0.1:1/v1", command)
 
 
+@pytest.mark.in_process
 def test_the_config_of_the_readme_is_taken(program: Program) -> None:
     (config,) = blocks("toml")
     path = program.home / "config.toml"
@@ -149,6 +150,7 @@ def test_the_config_of_the_readme_is_taken(program: Program) -> None:
     assert json.loads(dry.stdout)["seed"] == 7
 
 
+@pytest.mark.in_process
 def test_every_option_of_ask_is_in_the_readme_and_every_one_there_exists(
     program: Program,
 ) -> None:
@@ -171,6 +173,7 @@ def _first_cells(table: str) -> str:
     )
 
 
+@pytest.mark.in_process
 def test_the_events_and_the_record_of_the_readme_have_the_keys_that_are_written(
     program: Program,
 ) -> None:
