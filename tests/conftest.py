@@ -14,6 +14,17 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "in_process(wanted=True): its `program` runs in the process of the tests",
     )
+    config.addinivalue_line(
+        "markers",
+        "uncounted: coverage learns nothing from its processes that others do not tell it",
+    )
+
+
+@pytest.fixture(autouse=True)
+def _counted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep coverage out of the processes of a test that is `uncounted`: it costs each 80 ms."""
+    if request.node.get_closest_marker("uncounted") is not None:
+        monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
 
 
 @pytest.fixture

@@ -28,12 +28,27 @@ PLANTED_KEY = "sk-planted-7f3a9c51d2e84b06"
 """In the environment of every run; a test that finds it in an output has found a leak."""
 
 RUN_LIMIT_S = 60.0
+WAITS = {
+    "busy": "pipechat.store.sessions._SHORT_WAIT_S",
+    "last_lock": "pipechat.store.spool._LAST_WAIT_S",
+    "lock": "pipechat.store.locks.PATIENCE_S",
+    "quiet_lock": "pipechat.store.locks._QUIET_S",
+    "quiet_reader": "pipechat.show.files._QUIET_S",
+    "quiet_stdin": "pipechat.stdin.QUIET_STDIN_S",
+}
+"""What the program waits for of itself, by no setting of its user's."""
 _EVENT_FORMATS = {"json", "ndjson", "stream-json"}
 _NO_NAMES = """
 import socket
 from tests.no_names import no_names
 
 socket.getaddrinfo = no_names(socket.getaddrinfo)
+"""
+_SHORTER = """
+from tests.shorter_waits import shorten
+
+for wait, seconds in {waits}.items():
+    shorten(wait, seconds)
 """
 
 
@@ -150,9 +165,18 @@ class Program:
     def without_names(self) -> dict[str, str | None]:
         """Settings with which no host name but this machine's resolves: the look-up fails
         inside the process, and nothing asks the network for it."""
-        folder = self.home / "no-names"
+        return self._at_start("no-names", _NO_NAMES)
+
+    def shorter(self, **waits: float) -> dict[str, str | None]:
+        """Settings with which a process waits that long where its own `WAITS[name]` says longer."""
+        code = _SHORTER.format(waits={WAITS[name]: each for name, each in waits.items()})
+        return self._at_start("-".join(["shorter", *waits]), code)
+
+    def _at_start(self, name: str, code: str) -> dict[str, str | None]:
+        """Settings with which a process runs `code` before it runs the program."""
+        folder = self.home / name
         folder.mkdir(exist_ok=True)
-        (folder / "sitecustomize.py").write_text(_NO_NAMES)
+        (folder / "sitecustomize.py").write_text(code)
         return {"PYTHONPATH": f"{folder}:{Path(__file__).parent.parent}"}
 
     def records(self, session: str) -> list[dict[str, Any]]:

@@ -139,6 +139,7 @@ def test_a_signal_that_ends_the_chat_keeps_the_partial_answer(program: Program) 
     assert [(r["status"], r["answer"]) for r in program.records("s")] == [("partial", "some")]
 
 
+@pytest.mark.in_process
 def test_from_a_pipe_every_line_is_a_question(program: Program) -> None:
     result = program.run("chat", "--offline", "-q", input=b"one\n\ntwo\nQUIT\nthree\n")
     assert result.status == 0
@@ -150,6 +151,7 @@ def test_from_a_pipe_every_line_is_a_question(program: Program) -> None:
     assert result.stderr == b""
 
 
+@pytest.mark.in_process
 def test_from_a_pipe_the_status_is_that_of_the_last_failure(program: Program) -> None:
     with ChatServer([answer("One."), error_reply(401, "no")]) as server:
         arguments = ("chat", "--base-url", server.url)
@@ -158,6 +160,7 @@ def test_from_a_pipe_the_status_is_that_of_the_last_failure(program: Program) ->
     assert result.stdout.decode() == f"One.\n{RULE}{RULE}Bye!\n"
 
 
+@pytest.mark.in_process
 def test_a_conversation_with_a_session_goes_on_another_day(program: Program) -> None:
     arguments = ("chat", "--offline", "-q", "--session", "s")
     program.run(*arguments, input=b"one\n")

@@ -30,6 +30,8 @@ from tests.servers import (
 )
 from tests.servers.peer import Peer
 
+pytestmark = pytest.mark.in_process
+
 SHORT_S = 0.4
 # What a busy machine may add to a deadline, start-up included. The servers' own patience is
 # longer, so a deadline that does not hold is seen.
@@ -61,14 +63,17 @@ class Row:
     code: str
     text: str = ""
     https: bool = False
+    alone: bool = False  # its thread waits on when the turn is over: only a process ends it
 
     @property
     def status(self) -> int:
         return 6 if self.text else 5
 
 
-def slow(name: str, reply: Reply, limit: tuple[str, ...], code: str, text: str = "") -> Row:
-    return Row(name, lambda: ChatServer(reply), limit, code, text)
+def slow(
+    name: str, reply: Reply, limit: tuple[str, ...], code: str, text: str = "", **more: bool
+) -> Row:
+    return Row(name, lambda: ChatServer(reply), limit, code, text, **more)
 
 
 ENDLESS = b"".join(event(chunk("x")) for _ in range(2000))
@@ -76,7 +81,7 @@ SILENT = raw_reply(Stall())
 
 ROWS = [
     slow("headers never come", SILENT, TOTAL, "timeout"),
-    slow("headers never come, first token", SILENT, FIRST, "first_token_timeout"),
+    slow("headers never come, first token", SILENT, FIRST, "first_token_timeout", alone=True),
     slow("headers drip", raw_reply(drip(b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 2000, size=1,
                                         every=0.02)), TOTAL, "timeout"),
     slow("silence after the headers", stream_reply(Stall()), FIRST, "first_token_timeout"),
@@ -102,17 +107,21 @@ ROWS = [
     Row("a full backlog", FullBacklog, TOTAL, "timeout"),
     Row("TLS that is never finished", lambda: RawServer(Stall()), TOTAL, "timeout", https=True),
     Row("TLS that is never finished, first token", lambda: RawServer(Stall()), FIRST,
-        "first_token_timeout", https=True),
+        "first_token_timeout", https=True, alone=True),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+@pytest.mark.parametrize(
+    "row",
+    [pytest.param(row, marks=pytest.mark.in_process(not row.alone), id=row.name) for row in ROWS],
+)
 def test_a_deadline_holds(program: Program, row: Row) -> None:
     with row.server() as server:
         url = server.https_url if row.https else server.url
         check(program, row, "--base-url", url)
 
 
+@pytest.mark.in_process(False)
 @pytest.mark.parametrize("https", [False, True], ids=["http", "https"])
 @pytest.mark.parametrize("kind", [HttpProxy, SocksProxy])
 def test_a_deadline_holds_against_a_silent_proxy(
@@ -165,7 +174,7 @@ def test_a_server_that_does_not_close_after_the_finish_holds_nobody_up(program: 
 
 def test_retries_never_go_past_the_timeout(program: Program) -> None:
     with ChatServer(error_reply(503, headers={"retry-after-ms": "150"})) as server:
-        limits = ("--retries", "1000", "--timeout", "2")
+        limits = ("--retries", "1000", "--timeout", "1")
         ask = ("ask", "--base-url", server.url, *limits, "--output-format", "ndjson", "hello")
         result = program.run(*ask)
         times = [request.time for request in server.requests]
@@ -200,6 +209,7 @@ def test_the_timeout_counts_from_the_first_request_not_from_the_last(program: Pr
     assert 1.0 <= last["total_s"] < 1.0 + (second - first)
 
 
+@pytest.mark.in_process(False)
 def test_waiting_for_a_busy_session_ends_at_the_timeout(program: Program) -> None:
     with ChatServer(stream_reply(HI, Stall())) as server:
         ask = ("ask", "hello", "--no-stdin", "--session", "s", "--base-url", server.url)

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,10 +16,13 @@ from typing import Any
 
 import pytest
 
+from pipechat.client import deadlines, retries
+from pipechat.client.deadlines import _AFTER_END_S
 from tests.program import Program
 from tests.servers import (
     ChatServer,
     Close,
+    Mark,
     Reply,
     Reset,
     Stall,
@@ -52,6 +56,7 @@ class Row:
     says: str = ""
     asked: int = 1
     flags: tuple[str, ...] = ()
+    after_end_s: float = _AFTER_END_S
 
 
 def in_choice(error: Any) -> dict[str, Any]:
@@ -159,14 +164,14 @@ NOT_WHOLE = [
 WHOLE = [
     Row("stop on every chunk, then [DONE]", stutter("a", "b", end=done()), text="ab"),
     Row("stop on every chunk and before the first, with pauses", stream_reply(
-        chunk("", role="assistant", finish_reason="stop"), Wait(3.2),
-        chunk("a", finish_reason="stop"), chunk("", finish_reason="stop"), Wait(3.2),
-        chunk("b", finish_reason="stop"), done()), text="ab"),
+        chunk("", role="assistant", finish_reason="stop"), Wait(0.4),
+        chunk("a", finish_reason="stop"), chunk("", finish_reason="stop"), Wait(0.4),
+        chunk("b", finish_reason="stop"), done()), text="ab", after_end_s=0.2),
     Row("the shape of the older completions", stream_reply(
         chunk(choices=[{"index": 0, "text": "Hi", "finish_reason": None}]), STOP), text="Hi"),
     Row("stop on every chunk, with a pause longer than any timer",
-        stream_reply(chunk("a", finish_reason="stop"), Wait(3.6), chunk("b", finish_reason="stop"),
-                     done()), text="ab"),
+        stream_reply(chunk("a", finish_reason="stop"), Wait(0.6), chunk("b", finish_reason="stop"),
+                     done()), text="ab", after_end_s=0.2),
     Row("a stop beside the last text alone", stream_reply(HI, chunk("!", finish_reason="stop")),
         text="Hi!"),
     *(Row(f"the reason {reason}", stream_reply(HI, chunk(finish_reason=reason), done()),
@@ -244,8 +249,10 @@ BOUNDED = [
     ids=lambda row: ascii(row.name),
 )
 def test_an_answer_is_judged_once_and_asked_for_as_often_as_is_right(
-    program: Program, row: Row
+    program: Program, row: Row, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(retries, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(deadlines, "_AFTER_END_S", row.after_end_s)
     for more in ((), ("--output-format", "ndjson")):
         with ChatServer(row.replies) as server:
             ask = ("ask", "--session", "s", "--base-url", server.url, *row.flags, *more, "hello")
@@ -265,6 +272,7 @@ def test_an_answer_is_judged_once_and_asked_for_as_often_as_is_right(
     assert statuses == {(kept, row.text)}
 
 
+@pytest.mark.in_process
 @pytest.mark.parametrize(
     "key", ["1", "local", "token", "none", "prompt_tokens", "sk-no-key-required"]
 )
@@ -288,10 +296,10 @@ def test_a_reader_that_pauses_is_no_silent_server(program: Program) -> None:
     pieces = [event(chunk("x" * 60_000)) for _ in range(12)]
     script = stream_reply(*pieces, sse(STOP))
     with ChatServer(script) as server:
-        ask = ("ask", "--no-stdin", "--base-url", server.url, "--idle-timeout", "1", "hello")
+        ask = ("ask", "--no-stdin", "--base-url", server.url, "--idle-timeout", "0.7", "hello")
         process = program.start(*ask)
         server.wait_for_requests(1)
-        time.sleep(2.5)  # the reader's pause, longer than the server may be silent
+        time.sleep(1.5)  # the reader's pause, longer than the server may be silent
         result = program.finish(process)
     assert (result.status, len(result.stdout)) == (0, 12 * 60_000 + 1)
 
@@ -300,14 +308,17 @@ def test_a_reader_that_pauses_is_no_silent_server(program: Program) -> None:
 def test_a_process_that_was_stopped_takes_what_came_meanwhile(
     program: Program, after: float
 ) -> None:
-    with ChatServer(stream_reply(HI, Wait(1.2), chunk("!"), STOP, done())) as server:
-        ask = ("ask", "--no-stdin", "--base-url", server.url, "--idle-timeout", "1.6", "hello")
+    sent = threading.Event()
+    reply = stream_reply(HI, Wait(0.9), chunk("!"), STOP, done(), Mark(sent))
+    with ChatServer(reply) as server:
+        ask = ("ask", "--no-stdin", "--base-url", server.url, "--idle-timeout", "1.2", "hello")
         process = program.start(*ask)
         assert process.stdout is not None
         os.read(process.stdout.fileno(), 2)
         time.sleep(after)
         process.send_signal(signal.SIGSTOP)
-        time.sleep(2.0)  # longer than the server may be silent
+        time.sleep(1.3)  # longer than the server may be silent
+        assert sent.wait(30)
         process.send_signal(signal.SIGCONT)
         result = program.finish(process)
     assert (result.status, result.stdout) == (0, b"!\n")
@@ -318,13 +329,14 @@ def test_comments_zipped_into_nothing_do_not_outlast_the_timeout(program: Progra
     reply = http_reply(200, flood, Stall(), content_type="text/event-stream",
                        headers={"content-encoding": "gzip"}, length=len(flood) + 1)  # fmt: skip
     with ChatServer(reply) as server:
-        ask = ("ask", "--base-url", server.url, "--timeout", "2", "--output-format", "json")
+        ask = ("ask", "--base-url", server.url, "--timeout", "1", "--output-format", "json")
         process = program.start(*ask, "hello", stdin=subprocess.DEVNULL)
         result = program.finish(process)
     assert (result.status, result.events[-1]["code"]) == (5, "timeout")
     assert result.events[-1]["total_s"] < 5
 
 
+@pytest.mark.in_process
 def test_a_reason_that_the_user_vouches_for_is_whole(program: Program) -> None:
     (program.home / "config.toml").write_text('whole_reasons = ["Fini"]\n')
     with ChatServer(stream_reply(HI, chunk(finish_reason="fini"), done())) as server:

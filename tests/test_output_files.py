@@ -18,6 +18,8 @@ from pipechat.show.files import FileOutput, open_in_place
 from tests.program import Program, Result
 from tests.servers import ChatServer, Mark, WaitFor, answer, chunk, stream_reply
 
+pytestmark = pytest.mark.uncounted
+
 FORMATS = ("text", "json", "ndjson")
 ANSWER = "The answer."
 
@@ -110,6 +112,7 @@ def test_help_into_a_stream_that_is_only_read_from_exits_11(program: Program) ->
         os.close(writing)
 
 
+@pytest.mark.in_process
 @pytest.mark.parametrize("output_format", FORMATS)
 def test_a_fifo_that_nobody_reads_is_waited_for_no_longer_than_the_timeout(
     program: Program, output_format: str, tmp_path: Path
@@ -129,7 +132,8 @@ def test_a_fifo_without_a_reader_is_named_while_it_is_waited_for(
 ) -> None:
     path = tmp_path / "fifo"
     os.mkfifo(path)
-    process = program.start("ask", "--offline", "--no-stdin", "-o", path, "hello")
+    soon = program.shorter(quiet_reader=0.1)
+    process = program.start("ask", "--offline", "--no-stdin", "-o", path, "hello", env=soon)
     assert process.stderr is not None
     lines = [process.stderr.readline() for _ in range(2)]
     assert f"pipechat: waiting for a reader of {path}\n".encode() in lines

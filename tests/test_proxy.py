@@ -1,7 +1,11 @@
 """--proxy: the request goes through it, and names resolve where they should."""
 
+import pytest
+
 from tests.program import Program
 from tests.servers import ChatServer, HttpProxy, SocksProxy, answer
+
+pytestmark = pytest.mark.in_process
 
 NAME = "only-the-proxy-knows.test"
 
@@ -25,7 +29,10 @@ def test_socks5h_reaches_a_server_by_a_name_that_only_the_proxy_can_resolve(
 
 
 def test_an_http_proxy_is_taken_from_the_flag_or_the_environment(program: Program) -> None:
-    with ChatServer(answer("Through.")) as server, HttpProxy() as proxy:
+    with (
+        ChatServer(answer("Through.")) as server,
+        HttpProxy(names={"elsewhere.test": ("127.0.0.1", server.port)}) as proxy,
+    ):
         where = ("ask", "--base-url", server.url, "hello")
         assert program.run(*where, "--proxy", proxy.url).stdout == b"Through.\n"
         # For this machine the environment's does not count, as in browsers.
@@ -34,7 +41,8 @@ def test_an_http_proxy_is_taken_from_the_flag_or_the_environment(program: Progra
         assert len(proxy.requests) == 1
         elsewhere = ("ask", "--base-url", "http://elsewhere.test/v1", "--insecure-http", "hello")
         for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
-            program.run(*elsewhere, "--retries", "0", env={name: proxy.url})
+            result = program.run(*elsewhere, "--retries", "0", env={name: proxy.url})
+            assert result.stdout == b"Through.\n"
         assert [request.host for request in proxy.requests[1:]] == ["elsewhere.test"] * 3
 
 

@@ -11,6 +11,8 @@ from pipechat.errors import ExitCode
 from tests.program import Program
 from tests.servers import ChatServer, Reply, Request, answer, mirror
 
+pytestmark = pytest.mark.uncounted
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
@@ -139,6 +141,7 @@ def test_the_commands_that_need_a_server_of_ones_own_are_read_as_meant(
             run_in_bash(program, here, "http://127.0.0.1:1/v1", command)
 
 
+@pytest.mark.in_process
 def test_the_config_of_the_readme_is_taken(program: Program) -> None:
     (config,) = blocks("toml")
     path = program.home / "config.toml"
@@ -149,6 +152,7 @@ def test_the_config_of_the_readme_is_taken(program: Program) -> None:
     assert json.loads(dry.stdout)["seed"] == 7
 
 
+@pytest.mark.in_process
 def test_every_option_of_ask_is_in_the_readme_and_every_one_there_exists(
     program: Program,
 ) -> None:
@@ -171,6 +175,7 @@ def _first_cells(table: str) -> str:
     )
 
 
+@pytest.mark.in_process
 def test_the_events_and_the_record_of_the_readme_have_the_keys_that_are_written(
     program: Program,
 ) -> None:

@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipechat.client import retries
 from pipechat.client.exchange import Request
 from pipechat.client.near_request import difference, nearest
 from pipechat.client.recording import CLOSED, End, Recorded, read_recording
+from tests.in_process import InProcess
 from tests.program import PLANTED_KEY, Program, Result
 from tests.properties import MODEST
 from tests.servers import (
@@ -87,21 +89,29 @@ FAULTS: list[tuple[str, Reply | list[Reply], tuple[str, ...], int, str]] = [
     ("a reset after text", stream_reply(HI, Reset()), (), 6, "connection_lost"),
     ("a close after text", stream_reply(HI, Close()), (), 6, "connection_lost"),
     ("a length that was a lie", http_reply(200, event(HI), length=5000), (), 6, "connection_lost"),
-    ("a silence after text", stream_reply(HI, Stall()), ("--idle-timeout", "0.5"), 6,
+    ("a silence after text", stream_reply(HI, Stall()), ("--idle-timeout", "0.3"), 6,
      "idle_timeout"),
     ("a refusal, thrice", error_reply(429), ("--retries", "2"), 5, "rate_limited"),
-    ("a refusal, then an answer", [error_reply(429, headers={"retry-after": "1"}), answer("so")],
-     ("--retries", "1"), 0, ""),
+    ("a refusal, then an answer",
+     [error_reply(429, headers={"retry-after-ms": "100"}), answer("so")], ("--retries", "1"), 0,
+     ""),
     ("a reset, then an answer", [raw_reply(Reset()), answer("so")], ("--retries", "1"), 0, ""),
 ]  # fmt: skip
 
 
+@pytest.mark.in_process
 @pytest.mark.parametrize(
     ("reply", "more", "status", "code"), [row[1:] for row in FAULTS], ids=[r[0] for r in FAULTS]
 )
 def test_a_fault_is_replayed_as_a_fault(
-    program: Program, reply: Reply | list[Reply], more: tuple[str, ...], status: int, code: str
+    program: Program,
+    reply: Reply | list[Reply],
+    more: tuple[str, ...],
+    status: int,
+    code: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(retries, "FIRST_WAIT_S", 0.01)
     played = check_replay(program, reply, *("--retries", "0", *more))
     assert (played.status, played.code) == (status, code)
 
@@ -226,11 +236,13 @@ def test_many_processes_record_into_one_file(program: Program) -> None:
             for n in numbers
         ]
         assert [program.finish(run, b"").status for run in runs] == [0] * len(numbers)
+    replays = InProcess(program.home)
     for n in numbers:
-        result = program.run("ask", f"number {n}", "--replay", str(path), env=NO_KEY)
+        result = replays.run("ask", f"number {n}", "--replay", str(path), env=NO_KEY)
         assert (result.status, result.stdout) == (0, f"number {n}\n".encode())
 
 
+@pytest.mark.in_process
 def test_a_chat_is_replayed_turn_by_turn(program: Program) -> None:
     path = program.home / "rec"
     with ChatServer([answer("one"), answer("two")]) as server:

@@ -37,6 +37,7 @@ def test_whatever_is_asked_changes_it() -> None:
     assert len({*hashes, request_hash("responses", ASKED)}) == len(others) + 2
 
 
+@pytest.mark.in_process
 @pytest.mark.parametrize("output_format", ["text", "ndjson"])
 def test_a_record_carries_it_whether_the_answer_is_whole_or_not(
     program: Program, output_format: str

@@ -106,6 +106,7 @@ def test_no_meaning_is_given_for_a_key_that_nobody_writes() -> None:
     assert set(MEANINGS) == used | set(turn_schema()["properties"])
 
 
+@pytest.mark.in_process
 def test_what_the_program_writes_is_what_the_program_says_it_writes(program: Program) -> None:
     printed = [program.run("schema", what) for what in ("event", "turn")]
     assert [result.status for result in printed] == [0, 0]
@@ -127,6 +128,7 @@ def test_what_the_program_writes_is_what_the_program_says_it_writes(program: Pro
     assert len(program.records("w")) == 2
 
 
+@pytest.mark.in_process
 def test_an_unknown_schema_exits_2(program: Program) -> None:
     result = program.run("schema", "batches")
     assert (result.status, result.code, result.stdout) == (2, "bad_option", b"")
@@ -145,6 +147,7 @@ def test_records_of_the_kit_are_as_those_of_the_program(program: Program) -> Non
     assert is_valid(turn_schema(), json.loads(path.read_bytes()))
 
 
+@pytest.mark.in_process
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -190,7 +190,6 @@ def test_urls_with_a_user_or_password_are_refused_and_not_repeated(
     assert b"hunter2" not in result.stderr
 
 
-@pytest.mark.in_process(False)
 def test_a_key_goes_in_the_clear_to_this_machine_alone(program: Program) -> None:
     for host in ("server.invalid", "127.0.0.1.invalid", "localhost.invalid", "0x7f.invalid"):
         result = program.run("ask", "--base-url", f"http://{host}/v1", "hello")

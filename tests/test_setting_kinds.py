@@ -178,11 +178,11 @@ def test_a_key_command_is_bounded_by_the_timeout(program: Program, command: str)
     config.write_text(f'api_key_command = "{command}"\n')
     config.chmod(0o600)
     began = time.monotonic()
-    ask = ("ask", "hi", "--timeout", "1", "--output-format", "ndjson")
+    ask = ("ask", "hi", "--timeout", "0.5", "--output-format", "ndjson")
     result = program.run(*ask, env={"OPENAI_API_KEY": None})
     assert time.monotonic() - began < 15
     assert (result.status, result.code) == (3, "no_key")
-    assert b"took longer than 1 s" in result.stderr
+    assert b"took longer than 0.5 s" in result.stderr
 
 
 @pytest.mark.in_process
@@ -300,7 +300,7 @@ def test_a_system_file_of_the_config_is_not_read_where_one_is_given(program: Pro
 
 def test_a_system_fifo_without_a_writer_is_bounded_by_the_timeout(program: Program) -> None:
     os.mkfifo(program.home / "fifo")
-    ask = ("ask", "--offline", "--system", f"@{program.home}/fifo", "--timeout", "1", "hi")
+    ask = ("ask", "--offline", "--system", f"@{program.home}/fifo", "--timeout", "0.4", "hi")
     result = program.run(*ask, "--output-format", "ndjson")
     assert (result.status, result.code) == (2, "unreadable_input")
     assert b"did not end within --timeout" in result.stderr

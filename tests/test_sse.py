@@ -35,6 +35,8 @@ def decode_by_the_book(stream: bytes) -> list[ServerEvent]:
             data.append(value.removeprefix(b" "))
         elif field == b"event" and b":" in line:
             name = value.strip().decode("utf-8", "replace")
+        elif field == b"error" and b":" in line:  # not the standard's; a server's own
+            events.append(ServerEvent(value.strip(), "error"))
     return events
 
 
@@ -90,6 +92,8 @@ lines = st.sampled_from(
         b"data: [DONE]",
         b": comment",
         b"event: error",
+        b"error: x",
+        b"error:",
         b"event:x",
         b"id: 1",
         b"retry: 1",

@@ -23,6 +23,7 @@ from tests.servers import ChatServer, Stall, answer, chunk, stream_reply
 
 OFFLINE = ("ask", "--offline", "-q")
 FORMATS = ("text", "json", "ndjson")
+REAL = ("pipe", "text")  # waits the 3 s; the other rows wait shorter
 
 
 def late_pipe() -> tuple[int, int]:
@@ -58,7 +59,8 @@ def test_a_writer_that_takes_longer_than_3_s_is_waited_for_and_named(
     reading, writing = SOURCES[source](tmp_path)
     with ChatServer(answer("The answer.")) as server:
         ask = ("ask", "--base-url", server.url, "--output-format", output_format, "sum")
-        process = program.start(*ask, stdin=reading)
+        soon = program.shorter(quiet_stdin=0.2) if (source, output_format) != REAL else None
+        process = program.start(*ask, stdin=reading, env=soon)
         os.close(reading)
         assert process.stderr is not None
         told = process.stderr.readline()  # only then does the data come
@@ -95,7 +97,8 @@ def test_a_stdin_that_does_not_end_within_the_timeout_exits_2_and_nothing_is_sen
 
 
 def test_quiet_silences_the_line_about_waiting(program: Program) -> None:
-    process = program.start(*OFFLINE, "--timeout", "4", "sum")
+    soon = program.shorter(quiet_stdin=0.1)
+    process = program.start(*OFFLINE, "--timeout", "0.6", "sum", env=soon)
     assert process.stderr is not None
     assert process.stderr.readline().startswith(b"pipechat: stdin_timeout: ")
     assert program.finish(process).status == 2
@@ -104,17 +107,20 @@ def test_quiet_silences_the_line_about_waiting(program: Program) -> None:
 def test_what_stdin_took_is_taken_from_the_timeout(program: Program) -> None:
     late, ready = os.pipe()
     with ChatServer(stream_reply(chunk("Hi"), Stall())) as server:
-        ask = ("ask", "--base-url", server.url, "--timeout", "4", "--output-format", "ndjson")
-        process = program.start(*ask, "sum up", stdin=late)
-        time.sleep(2.5)  # the writer's time, which counts
+        ask = ("ask", "--base-url", server.url, "--timeout", "3", "--output-format", "ndjson")
+        process = program.start(*ask, "sum up", stdin=late, env=program.shorter(quiet_stdin=0.1))
+        assert process.stderr is not None
+        process.stderr.readline()  # it waits
+        time.sleep(1.2)  # the writer's time, which counts
         os.write(ready, b"data")
         os.close(ready)
         os.close(late)
         last = program.finish(process).events[-1]
     assert (last["code"], last["answer"]) == ("timeout", "Hi")
-    assert last["total_s"] < 3.5  # of 4, since the question took the rest
+    assert last["total_s"] < 2.5  # of 3, since the question took the rest
 
 
+@pytest.mark.in_process
 @pytest.mark.parametrize(
     ("words", "data", "question"),
     [
@@ -135,6 +141,7 @@ def test_stdin_stands_where_the_dash_stands(
     assert result.stdout.decode() == f"offline, with no earlier turn: you asked: {question}\n"
 
 
+@pytest.mark.in_process
 @pytest.mark.parametrize("words", [("-",), ("-", "hi"), ("a", "-", "b")])
 @pytest.mark.parametrize("output_format", FORMATS)
 def test_a_dash_beside_no_stdin_is_an_error(
@@ -146,7 +153,7 @@ def test_a_dash_beside_no_stdin_is_an_error(
 
 @pytest.mark.parametrize("signame", ["SIGTERM", "SIGINT", "SIGHUP"])
 def test_a_signal_while_stdin_is_awaited_just_kills(program: Program, signame: str) -> None:
-    process = program.start("ask", "--offline", "sum")
+    process = program.start("ask", "--offline", "sum", env=program.shorter(quiet_stdin=0.1))
     assert process.stderr is not None
     process.stderr.readline()  # it waits
     process.send_signal(signal.Signals[signame])

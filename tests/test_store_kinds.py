@@ -6,6 +6,7 @@ import json
 import os
 import resource
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from pipechat.store.layout import spool_file
 from pipechat.store.locked_file import LockedFile
 from pipechat.store.sessions import SessionStore
 from tests.program import Program
-from tests.servers import ChatServer, Stall, answer, chunk, stream_reply
+from tests.servers import ChatServer, Close, Stall, WaitFor, answer, chunk, stream_reply
 
 FORMATS = ((), ("--output-format", "ndjson"))
 OFFLINE = ("ask", "-q", "--no-stdin", "--offline", "--session", "s")
@@ -48,9 +49,10 @@ def test_a_lock_that_never_comes_ends_an_ask_within_its_timeout_and_nothing_is_s
 ) -> None:
     assert program.run(*OFFLINE, "hello").status == 0
     with ChatServer(answer("no")) as server, held_by_another(session_path(program)):
-        ask = ("ask", "--no-stdin", "--session", "s", "--base-url", server.url, "--timeout", "1.5")
+        ask = ("ask", "--no-stdin", "--session", "s", "--base-url", server.url, "--timeout", "0.6")
         began = time.monotonic()
-        result = program.run(*ask, *busy, *more, "hello")
+        told_soon = program.shorter(quiet_lock=0.1, busy=0.6)
+        result = program.run(*ask, *busy, *more, "hello", env=told_soon)
         assert time.monotonic() - began < 30
         assert server.requests == []
     assert (result.status, result.code) == (9, "session_busy")
@@ -65,7 +67,8 @@ def test_a_lock_that_never_comes_ends_a_reader_with_a_word(
 ) -> None:
     program.run(*OFFLINE, "hello")
     with held_by_another(session_path(program)):
-        result = program.run("history", *command)
+        patience = program.shorter(quiet_lock=0.1, lock=0.6)
+        result = program.run("history", *command, env=patience)
     assert (result.status, result.code) == (9, "session_busy")
     assert b"waiting for session 's'" in result.stderr
 
@@ -77,7 +80,7 @@ def test_a_lock_that_never_comes_at_the_end_keeps_no_signal_off_and_loses_nothin
     program.run(*OFFLINE, "before")
     with ChatServer(stream_reply(chunk("Hi"), Stall())) as server:
         ask = ("ask", "--no-stdin", "--session", "s", "--base-url", server.url, "hello")
-        process = program.start(*ask)
+        process = program.start(*ask, env=program.shorter(last_lock=0.5))
         assert process.stdout is not None
         os.read(process.stdout.fileno(), 2)
         with held_by_another(session_path(program)):
@@ -94,11 +97,14 @@ def test_an_answer_whose_record_finds_the_lock_held_is_kept_aside_and_told(
     program.run(*OFFLINE, "before")
     with ChatServer(answer("Whole.")) as server:
         ask = ("ask", "--no-stdin", "--session", "s", "--base-url", server.url, "hello")
-        with ChatServer(stream_reply(chunk("Hi"), Stall())) as slow:
-            process = program.start(*ask[:-2], slow.url, "hello", "--idle-timeout", "2")
+        locked = threading.Event()
+        with ChatServer(stream_reply(chunk("Hi"), WaitFor(locked), Close())) as slow:
+            shorter = program.shorter(last_lock=0.5)
+            process = program.start(*ask[:-2], slow.url, "hello", env=shorter)
             assert process.stdout is not None
             os.read(process.stdout.fileno(), 2)
             with held_by_another(session_path(program)):
+                locked.set()
                 result = program.finish(process)
         assert (result.status, result.code) == (9, "session_busy")
         assert program.run(*ask).status == 0
