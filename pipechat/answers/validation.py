@@ -39,6 +39,9 @@ class AnswerSchema:
         self.schema = schema
         self._validator = validator
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return compile_schema, (self.schema,)  # what is compiled stays in its process
+
     def violation(self, value: object) -> Violation | None:
         """The first thing in which `value` does not match, or None. Formats count."""
         try:

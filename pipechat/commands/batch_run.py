@@ -24,6 +24,8 @@ from pipechat.batch.rows import InputFormat, Row, format_of_name, read_rows
 from pipechat.batch.run import BatchRun, Limit
 from pipechat.batch.source import SessionOrder, items_to_ask, rows_as_they_come, rows_at_hand
 from pipechat.batch.summary import Summary
+from pipechat.batch.worker_process import SetUp
+from pipechat.batch.workers import ProcessWorker, Workers
 from pipechat.commands.batch_progress import progress_shown
 from pipechat.commands.wanted import read_wanted
 from pipechat.commands.wiring import make_async_sender, open_keeper, report, with_key
@@ -159,7 +161,7 @@ async def _run(
     wanted: Wanted | None,
     began: float,
 ) -> Summary:
-    worker: Worker = LocalWorker(settings, make_async_sender(env, settings), wanted)
+    worker = _make_worker(env, settings, wanted)
     come = rows_at_hand(rows) if source.is_file else rows_as_they_come(rows)
     order = SessionOrder(items_to_ask(come, reader, known, retry_failed=settings.retry_failed))
     writers = _Writers(env, settings, output)
@@ -188,6 +190,16 @@ async def _run(
     finally:
         await writers.aclose()
         await worker.aclose()
+
+
+def _make_worker(env: Environment, settings: Settings, wanted: Wanted | None) -> Worker:
+    local = LocalWorker(settings, make_async_sender(env, settings), wanted)
+    alone = settings.offline or settings.record or settings.replay
+    # What streams into events is shown as it comes, which only this process can.
+    if alone or settings.workers == 1 or (settings.events and settings.batch_stream):
+        return local
+    common = SetUp(settings, dict(env.environ), wanted, settings.jobs)
+    return Workers(local, lambda: ProcessWorker(common), settings.workers)
 
 
 class _Writers:

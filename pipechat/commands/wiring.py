@@ -108,18 +108,14 @@ def make_client(env: Environment, settings: Settings, spent_s: float = 0.0) -> C
 
 
 def make_async_sender(env: Environment, settings: Settings) -> AsyncSender:
-    """Who carries many requests at once, on the event loop that runs: over aiohttp where it is
-    installed and goes the way that is wanted, else in threads."""
-    from pipechat.client.async_exchange import ThreadedSender
+    """Who carries many requests at once, on the event loop that runs."""
+    if settings.offline or settings.record or settings.replay:
+        from pipechat.client.async_exchange import ThreadedSender
 
-    if not (settings.offline or settings.record or settings.replay):
-        from pipechat.client.aio_sender import AioSender, is_available
-        from pipechat.client.lazy_openai import load_openai
+        return ThreadedSender(_make_sender(env, settings), settings.jobs)
+    from pipechat.client.async_senders import network_sender
 
-        if is_available(settings):
-            openai = load_openai(env.environ)
-            return AioSender(settings, env.environ, openai, settings.jobs)
-    return ThreadedSender(_make_sender(env, settings), settings.jobs)
+    return network_sender(settings, env.environ, settings.jobs)
 
 
 def _make_sender(env: Environment, settings: Settings) -> Sender:

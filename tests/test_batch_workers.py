@@ -1,0 +1,120 @@
+"""Several processes that ask for one batch: together they are one run."""
+
+import os
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.program import Program
+from tests.servers import ChatServer, completion, json_reply
+from tests.servers.mirror import mirror
+from tests.test_batch_processes import slowly, start
+from tests.test_batch_run import asked, items, records
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "in.ndjson"
+    path.write_bytes(items(40))
+    return path
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out.jsonl"
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def wait_for_children(pid: int, count: int) -> list[int]:
+    deadline = time.monotonic() + 20
+    while len(found := children_of(pid)) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return found
+
+
+def test_two_processes_share_the_items_and_the_answers_are_the_same(
+    program: Program, source: Path, out: Path
+) -> None:
+    with ChatServer(slowly(0.02)) as server:
+        process = start(program, server, source, "-o", out, "-j", "8", "--workers", "2")
+        result = program.finish(process, input=b"")
+        assert asked(server) == Counter({f"question {n}": 1 for n in range(40)})
+        connections = Counter(request.connection for request in server.requests)
+    assert result.status == 0
+    assert Counter(each["item"] for each in records(out)) == Counter(f"i{n}" for n in range(40))
+    assert len(connections) >= 2
+    assert result.stderr.count(b"\n") == 1
+
+
+def test_a_worker_that_dies_has_its_items_asked_by_others(
+    program: Program, source: Path, out: Path
+) -> None:
+    with ChatServer(slowly(0.2)) as server:
+        process = start(program, server, source, "-o", out, "-j", "8", "--workers", "3")
+        workers = wait_for_children(process.pid, 2)
+        server.wait_for_requests(12)
+        os.kill(workers[0], signal.SIGKILL)
+        result = program.finish(process, input=b"")
+        assert len(asked(server)) == 40
+    assert result.status == 0
+    assert Counter(each["item"] for each in records(out)) == Counter(f"i{n}" for n in range(40))
+
+
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_end_with_the_run(
+    program: Program, source: Path, out: Path, signum: signal.Signals
+) -> None:
+    with ChatServer(slowly(60)) as server:
+        process = start(
+            program, server, source, "-o", out, "-j", "4", "--workers", "2", "--grace", "0"
+        )
+        [worker] = wait_for_children(process.pid, 1)
+        server.wait_for_requests(4)
+        arguments = Path(f"/proc/{worker}/cmdline").read_bytes()
+        process.send_signal(signum)
+        process.communicate()
+        deadline = time.monotonic() + 20
+        while Path(f"/proc/{worker}").exists():
+            assert time.monotonic() < deadline, "a worker outlives its run"
+            time.sleep(0.01)
+    assert b"sk-planted" not in arguments
+
+
+def test_a_signal_to_all_of_a_terminal_lets_workers_end_what_they_have(
+    program: Program, source: Path, out: Path
+) -> None:
+    with ChatServer(slowly(0.5)) as server:
+        process = start(
+            program, server, source, "-o", out, "-j", "4", "--workers", "2", start_new_session=True
+        )
+        server.wait_for_requests(4)
+        os.killpg(process.pid, signal.SIGINT)
+        result = program.finish(process)
+        count = len(server.requests)
+    assert result.status == 128 + signal.SIGINT
+    assert len(records(out)) == count
+
+
+def test_workers_judge_by_the_schema_as_well(program: Program, source: Path, out: Path) -> None:
+    with ChatServer(json_reply(200, completion('{"n":"x"}'))) as server:
+        process = start(
+            program, server, source, "-o", out, "-j", "4", "--workers", "2", "--schema", "n int"
+        )
+        result = program.finish(process, input=b"")
+    assert result.status == 10
+    assert {each["error"]["code"] for each in records(out)} == {"schema_mismatch"}
+
+
+def test_events_of_a_worker_are_those_of_this_process(program: Program, source: Path) -> None:
+    with ChatServer(mirror()) as server:
+        process = start(program, server, source, "--events", "-j", "4", "--workers", "2")
+        result = program.finish(process, input=b"")
+    kinds = Counter(event["type"] for event in result.events)
+    assert kinds == {"start": 40, "chunk": 40, "end": 40}
