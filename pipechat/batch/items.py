@@ -111,11 +111,12 @@ class ItemReader:
         if session is not None:
             check_name(session)
         holding = system if system is not None else self._system
-        request = replace(
-            self._plain,
-            messages=compose_messages(holding, (), question),
-            model=self._model(model),
-            options=self._merged(_options(own.get("options"))),
+        request = ChatRequest(
+            self._model(model),
+            compose_messages(holding, (), question),
+            self._plain.stream,
+            self._merged(_options(own.get("options"))),
+            self._formats,
         )
         hashed = request_hash(self._dialect, request)
         return Item(number, item_id or hashed, hashed, question, request, session, holding, system)

@@ -16,7 +16,7 @@ from pipechat.batch.items import BadItemError, Item
 from pipechat.batch.keeping import Keepers, Kept
 from pipechat.batch.pace import Pace
 from pipechat.batch.records import Records
-from pipechat.batch.source import SessionOrder, Skipped
+from pipechat.batch.source import SessionOrder
 from pipechat.batch.summary import Summary
 from pipechat.client.request_form import RequestForm
 from pipechat.client.retries import RetryPolicy
@@ -56,6 +56,7 @@ class BatchRun:
     """One run over an input.
 
     Args:
+        summary: counts what becomes of items.
         order: gives the items.
         records: takes what became of each.
         grace_s: how long what is in flight may take once the run is to stop.
@@ -64,6 +65,7 @@ class BatchRun:
     def __init__(
         self,
         settings: Settings,
+        summary: Summary,
         order: SessionOrder,
         worker: Worker,
         keepers: Keepers,
@@ -75,7 +77,7 @@ class BatchRun:
         limit: Limit,
         tell: Callable[[str], None],
     ) -> None:
-        self.summary = Summary()
+        self.summary = summary
         self._settings = settings
         self._order = order
         self._worker = worker
@@ -137,10 +139,7 @@ class BatchRun:
             except Exception as error:
                 self.stop(BugError(error))
 
-    async def _take(self, found: Item | BadItemError | Skipped) -> None:
-        if isinstance(found, Skipped):
-            self.summary.skipped[found.why] += 1
-            return
+    async def _take(self, found: Item | BadItemError) -> None:
         place = await self._records.place()
         if isinstance(found, BadItemError):
             turn = self._keepers.of_bad_item(found)

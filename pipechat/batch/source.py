@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from itertools import chain, islice
 from threading import Condition, Thread
-from typing import NamedTuple
 
 from pipechat.batch.items import BadItemError, Item, ItemReader
 from pipechat.batch.known import KnownItems
@@ -20,33 +20,32 @@ _AT_ONCE = 256
 _ROOM = 1024
 
 
-class Skipped(NamedTuple):
-    """An item that is not asked: `complete` in the output, a `double` of one before it, or
-    `failed` and left alone."""
+Skip = Callable[[str], None]
+"""Told of an item that is not asked: `complete` in the output, a `double` of one before it, or
+`failed` and left alone."""
 
-    why: str
+Rows = AsyncIterator[Iterable[Row]]
+"""Rows as they come, so many at a time; each lot is to be taken to its end."""
 
 
-async def rows_at_hand(rows: Iterator[Row]) -> AsyncIterator[Row]:
+async def rows_at_hand(rows: Iterator[Row]) -> Rows:
     """The rows of a file, which are there when they are wanted."""
-    for count, row in enumerate(rows, 1):
-        yield row
-        if count % _AT_ONCE == 0:
-            await asyncio.sleep(0)
+    while (first := next(rows, None)) is not None:
+        yield chain((first,), islice(rows, _AT_ONCE))
+        await asyncio.sleep(0)
 
 
-async def rows_as_they_come(rows: Iterator[Row]) -> AsyncIterator[Row]:
+async def rows_as_they_come(rows: Iterator[Row]) -> Rows:
     """The rows of a stream, each the moment it is there: a thread waits for them."""
     loop = asyncio.get_running_loop()
     pump = _Pump(rows, loop)
     Thread(target=pump.run, daemon=True, name="input").start()
-    while True:
-        for row in await pump.next_rows():
-            if row is None:
-                return
-            if isinstance(row, Exception):
-                raise row
-            yield row
+    ended = False
+    while not ended:
+        rows_there, ended = await pump.next_rows()
+        yield rows_there
+    if pump.error is not None:
+        raise pump.error
 
 
 class _Pump:
@@ -55,61 +54,69 @@ class _Pump:
     def __init__(self, rows: Iterator[Row], loop: asyncio.AbstractEventLoop) -> None:
         self._rows = rows
         self._loop = loop
-        self._ready: deque[Row | Exception | None] = deque()
+        self._ready: list[Row] = []
         self._changed = Condition()
         self._came = asyncio.Event()
         self._told = False
+        self._ended = False
+        self.error: PipechatError | None = None
 
     def run(self) -> None:
         try:
             for row in self._rows:
                 self._put(row)
-            self._put(None)
         except PipechatError as error:
-            self._put(error)
+            self.error = error
         except Exception as error:
-            self._put(BugError(error))
+            self.error = BugError(error)
+        with self._changed:
+            self._tell()
+            self._ended = True
 
-    def _put(self, row: Row | Exception | None) -> None:
+    def _put(self, row: Row) -> None:
         with self._changed:
             while len(self._ready) >= _ROOM:
                 self._changed.wait()
             self._ready.append(row)
-            tell, self._told = not self._told, True
-        if tell and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._came.set)
+            self._tell()
 
-    async def next_rows(self) -> list[Row | Exception | None]:
+    def _tell(self) -> None:
+        if not self._told and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._came.set)
+        self._told = True
+
+    async def next_rows(self) -> tuple[list[Row], bool]:
+        """What came since, perhaps nothing, and whether it was the last."""
         await self._came.wait()
         with self._changed:
-            rows = list(self._ready)
-            self._ready.clear()
+            rows, self._ready = self._ready, []
             self._came.clear()
             self._told = False
             self._changed.notify()
-        return rows
+            return rows, self._ended
 
 
 async def items_to_ask(
-    rows: AsyncIterator[Row], reader: ItemReader, known: KnownItems, *, retry_failed: bool
-) -> AsyncIterator[Item | BadItemError | Skipped]:
-    """What becomes of each row: an item to ask, one that is none, or one that is skipped."""
-    async for number, value in rows:
-        try:
-            item = reader.item(number, value)
-        except BadItemError as error:
-            yield _noted(error, known)
-            continue
-        standing = known.meet(item.id, item.hash)
-        if standing == "other":
-            message = f"id {item.id!r} was there before, with another question"
-            yield _noted(BadItemError(number, "double_id", message, item.id), known)
-        elif standing != "new":
-            yield Skipped(standing)
-        elif not retry_failed and known.has_failed(item.id, item.hash):
-            yield Skipped("failed")
-        else:
-            yield item
+    lots: Rows, reader: ItemReader, known: KnownItems, skip: Skip, *, retry_failed: bool
+) -> AsyncIterator[Item | BadItemError]:
+    """What is to be done of the rows: items to ask, and what is none."""
+    async for rows in lots:
+        for number, value in rows:
+            try:
+                item = reader.item(number, value)
+            except BadItemError as error:
+                yield _noted(error, known)
+                continue
+            standing = known.meet(item.id, item.hash)
+            if standing == "other":
+                message = f"id {item.id!r} was there before, with another question"
+                yield _noted(BadItemError(number, "double_id", message, item.id), known)
+            elif standing != "new":
+                skip(standing)
+            elif not retry_failed and known.has_failed(item.id, item.hash):
+                skip("failed")
+            else:
+                yield item
 
 
 def _noted(error: BadItemError, known: KnownItems) -> BadItemError:
@@ -124,7 +131,7 @@ class SessionOrder:
         items: what `items_to_ask` gives.
     """
 
-    def __init__(self, items: AsyncIterator[Item | BadItemError | Skipped]) -> None:
+    def __init__(self, items: AsyncIterator[Item | BadItemError]) -> None:
         self._items = items
         self._lock = asyncio.Lock()
         self._busy: dict[str, deque[Item]] = {}
@@ -132,9 +139,9 @@ class SessionOrder:
         self._freed: deque[Item] = deque()
         self._changed = asyncio.Event()
         self._ended = False
-        self._pending: asyncio.Future[Item | BadItemError | Skipped | None] | None = None
+        self._pending: asyncio.Future[Item | BadItemError | None] | None = None
 
-    async def next(self) -> Item | BadItemError | Skipped | None:
+    async def next(self) -> Item | BadItemError | None:
         """The next that may be asked; None at the end."""
         async with self._lock:
             while True:
@@ -158,7 +165,7 @@ class SessionOrder:
                 waiting.append(found)
                 self._held += 1
 
-    async def _next_or_freed(self) -> Item | BadItemError | Skipped | None:
+    async def _next_or_freed(self) -> Item | BadItemError | None:
         """The next of the input; None where it has ended, or where one was freed before."""
         if self._pending is None and not self._held:
             found = await anext(self._items, None)

@@ -163,7 +163,12 @@ async def _run(
 ) -> Summary:
     worker = _make_worker(env, settings, wanted)
     come = rows_at_hand(rows) if source.is_file else rows_as_they_come(rows)
-    order = SessionOrder(items_to_ask(come, reader, known, retry_failed=settings.retry_failed))
+    summary = Summary()
+
+    def skip(why: str) -> None:
+        summary.skipped[why] += 1
+
+    items = items_to_ask(come, reader, known, skip, retry_failed=settings.retry_failed)
     writers = _Writers(env, settings, output)
     keepers = Keepers(
         settings,
@@ -174,7 +179,8 @@ async def _run(
     )
     run = BatchRun(
         settings,
-        order,
+        summary,
+        SessionOrder(items),
         worker,
         keepers,
         writers.records,
