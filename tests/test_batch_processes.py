@@ -183,6 +183,7 @@ def test_a_full_disk_stops_the_run_and_what_was_told_stays(
         process = start(program, server, source, "-o", out, "-j", "2", preexec_fn=limit)
         result = program.finish(process, input=b"")
         full = len(records(out))
+        assert b"%d complete" % full in result.stderr, "what was not written is not counted"
         assert result.status == 11
         assert 0 < full < 60
         assert program.finish(start(program, server, source, "-o", out), input=b"").status == 0

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,10 @@ def make_here(here: Path, program: Program) -> Path:
     (here / "notes.txt").write_text("A note.\n")
     (here / "build.log").write_text("ok\n")
     (here / "list.txt").write_text("Lyon\nPorto\n")
+    (here / "questions.ndjson").write_text(
+        "".join(f'{{"id":"q{n}","question":"Question {n}?"}}\n' for n in range(3))
+    )
+    (here / "products.csv").write_text("id,product,colour\n1,kettle,red\n2,lamp,green\n")
     (here / "mails").mkdir()
     for name in ("one.txt", "two.txt"):
         (here / "mails" / name).write_text(f"Subject: {name}\n")
@@ -93,6 +98,11 @@ def test_every_command_of_the_readme_runs(program: Program, here: Path) -> None:
     assert (here / "cities.txt").read_text().count("echo: One sentence about") == 2
     assert (here / "summary.txt").read_text().startswith("echo: Summarise this file")
     assert (here / "mails.csv").read_text() == '"a text","a text",1.5\n' * 2
+    assert sorted((here / "answers.csv").read_text().splitlines())[0] == '"q0","echo: Question 0?"'
+    slogan = '"1","echo: A slogan for a red kettle"'
+    assert (here / "slogans.csv").read_text().splitlines()[0] == slogan
+    fields = [f'"mails/{name}.txt","a text","a text",1.5' for name in ("one", "two")]
+    assert (here / "fields.csv").read_text().splitlines() == fields
 
 
 def test_the_commands_of_the_readme_are_replayed_from_one_recording_without_network(
@@ -119,12 +129,15 @@ def test_the_commands_of_the_readme_are_replayed_from_one_recording_without_netw
     assert (there / "mails.csv").read_text() == (here / "mails.csv").read_text() != ""
 
 
-def test_the_cron_line_of_the_readme_runs(program: Program, here: Path) -> None:
-    (line,) = blocks("crontab")
-    command = line.split(maxsplit=CRON_FIELDS)[CRON_FIELDS]
+def test_the_cron_lines_of_the_readme_run(program: Program, here: Path) -> None:
+    commands = [line.split(maxsplit=CRON_FIELDS)[CRON_FIELDS] for line in blocks("crontab")]
+    (program.home / "questions.ndjson").write_text('{"question":"q"}\n')
     with ChatServer(mirror()) as server:
-        run_in_bash(program, here, server.url, command)
+        for command in commands:
+            # To cron a bare % is a newline.
+            run_in_bash(program, here, server.url, command.replace("\\%", "%"))
     assert (program.home / "today.txt").read_text() == "echo: A proverb for today\n"
+    assert '"answer":"echo: q"' in (program.home / "answers.jsonl").read_text()
     assert not (program.home / "pipechat.log").exists()
 
 
@@ -152,14 +165,40 @@ def test_the_config_of_the_readme_is_taken(program: Program) -> None:
     assert json.loads(dry.stdout)["seed"] == 7
 
 
+def test_the_python_of_the_readme_runs(program: Program, here: Path) -> None:
+    [script] = blocks("python")
+    with ChatServer(answered) as server:
+        run = f"{sys.executable} - <<'END'\n{script}END\n"
+        output = run_in_bash(program, here, server.url, run)
+    assert output == "echo: Name a river.\necho: Name a mountain.\n"
+
+
+@pytest.mark.in_process
+def test_every_option_of_batch_run_is_in_the_readme_and_every_one_there_exists(
+    program: Program,
+) -> None:
+    help_text = program.run("batch", "run", "--help").stdout.decode()
+    existing = set(re.findall(r"--[a-z][a-z-]+", help_text)) - {"--help"}
+    own = set(re.findall(r"--[a-z][a-z-]+", _rows("| option of `batch run`", "The options of")))
+    of_ask = set(re.findall(r"--[a-z][a-z-]+", _rows("## Options", "`pipechat chat` takes")))
+    assert own <= existing
+    assert existing - own <= of_ask
+
+
+def _rows(first: str, last: str) -> str:
+    """The first cells of the rows between two texts of the README."""
+    begin = README.index(first)
+    table = README[begin : README.index(last, begin)]
+    return "".join(line.split("|")[1] for line in table.splitlines() if line.startswith("| `"))
+
+
 @pytest.mark.in_process
 def test_every_option_of_ask_is_in_the_readme_and_every_one_there_exists(
     program: Program,
 ) -> None:
     help_text = program.run("ask", "--help").stdout.decode()
     existing = set(re.findall(r"--[a-z][a-z-]+", help_text)) - {"--help"}
-    table = README[README.index("## Options") : README.index("`pipechat chat` takes")]
-    rows = "".join(line.split("|")[1] for line in table.splitlines() if line.startswith("| `"))
+    rows = _rows("## Options", "`pipechat chat` takes")
     assert set(re.findall(r"--[a-z][a-z-]+", rows)) == existing
 
 

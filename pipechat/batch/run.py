@@ -143,8 +143,8 @@ class BatchRun:
         place = await self._records.place()
         if isinstance(found, BadItemError):
             turn = self._keepers.of_bad_item(found)
-            self.summary.count(turn)
             await self._records.bad(place, found, turn)
+            self.summary.count(turn)
         else:
             self.summary.in_flight += 1
             try:
@@ -163,12 +163,12 @@ class BatchRun:
         except (UsageError, SessionError) as error:  # its session cannot be had: nothing was sent
             bad = BadItemError(item.number, error.code, error.message, item.id)
             turn = self._keepers.of_bad_item(bad)
-            self.summary.count(turn)
             await self._records.bad(place, bad, turn)
+            self.summary.count(turn)
             return
         if kept.answered is not None:  # a run that was killed had it, and could not say so
-            self.summary.count(kept.answered)
             await self._records.keep(place, replace(kept.answered, request=item.hash))
+            self.summary.count(kept.answered)
             return
         await self._records.start(item, kept.start())
         try:
@@ -179,8 +179,8 @@ class BatchRun:
         turn = kept.turn(asked.terminal, item=item.id, attempts=attempts)
         # Whoever is given up now must not leave a record half told: threads go on to its end.
         await self._keepers.finish(kept, turn)
-        self.summary.count(turn)
         await self._records.end(place, replace(turn, request=item.hash), asked.terminal)
+        self.summary.count(turn)
         cause = asked.cause
         if cause is not None and (cause.exit_code == ExitCode.SETUP or cause.code in _FINAL_CODES):
             self.stop(cause)
