@@ -56,6 +56,14 @@ def whole_stream(count: int, *, with_usage: bool) -> list[bytes]:
     return [*opening(), *pieces, *closing(count, with_usage=with_usage)]
 
 
+def whole_completion(count: int) -> dict[str, object]:
+    """The same answer, asked for at once."""
+    usage = {"prompt_tokens": 20, "completion_tokens": count, "total_tokens": 20 + count}
+    message = {"role": "assistant", "content": "".join(texts(count)), "refusal": None}
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+    return {**_HEAD, "object": "chat.completion", "choices": [choice], "usage": usage}
+
+
 def framed(event: bytes) -> bytes:
     """One HTTP chunk for one event, as uvicorn (so vLLM) and most others frame it."""
     return b"%x\r\n%b\r\n" % (len(event), event)

@@ -111,7 +111,7 @@ def _install(root: Path, bench: Path, say: Callable[[str], None]) -> None:
     if was[:1] != made_of[:1]:
         say(f"installing llm and pipechat with the openai SDK into {venv} (once)")
         _call([sys.executable, "-m", "venv", "--clear", str(venv)])
-        _call([python, "-m", "pip", "install", "-q", "llm", str(root)])
+        _call([python, "-m", "pip", "install", "-q", "llm", f"{root}[batch]"])
     else:
         say("installing this pipechat anew")
         again = ["--no-deps", "--force-reinstall"]

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from benching import sessions
 from benching.home import Home
@@ -25,12 +26,14 @@ Check = Callable[[bytes], str | None]
 
 @dataclass(frozen=True)
 class Party:
-    """A command to measure. `prepare` runs before each run of it, and is not measured."""
+    """A command to measure. `prepare` runs before each run of it, and is not measured. `items`:
+    how many requests it makes, where a row compares one of them."""
 
     name: str
     command: tuple[str, ...]
     check: Check
     prepare: Callable[[], None] = lambda: None
+    items: int = 1
 
 
 class SessionOnDisk:
@@ -122,3 +125,11 @@ def has_lines(count: int) -> Check:
         return None if lines == count else f"{lines} lines of output instead of {count}"
 
     return check
+
+
+def write_questions(path: Path, count: int) -> None:
+    """So many items of a batch."""
+    with path.open("w") as file:
+        for number in range(count):
+            item = {"id": f"item-{number}", "question": f"What is question {number} about?"}
+            file.write(json.dumps(item) + "\n")

@@ -24,10 +24,12 @@ _METRICS = tuple(Sample.__dataclass_fields__)
 
 @dataclass
 class Results:
-    """What was measured: by group and party; and what was not, with the reason."""
+    """What was measured: by group and party; and what was not, with the reason. `items`: how many
+    requests a party makes, where it is not one."""
 
     samples: dict[str, dict[str, list[Sample]]] = field(default_factory=dict)
     reasons: dict[tuple[str, str], str] = field(default_factory=dict)
+    items: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def median(self, group: str, party: str, metric: str) -> float | None:
         """None where it was not measured."""
@@ -37,18 +39,19 @@ class Results:
 
     def compare(self, row: Row) -> dict[str, Any]:
         """The row as a record: its value and, beside it, CPU time's."""
-        metric = {"wall": "wall_s", "peak": "peak_mib", "p99": "p99_ms"}[row.by]
+        metric = {"wall": "wall_s", "cpu": "cpu_s", "peak": "peak_mib", "p99": "p99_ms"}[row.by]
         of, to = (self.median(row.group, party, metric) for party in (row.of, row.to))
+        share = self.items.get((row.group, row.to), 1) / self.items.get((row.group, row.of), 1)
         record: dict[str, Any] = {**asdict(row), "value": None, "cpu": None}
         if of is None or to is None:
             missing = row.of if of is None else row.to
             whole_group = self.reasons.get((row.group, ""), "not run")
             why = self.reasons.get((row.group, missing), whole_group)
             return {**record, "reason": f"{missing}: {why}"}
-        record["value"] = of - to if row.by == "p99" else of / to
+        record["value"] = of - to if row.by == "p99" else of / to * share
         if row.by == "wall":
             cpu_of, cpu_to = (self.median(row.group, party, "cpu_s") for party in (row.of, row.to))
-            record["cpu"] = cpu_of / cpu_to if cpu_of and cpu_to else None
+            record["cpu"] = cpu_of / cpu_to * share if cpu_of and cpu_to else None
         return record
 
 

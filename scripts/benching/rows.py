@@ -28,6 +28,7 @@ from benching.parties import (
     is_text,
     llm,
     pipeline,
+    write_questions,
 )
 
 _TOOLS = ("curl", "jq", "sed", "grep", "stdbuf")
@@ -40,6 +41,7 @@ class Sizes:
     turns: int = 1_000_000
     chunks: int = 20_000
     paced: int = 1_000
+    items: int = 4_000
     runs: int = 15
     long_runs: int = 5
 
@@ -59,14 +61,15 @@ class Group:
 @dataclass(frozen=True)
 class Row:
     """`of` compared with `to`, by wall time unless said: quotients of medians, for `p99` the
-    difference in ms. `at_most` is the target, where issue 4 has one."""
+    difference in ms. Of parties with several items, one of them. `at_most` is the target, where
+    there is one."""
 
     title: str
     group: str
     of: str
     to: str
     at_most: float | None = None
-    by: Literal["wall", "peak", "p99"] = "wall"
+    by: Literal["wall", "cpu", "peak", "p99"] = "wall"
 
 
 ROWS = (
@@ -93,6 +96,14 @@ ROWS = (
     Row("history show, long session / 20 turns", "session", "show, long", "show, 20 turns"),
     Row("history search / grep -c", "search", "history search", "grep -c", 6),
     Row("history search / jq", "search", "history search", "jq", 0.15),
+    Row("batch, a request: one process / SDK", "batch", "-j 64", "asyncio SDK", 0.40),
+    Row("the same, CPU", "batch", "-j 64", "asyncio SDK", 0.40, "cpu"),
+    Row("batch, a request: two processes / SDK", "batch", "two processes", "asyncio SDK", 0.25),
+    Row("batch, a request: one process / bare aiohttp", "batch", "-j 64", "bare aiohttp"),
+    Row(
+        "batch, a request: two processes / xargs llm", "batch", "two processes", "xargs llm", 1 / 60
+    ),
+    Row("batch, nothing left to ask / wc, jq", "resume", "all complete", "wc, jq", 8),
     Row("latency p99, pipechat − curl -N (ms)", "latency", "pipechat", "curl -N", 1, "p99"),
 )
 
@@ -106,6 +117,8 @@ def make_groups(home: Home, sizes: Sizes) -> list[Group]:
         _session(home, sizes.turns),
         _search(home, sizes.turns),
         _latency(home, sizes.paced),
+        _batch(home, sizes.items),
+        _resume(home, sizes.turns),
     ]
 
 
@@ -216,3 +229,54 @@ def _latency(home: Home, chunks: int) -> Group:
     )
     about = f"{chunks} chunks, one every {answers.PACE_S * 1000:g} ms: from the server to a reader"
     return Group("latency", about, parties, session.write, long=True, stamped=True)
+
+
+def _batch(home: Home, count: int) -> Group:
+    scripts = Path(__file__).parent
+    python, out = str(home.bin / "python"), home.folder / "out.jsonl"
+    source = home.folder / "questions.ndjson"
+    few = 32
+    pipechat = str(home.bin / "pipechat")
+    how = ("-q", "-m", "bench-20", "-j", "64", "--fresh")
+    run = (pipechat, "batch", "run", str(source), "-o", str(out), *how)
+    script = ("bench-20", str(source), "64", str(out))
+    asks = f"seq {few} | xargs -P 16 -I N {home.bin}/llm --no-log -m bench-20 'Question N?'"
+    is_written = _written(out, count)
+    parties = (
+        Party("-j 64", (*run, "--workers", "1"), is_written, items=count),
+        Party("two processes", (*run, "--workers", "2"), is_written, items=count),
+        Party("asyncio SDK", (python, str(scripts / "asyncio_sdk.py"), *script), is_written,
+              items=count),
+        Party("bare aiohttp", (python, str(scripts / "bare_aiohttp.py"), *script), is_written,
+              items=count),
+        Party("xargs llm", (home.tool("sh"), "-c", asks), anything, items=few),
+    )  # fmt: skip
+
+    def set_up() -> None:
+        write_questions(source, count)
+
+    return Group("batch", f"{count} questions, asked at once as a command can", parties, set_up)
+
+
+def _written(out: Path, count: int) -> Callable[[bytes], str | None]:
+    """What a party wrote is in a file."""
+    return lambda _output: has_lines(count)(out.read_bytes())
+
+
+def _resume(home: Home, count: int) -> Group:
+    source, out = home.folder / "many.ndjson", home.folder / "many.jsonl"
+    pipechat = str(home.bin / "pipechat")
+    run = (pipechat, "batch", "run", str(source), "-o", str(out), "-q", "-m", "bench-1")
+    counted = f"wc -l {source} {out} && {home.tool('jq')} -c .id {source} | tail -n 1"
+    parties = (
+        Party("all complete", run, is_text("")),
+        Party("wc, jq", (home.tool("sh"), "-c", counted), anything),
+    )
+
+    def set_up() -> None:
+        write_questions(source, count)
+        script = str(Path(__file__).parent / "complete_items.py")
+        command = (str(home.bin / "python"), script, "bench-1", str(source), str(out))
+        run_once(command, home.environ(), limit_s=300)
+
+    return Group("resume", f"{count} items that are all complete", parties, set_up, long=True)

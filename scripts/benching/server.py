@@ -13,9 +13,18 @@ import sys
 import time
 from functools import lru_cache
 
-from benching.answers import PACE_S, STAMP, closing, framed, opening, text_event, whole_stream
+from benching.answers import (
+    PACE_S,
+    STAMP,
+    closing,
+    framed,
+    opening,
+    text_event,
+    whole_completion,
+    whole_stream,
+)
 
-_CONNECTIONS = 16
+_CONNECTIONS = 256
 _MOST_CHUNKS = 200_000
 _LARGEST_REQUEST = 16 * 1024 * 1024
 _HEAD = (
@@ -31,6 +40,15 @@ _END = b"0\r\n\r\n"
 def _rendered(count: int, with_usage: bool) -> bytes:
     events = whole_stream(count, with_usage=with_usage)
     return b"".join((_HEAD, *map(framed, events), _END))
+
+
+@lru_cache(maxsize=16)
+def _whole(count: int) -> bytes:
+    body = json.dumps(whole_completion(count)).encode()
+    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (
+        len(body),
+        body,
+    )
 
 
 async def _send_paced(writer: asyncio.StreamWriter, count: int, with_usage: bool) -> None:
@@ -63,6 +81,8 @@ async def _answer_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
         with_usage = bool((request.get("stream_options") or {}).get("include_usage"))
         if kind == "paced":
             await _send_paced(writer, int(number), with_usage)
+        elif not request.get("stream"):
+            writer.write(_whole(int(number)))
         else:
             writer.write(_rendered(int(number), with_usage))
     await writer.drain()
