@@ -89,7 +89,8 @@ class Turn(Outcome):
     `turn_tokens`: what this turn alone adds to a context, in tokens, where the server's
     figures told it. `time` is RFC 3339 in UTC. `request`: the hash of what was asked.
     `schema`: the `sha256` of the schema, and whether the answer `matched`.
-    `files`: name, size, hash and type of each that went along.
+    `files`: name, size, hash and type of each that went along. `once`: the `key` of --once, and
+    the hash of what was asked by itself, earlier turns aside, as `request`.
     """
 
     id: str
@@ -103,6 +104,7 @@ class Turn(Outcome):
     request: str | None = None
     schema: Mapping[str, Any] | None = None
     files: Sequence[Mapping[str, Any]] | None = None
+    once: Mapping[str, Any] | None = None
 
     def record(self) -> dict[str, Any]:
         """The record as it stands in the file, keys in their documented order."""
@@ -125,6 +127,7 @@ class Turn(Outcome):
             "request": self.request,
             "schema": self.schema,
             "files": self.files,
+            "once": self.once,
         }
 
     @property
@@ -166,6 +169,7 @@ class Turn(Outcome):
             request=_of(record, "request", str),
             schema=_of(record, "schema", dict),
             files=_of(record, "files", list),
+            once=_of(record, "once", dict),
         )
 
 

@@ -47,7 +47,7 @@ def with_options(command: str) -> Callable[[Callable[..., int]], Callable[..., i
 
 def _parameter(option: Option) -> Parameter:
     kind, default = _TYPES[option.shape]
-    words = f"{option.help} [{option.variable}]"
+    words = f"{option.help} [{option.variable}]" if option.variable else option.help
     declared = typer.Option(
         *option.flags, help=words, metavar=option.metavar or None, show_default=False
     )
