@@ -39,11 +39,12 @@ class OnceAsked:
         """
         if turn.once is not None and turn.once.get("request") == self.alone.request:
             return
-        message = f"the key {self.key!r} of --once answered another request"
+        message = f"the key {self.key!r} of --once answered another request, which differs in its"
         hint = "Take another key, or with --once-any the answer that is there."
-        raise UsageError("once_differs", f"{message}: {self._difference(turn)}", hint)
+        raise UsageError("once_differs", f"{message} {self._difference(turn)}", hint)
 
     def _difference(self, turn: Turn) -> str:
+        """What differs, as far as records tell it; else what they do not tell."""
         alone = self.alone
         pairs = {
             "model": (turn.model, alone.model),
@@ -55,8 +56,8 @@ class OnceAsked:
             pairs["system message"] = (turn.system, alone.system)
         differ = [name for name, (then, now) in pairs.items() if then != now]
         if not differ and alone.system is None and turn.system is not None:
-            return "the system message or the options differ"
-        return f"{', '.join(differ) or 'the options'} differ{'s' if len(differ) == 1 else ''}"
+            return "system message or options"
+        return " and ".join(differ) or "options"
 
 
 def _sha256(turn: Turn) -> object:
