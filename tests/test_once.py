@@ -379,15 +379,17 @@ def test_who_waits_too_long_for_another_exits_9_and_sends_nothing(
     gate, came = threading.Event(), threading.Event()
     slow = stream_reply(Mark(came), WaitFor(gate), chunk("so"), STOP, done())
     with ChatServer(slow) as server:
-        ask = ("ask", "--session", "s", "--once", "k", "why?", "--base-url", server.url)
-        asker = program.start(*ask, stdin=NOTHING)
+        to = ("--base-url", server.url, "--no-stdin")
+        ask = ("ask", "--session", "s", "--once", "k", "why?", *to)
+        asker = program.start(*ask)
         assert came.wait(20)
         result = program.run(*ask, *busy, "--output-format", output_format)
         assert (result.status, result.code) == (9, "session_busy")
         assert b"another ask has the key 'k'" in result.stderr
         if output_format == "ndjson":
             assert result.events[-1]["retryable"] is True
-        other = program.run(*ask[:4], "other", *ask[5:], "--timeout", "0.3")
+        quick = ("--first-token-timeout", "0.3", "--retries", "0")
+        other = program.run(*ask[:4], "other", *ask[5:], *quick)
         assert other.status == 5  # another key waits for nobody but the server
         gate.set()
         assert program.finish(asker).stdout == b"so\n"
@@ -396,14 +398,18 @@ def test_who_waits_too_long_for_another_exits_9_and_sends_nothing(
 
 def test_one_whose_answer_nobody_reads_keeps_nobody_from_it(program: Program) -> None:
     said = "x" * 50_000  # as a chunk it fits into a pipe, as a chunk and in `end` it does not
-    with ChatServer(answer(said, pieces=1)) as server:
-        ask = ("ask", "--session", "s", "--once", "k", "why?", "--base-url", server.url)
-        asker = program.start(*ask, "--output-format", "ndjson", stdin=NOTHING)
-        path = program.home / "sessions" / "s.jsonl"
-        ends_at = time.monotonic() + 20
-        while not (path.exists() and path.stat().st_size) and time.monotonic() < ends_at:
-            time.sleep(0.02)
-        result = program.run(*ask, "--timeout", "5")
+    gate, came = threading.Event(), threading.Event()
+    reply = stream_reply(Mark(came), WaitFor(gate), chunk(said), STOP, done())
+    with ChatServer(reply) as server:
+        to = ("--base-url", server.url, "--no-stdin")
+        ask = ("ask", "--session", "s", "--once", "k", "why?", *to)
+        asker = program.start(*ask, "--output-format", "ndjson")
+        assert came.wait(20)
+        waiter = program.start(*ask, "--timeout", "4")
+        assert waiter.stderr is not None
+        assert waiter.stderr.readline().startswith(b"pipechat: waiting for another ask")
+        gate.set()
+        result = program.finish(waiter)  # though the asker has not ended
         assert (result.status, result.stdout) == (0, said.encode() + b"\n")
         assert len(server.requests) == 1
         assert program.finish(asker).status == 0

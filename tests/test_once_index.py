@@ -182,6 +182,7 @@ ROWS = [
     "UPDATE covered SET bytes = -1",
     "UPDATE covered SET bytes = bytes - 1",
     "UPDATE covered SET bytes = 1 << 60",
+    "UPDATE covered SET bytes = 9223372036854775807",
     "UPDATE covered SET inode = '1'",
     "UPDATE covered SET digest = 'x'",
     "DELETE FROM covered",
@@ -211,8 +212,9 @@ def test_an_index_that_is_missing_damaged_or_wrong_is_made_anew(
     size = os.stat(store.path("s")).st_size
     check(store)
     damage(store)
+    assert answer_to(store, "17") == "answer 17"
+    assert bytes_of(store, "none") < size / 2  # there is one again
     check(store)
-    assert bytes_of(store, "none") < size / 2  # it is used again
     damage(store)
     append(store, line("new", "yes"))
     assert answer_to(store, "new") == "yes"
@@ -312,6 +314,11 @@ def test_a_line_that_has_no_newline_yet_counts_and_may_still_go(store: SessionSt
     assert answer_to(store, "last") == "other"
     append(store, b"\n", line("torn", "sealed"))
     assert answer_to(store, "torn") == "sealed"
+    by_hand = line("by hand", "in two pieces")
+    append(store, by_hand[:40])
+    assert answer_to(store, "by hand") is None
+    append(store, by_hand[40:])
+    assert answer_to(store, "by hand") == "in two pieces"
     check(store)
 
 
@@ -335,7 +342,9 @@ def test_where_there_can_be_no_index_the_session_is_looked_through(
 ) -> None:
     fill(store)
     make(index_of(store))
+    kind = stat.S_IFMT(index_of(store).lstat().st_mode)
     check(store)
+    assert stat.S_IFMT(index_of(store).lstat().st_mode) == kind  # it is somebody's
     assert not Path(store.folder, "nowhere").exists()
     if make is a_link:
         assert Path(store.folder, "elsewhere").read_bytes() == b"mine"
@@ -383,11 +392,11 @@ def test_an_index_that_another_process_holds_is_waited_for_and_not_for_ever(
     check(store)
     append(store, line("new", "yes"))
     monkeypatch.setattr(once_index, "_PATIENCE_S", 0.1)
+    inode = index_of(store).stat().st_ino
     with closing(sqlite3.connect(index_of(store), isolation_level=None)) as database:
         database.execute("BEGIN EXCLUSIVE")
         assert answer_to(store, "new") == "yes"
         check(store)
-    inode = index_of(store).stat().st_ino
     check(store)
     assert index_of(store).stat().st_ino == inode
 
@@ -422,11 +431,56 @@ def test_a_process_that_is_killed_while_it_makes_the_index_leaves_no_wrong_one(
         index_of(store).unlink()
 
 
+def test_an_index_is_changed_whole_or_not_at_all(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(store)
+    check(store)
+    seen: list[object] = []
+
+    def watched(*args: Any) -> Iterator[Any]:
+        for found in keyed_turns(*args):
+            yield found
+            with closing(sqlite3.connect(index_of(store))) as database:
+                for query in ("SELECT count(*) FROM turn", "SELECT bytes FROM covered"):
+                    seen.append(database.execute(query).fetchone()[0])
+
+    size = os.stat(store.path("s")).st_size
+    Path(store.path("s")).write_bytes(line("a", "more") + Path(store.path("s")).read_bytes())
+    monkeypatch.setattr(once_index, "keyed_turns", watched)
+    check(store)
+    assert seen == [COUNT, size] * (COUNT + 1)
+
+
+def test_an_index_that_another_has_brought_further_is_as_good(store: SessionStore) -> None:
+    fill(store)
+    with store.reading("s") as session:
+        append(store, line("new", "yes"))
+        check(store)
+        found = [once_index.find_by_index(store.folder, session, key) for key in ("new", "7")]
+    assert [turn.answer for turn in found if turn is not None] == ["yes", "answer 7"]
+    with closing(sqlite3.connect(index_of(store))) as database:
+        [covered] = database.execute("SELECT bytes FROM covered").fetchone()
+    assert covered == os.stat(store.path("s")).st_size > session.size
+
+
 def test_many_at_once_make_one_index_and_find_the_same(store: SessionStore) -> None:
     fill(store)
     workers = [store_kit.fork(lambda: check(store)) for _ in range(8)]
     assert [wait_for(pid) for pid in workers] == [0] * len(workers)
     check(store)
+
+
+def test_what_was_found_after_a_wait_is_shown_without_the_lock(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(store)
+    turns = OnceTurns(store, "s")
+    found = iter([None, turns.find("7")])
+    monkeypatch.setattr(turns, "find", lambda _key: next(found))
+    with turns.found_or_taken("7", 0.0) as turn:
+        assert turn is not None
+        assert hidden(store) == [".s.once"]
 
 
 def test_a_session_that_is_missing_holds_no_answer_and_makes_no_file(store: SessionStore) -> None:

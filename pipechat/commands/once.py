@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from pipechat.commands.wiring import failed_before_start, open_store
+from pipechat.commands.wiring import open_store
 from pipechat.environment import Environment
 from pipechat.errors import PipechatError
 from pipechat.events import End, Error, Sink, TerminalEvent
@@ -75,9 +75,6 @@ def _show(turn: Turn, settings: Settings, wanted: Wanted | None, sink: Sink) -> 
     events, cause = told_again(turn, settings.session, settings, wanted)
     terminal = events[-1]
     assert isinstance(terminal, End | Error)
-    try:
-        for event in events:
-            sink.emit(event)
-    except PipechatError as error:
-        return failed_before_start(error), error
+    for event in events:
+        sink.emit(event)
     return terminal, cause
