@@ -46,7 +46,8 @@ class Again(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A request is about to be made. Turns counted are earlier turns of the session."""
+    """A request is about to be made, or an answer to be told again from the record (`replayed`).
+    Turns counted are earlier turns of the session."""
 
     id: str
     time: str
@@ -54,6 +55,7 @@ class Start:
     model: str
     turns_sent: int
     turns_dropped: int
+    replayed: bool = False
 
     def record(self) -> dict[str, Any]:
         return {"type": "start", "v": EVENTS_VERSION, **_fields(self)}

@@ -159,16 +159,17 @@ def lines_backwards(
 
 
 def lines_forwards(
-    fd: int, size: int | None = None, *, block: int = _LARGEST_BLOCK
+    fd: int, size: int | None = None, *, block: int = _LARGEST_BLOCK, start: int = 0
 ) -> Iterator[tuple[int, bytes]]:
     """The lines of a file from the first on, as (number from 1, line without its newline); a
     last line without newline counts. Holds a block and a line, whatever the file's size.
 
     Args:
         size: where to stop; the end of the file unless given.
+        start: the offset of the first line.
     """
     end = os.fstat(fd).st_size if size is None else size
-    position = 0
+    position = start
     number = 0
     begun: list[bytes] = []
     while position < end and (data := os.pread(fd, min(block, end - position), position)):

@@ -89,8 +89,9 @@ class Turn(Outcome):
     `turn_tokens`: what this turn alone adds to a context, in tokens, where the server's
     figures told it. `time` is RFC 3339 in UTC. `request`: the hash of what was asked.
     `schema`: the `sha256` of the schema, and whether the answer `matched`.
-    `files`: name, size, hash and type of each that went along. Of a batch: `item` is the id of
-    what was asked, and `attempts` how many requests it took.
+    `files`: name, size, hash and type of each that went along. `once`: the `key` of --once, and
+    the hash of what was asked by itself, earlier turns aside, as `request`. Of a batch: `item` is
+    the id of what was asked, and `attempts` how many requests it took.
     """
 
     id: str
@@ -104,6 +105,7 @@ class Turn(Outcome):
     request: str | None = None
     schema: Mapping[str, Any] | None = None
     files: Sequence[Mapping[str, Any]] | None = None
+    once: Mapping[str, Any] | None = None
     item: str | None = None
     attempts: int | None = None
 
@@ -128,6 +130,7 @@ class Turn(Outcome):
             "request": self.request,
             "schema": self.schema,
             "files": self.files,
+            "once": self.once,
             "item": self.item,
             "attempts": self.attempts,
         }
@@ -171,6 +174,7 @@ class Turn(Outcome):
             request=_of(record, "request", str),
             schema=_of(record, "schema", dict),
             files=_of(record, "files", list),
+            once=_of(record, "once", dict),
             item=_of(record, "item", str),
             attempts=_of(record, "attempts", int),
         )

@@ -182,6 +182,10 @@ def test_only_jsonl_knows_orjson() -> None:
     assert who_imports("orjson") == {"jsonl"}
 
 
+def test_only_the_index_of_once_knows_sqlite() -> None:
+    assert who_imports("sqlite3") == {"store.once_index"}
+
+
 def test_an_extra_is_known_where_it_is_used_and_comes_only_when_it_is_asked_for() -> None:
     assert who_imports("jsonschema_rs") == {"answers.validation"}
     assert who_imports("jinja2") == {"turn.sandbox", "turn.template_limits", "turn.template_tree"}

@@ -16,6 +16,7 @@ USAGE = {"prompt_tokens": 1, "total_tokens": 2, "completion_tokens": 1}
 EVENTS: list[Event] = [
     Start("id", "2026-11-23T00:00:00Z", None, "m", 0, 0),
     Start("id", "2026-11-23T00:00:00Z", "work", "m", 2, 1),
+    Start("id", "2026-11-23T00:00:00Z", "work", "m", 0, 0, replayed=True),
     Retry(1, 0.5, 429, "rate_limited"),
     Retry(2, 1, None, "network"),
     Reasoning("hm"),

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from pipechat.messages import Turn, new_turn_id, now
-from pipechat.store import adoption
+from pipechat.store import adoption, locked_file
 from pipechat.store.layout import spool_file
 from pipechat.store.locked_file import LockedFile
 from pipechat.store.sessions import SessionStore
@@ -40,6 +40,26 @@ def held_by_another(path: Path) -> Iterator[None]:
 
 def session_path(program: Program, name: str = "s") -> Path:
     return program.home / "sessions" / f"{name}.jsonl"
+
+
+def test_a_lock_whose_file_is_replaced_again_and_again_is_waited_for_no_longer_in_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float | None] = []
+    clock = [100.0]
+
+    def replaced_meanwhile(_fd: int, _kind: int, wait_s: float | None, _on_wait: object) -> None:
+        waits.append(wait_s)
+        clock[0] += 4
+        if len(waits) == 4:
+            raise BlockingIOError
+        (tmp_path / "file").unlink()
+
+    monkeypatch.setattr(locked_file, "take_lock", replaced_meanwhile)
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    with pytest.raises(BlockingIOError):
+        locked_file.lock_file(str(tmp_path / "file"), create=True, wait_s=10)
+    assert waits == [10, 6, 2, 0]
 
 
 @pytest.mark.parametrize("more", FORMATS, ids=["text", "ndjson"])

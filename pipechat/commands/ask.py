@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,7 +24,7 @@ from pipechat.commands.wiring import (
 )
 from pipechat.environment import Environment, Output
 from pipechat.errors import BugError, PipechatError, UsageError
-from pipechat.events import Sink
+from pipechat.events import Sink, TerminalEvent
 from pipechat.messages import new_turn_id
 from pipechat.settings.resolve import Settings
 from pipechat.show.sinks import OnceBroken, make_sink
@@ -65,34 +66,74 @@ def ask(
         raise
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The question, what its answer has to be, and when its time began, as `time.monotonic`."""
+
+    question: Question
+    wanted: Wanted | None
+    began: float
+
+
 def _ask(env: Environment, settings: Settings, words: list[str]) -> int:
     began = time.monotonic()
+    _check_once(settings)
     wanted = _wanted(env, settings)
     attachments = _attachments(env, settings, words)
     text = _read_question(env, settings, words)
     question = Question(text, attachments, settings.keep_files)
-    # A person who types may take their time.
-    spent_s = 0.0 if env.stdin.is_terminal else time.monotonic() - began
     if settings.dry_run:
         _print_request(env, settings, question, wanted)
         return 0
-    keeper = _keeper(env, settings)
-    client = make_client(env, settings, spent_s)
-    conversation = Conversation(
-        settings, keeper, client, lambda run, _answer: guard_against_signals(env, run), wanted
-    )
-    with _opened_sink(env, settings, extract=wanted is not None) as sink:
-        if settings.schema is not None and settings.schema_retries:
-            from pipechat.commands.wanted import ask_until_it_matches
-
-            terminal, cause = ask_until_it_matches(settings, conversation, client, question, sink)
-        else:
-            terminal, cause = conversation.ask(question, sink)
+    # A person who types may take their time.
+    asked = _Asked(question, wanted, time.monotonic() if env.stdin.is_terminal else began)
+    if settings.once is None:
+        terminal, cause = _answer(env, settings, asked)
+    else:
+        terminal, cause = _answer_once(env, settings, asked)
     if settings.usage:
         env.stderr.note(usage_line(terminal))
     if cause is not None:
         report(env, cause)
     return int(terminal.exit_code)
+
+
+def _answer(
+    env: Environment, settings: Settings, asked: _Asked, once: Mapping[str, str] | None = None
+) -> tuple[TerminalEvent, PipechatError | None]:
+    """Ask the model. `once`: what the record says of --once."""
+    wanted = asked.wanted
+    keeper = _keeper(env, settings)
+    client = make_client(env, settings, time.monotonic() - asked.began)
+    conversation = Conversation(
+        settings, keeper, client, lambda run, _answer: guard_against_signals(env, run), wanted, once
+    )
+    with _opened_sink(env, settings, extract=wanted is not None) as sink:
+        if settings.schema is None or not settings.schema_retries:
+            return conversation.ask(asked.question, sink)
+        from pipechat.commands.wanted import ask_until_it_matches
+
+        return ask_until_it_matches(settings, conversation, client, asked.question, sink)
+
+
+def _answer_once(
+    env: Environment, settings: Settings, asked: _Asked
+) -> tuple[TerminalEvent, PipechatError | None]:
+    """Tell what the session has of this key; where it has nothing, ask the model."""
+    from pipechat.commands.once import recorded_or_taken
+
+    with recorded_or_taken(env, settings, asked.question, asked.wanted, asked.began) as found:
+        if found.show is None:
+            return _answer(env, settings, asked, found.mark)
+        with _opened_sink(env, settings, extract=asked.wanted is not None) as sink:
+            return found.show(sink)
+
+
+def _check_once(settings: Settings) -> None:
+    if settings.once_any and settings.once is None:
+        raise UsageError("bad_option", f"{settings.origins['once_any']} needs a --once")
+    if settings.once is not None and settings.session is None:
+        raise UsageError("bad_option", f"{settings.origins['once']} needs a --session")
 
 
 def _attachments(env: Environment, settings: Settings, words: list[str]) -> Sequence[Attachment]:

@@ -23,7 +23,7 @@ _SAME_FIELDS = {"temperature": ("temperature",), "max_tokens": TOKEN_FIELDS}
 _AS_GIVEN = (
     "insecure_http", "offline", "retries", "last_turns", "context_tokens", "stream",
     "allow_truncated", "output_format", "usage", "quiet", "user_prompt", "assistant_prompt",
-    "session", "if_busy", "output", "no_stdin", "dry_run", "template",
+    "session", "if_busy", "once", "once_any", "output", "no_stdin", "dry_run", "template",
     "variables", "files", "keep_files", "max_file_mib", "schema",
     "schema_mode", "schema_retries", "extract", "record",
     "replay", "replay_pace", "raw", "lossy", "verbose",
@@ -66,6 +66,8 @@ class Settings:
     assistant_prompt: str | None
     session: str | None
     if_busy: str | None
+    once: str | None
+    once_any: bool
     output: str | None
     no_stdin: bool
     dry_run: bool

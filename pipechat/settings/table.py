@@ -27,7 +27,7 @@ class Option:
     `name` is that of the value, and of the setting in config.toml where `in_file`. `flags`: the
     option's names, the long one first; none: only the file has it. `text`: makes, of what is
     typed, what `read` takes. `given`: what a switch sets when it is given. `commands`: which take
-    it. `group`: under which heading the help has it.
+    it. `group`: under which heading the help has it. `in_environment`: whether it has a variable.
     """
 
     name: str
@@ -40,9 +40,9 @@ class Option:
     commands: tuple[str, ...] = ALL
     shape: Shape = "value"
     in_file: bool = True
+    in_environment: bool = True
     text: Callable[[str], Any] = str
     given: bool = True
-    in_environment: bool = True
 
     @property
     def variable(self) -> str:
@@ -80,6 +80,14 @@ OPTIONS = (
     _value("if_busy", v.one_of("wait", "fail"), "--if-busy", metavar="wait|fail", group=_SESSION,
            commands=ASK, in_file=False,
            help="Ask alone: where the session is in use, wait or fail."),
+    # Of one question each: a variable would give many questions one key.
+    _value("once", v.once_key, "--once", metavar="KEY|auto", group=_SESSION, commands=ASK,
+           in_file=False, in_environment=False,
+           help="Ask once: a complete turn of this key in the session is the answer. "
+                "auto: the key is a hash of what is asked."),
+    _switch("once_any", "--once-any", group=_SESSION, commands=ASK, in_file=False,
+            in_environment=False,
+            help="With --once: answer from the turn of the key, whatever it was asked."),
     _value("model", v.model_name, "--model", "-m", default="gpt-5.4-mini", metavar="MODEL",
            group=_MODEL, help="The model [gpt-5.4-mini]."),
     _value("temperature", v.number(0), "--temperature", "-t", metavar="T", group=_MODEL,

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pipechat import jsonl
+from pipechat.text import visible_line
 
 Reader = Callable[[Any], Any]
 
@@ -19,6 +20,7 @@ _UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = r"(\d+(?:\.\d+)?|\.\d+)(ms|s|m|h|d)"
 # A clock takes no more than 292 years; 30 are enough for anybody.
 _LONGEST_S = 1e9
+_LONGEST_KEY = 512
 
 # What pipechat sets itself: whoever gave these another value would make events and records lie.
 OWN_FIELDS = ("messages", "model", "stream", "stream_options")
@@ -35,6 +37,20 @@ def model_name(value: object) -> str:
     if not name or name.strip() != name or not name.isprintable():
         raise ValueError("not the name of a model")
     return name
+
+
+def once_key(value: object) -> str:
+    """A key of --once: one line that says something, of at most 512 bytes."""
+    key = text(value)
+    if not key.isascii() and any("\ud800" <= letter <= "\udfff" for letter in key):
+        raise ValueError("the key is not UTF-8")
+    if not key.strip():
+        raise ValueError("the key is empty")
+    if visible_line(key) != key:
+        raise ValueError("the key holds a control character")
+    if len(key.encode()) > _LONGEST_KEY:
+        raise ValueError(f"the key has more than {_LONGEST_KEY} bytes")
+    return key
 
 
 def profile_name(value: object) -> str:

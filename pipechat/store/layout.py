@@ -1,8 +1,8 @@
 """The names of the files in the folder of the sessions. Pure; nobody else knows them.
 
 A session is `NAME.jsonl`; beside it may stand `NAME.torn`, lines that were moved aside, and
-hidden, a spool for each turn in flight, the lock of `--if-busy`, and what a rewrite or a fork
-has not finished.
+hidden, a spool for each turn in flight, the lock of `--if-busy`, what a rewrite or a fork has
+not finished, and of `--once` an index and a lock for each key that is being asked.
 """
 
 from collections.abc import Iterable
@@ -10,6 +10,9 @@ from collections.abc import Iterable
 _SESSION = ".jsonl"
 _SPOOL = ".part"
 _ID_LENGTH = 36
+_INDEX = ".once"
+_ASKING = ".asking"
+_KEY_LENGTH = 32
 
 
 def session_file(name: str) -> str:
@@ -38,18 +41,38 @@ def fork_file(name: str) -> str:
     return f".{name}.fork"
 
 
+def once_index_files(name: str) -> tuple[str, str]:
+    """The index, and the journal that SQLite keeps beside it. To be removed in this order: a
+    journal without its index is passed over, an index without its journal is not."""
+    return f".{name}{_INDEX}", f".{name}{_INDEX}-journal"
+
+
+def once_lock_file(name: str, key_hash: str) -> str:
+    """The lock of one key of `--once`; `key_hash` has 32 letters."""
+    return f".{name}.{key_hash}{_ASKING}"
+
+
+def once_locks_of(name: str, entries: Iterable[str]) -> list[str]:
+    """Those of a folder's `entries` that are locks of keys of session `name`."""
+    return _of_session(name, entries, _KEY_LENGTH, _ASKING)
+
+
 def spool_file(name: str, turn_id: str) -> str:
     return f".{name}.{turn_id}{_SPOOL}"
 
 
 def spools_of(name: str, entries: Iterable[str]) -> list[str]:
     """Those of a folder's `entries` that are spools of session `name`, oldest first."""
+    return _of_session(name, entries, _ID_LENGTH, _SPOOL)
+
+
+def _of_session(name: str, entries: Iterable[str], id_length: int, ending: str) -> list[str]:
     prefix = f".{name}."
-    length = len(prefix) + _ID_LENGTH + len(_SPOOL)
+    length = len(prefix) + id_length + len(ending)
     return sorted(
         entry
         for entry in entries
-        if len(entry) == length and entry.startswith(prefix) and entry.endswith(_SPOOL)
+        if len(entry) == length and entry.startswith(prefix) and entry.endswith(ending)
     )
 
 

@@ -8,6 +8,7 @@ import errno
 import fcntl
 import os
 import stat
+import time
 from types import TracebackType
 from typing import Self
 
@@ -97,6 +98,7 @@ def lock_file(
         OSError
     """
     flags = os.O_RDWR | os.O_APPEND | SAFE_FLAGS | (os.O_CREAT if create else 0)
+    ends_at = None if wait_s is None else time.monotonic() + wait_s
     while True:
         fd = os.open(path, flags, FILE_MODE)
         try:
@@ -108,6 +110,8 @@ def lock_file(
             os.close(fd)
             raise
         os.close(fd)
+        if ends_at is not None:
+            wait_s = max(ends_at - time.monotonic(), 0.0)
 
 
 def open_to_read(path: str, *, follow: bool = False) -> int:

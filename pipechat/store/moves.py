@@ -12,7 +12,15 @@ from typing import NamedTuple
 from pipechat.errors import SessionError, UsageError
 from pipechat.store.adoption import adopt_orphans, open_orphan
 from pipechat.store.faults import unwritable
-from pipechat.store.layout import busy_file, fork_file, rewrite_file, session_file, spools_of
+from pipechat.store.layout import (
+    busy_file,
+    fork_file,
+    once_index_files,
+    once_locks_of,
+    rewrite_file,
+    session_file,
+    spools_of,
+)
 from pipechat.store.locked_file import LockedFile, is_named, sync_folder
 from pipechat.store.reading import Session, turns_forwards
 from pipechat.store.replacing import locked, remove_if_free, temporary, torn_path_of, write_lines
@@ -39,6 +47,7 @@ def delete(store: SessionStore, name: str) -> DeleteReport:
         in_flight = _drop_orphans(session, name)
         for hidden in (rewrite_file(name), busy_file(name)):
             remove_if_free(os.path.join(store.folder, hidden))
+        _drop_once(store, name)
         os.unlink(session.path)
         sync_folder(store.folder)
     torn_path = torn_path_of(store, name)
@@ -74,6 +83,7 @@ def rename(store: SessionStore, old: str, new: str) -> None:
                 if moves_torn:
                     os.rename(*reversed(torn))
                 raise
+            _drop_once(store, old)
             sync_folder(store.folder)
 
 
@@ -128,6 +138,14 @@ def _drop_orphans(session: LockedFile, name: str) -> int:
             os.close(fd)
             os.unlink(path)
     return in_flight
+
+
+def _drop_once(store: SessionStore, name: str) -> None:
+    """Remove the index of --once, which is made anew where it is missing, and locks of its keys
+    that nobody holds."""
+    locks = once_locks_of(name, os.listdir(store.folder))
+    for hidden in (*once_index_files(name), *locks):
+        remove_if_free(os.path.join(store.folder, hidden))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ of it, `chat` many. Knows no terminal and no SDK.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
@@ -109,9 +109,10 @@ class Prepared:
     request: ChatRequest
     exact: bool = True
 
-    def hashed(self, dialect: str) -> Prepared:
-        """The same, with the hash of its request in what is kept."""
-        return replace(self, head=replace(self.head, request=request_hash(dialect, self.request)))
+    def hashed(self, dialect: str, once: Mapping[str, str] | None = None) -> Prepared:
+        """The same, with the hash of its request in what is kept, and the mark of --once."""
+        hashed = request_hash(dialect, self.request)
+        return replace(self, head=replace(self.head, request=hashed, once=once))
 
     def turn(self, terminal: TerminalEvent) -> Turn:
         """The turn as it is kept, with what came of it."""
@@ -148,6 +149,7 @@ class Conversation:
     Args:
         guard: makes, of the turn in flight, what watches over it while it runs (signals).
         wanted: what every answer has to be.
+        once: what every record says of --once.
     """
 
     def __init__(
@@ -157,8 +159,10 @@ class Conversation:
         answers: Answers,
         guard: Guard,
         wanted: Wanted | None = None,
+        once: Mapping[str, str] | None = None,
     ) -> None:
         self._wanted = wanted
+        self._once = once
         self._settings = settings
         self._keeper = keeper
         self._answers = answers
@@ -173,7 +177,7 @@ class Conversation:
         writer = self._keeper.begin()
         try:
             prepared = prepare_turn(self._settings, self._keeper, writer.id, question, self._wanted)
-            prepared = prepared.hashed(self._answers.dialect_name)
+            prepared = prepared.hashed(self._answers.dialect_name, self._once)
             writer.head(prepared.head)
         except BaseException:
             writer.abandon()
