@@ -235,7 +235,7 @@ def test_the_times_are_those_of_the_first_text_and_of_the_end() -> None:
     [
         (Start("i", "t", None, "m", 1, 2),
          {"type": "start", "v": 1, "id": "i", "time": "t", "session": None, "model": "m",
-          "turns_sent": 1, "turns_dropped": 2}),
+          "turns_sent": 1, "turns_dropped": 2, "replayed": False}),
         (Retry(1, 0.5, None, "timeout"),
          {"type": "retry", "attempt": 1, "wait_s": 0.5, "status": None, "code": "timeout"}),
         (Reasoning("hm"), {"type": "reasoning", "text": "hm"}),

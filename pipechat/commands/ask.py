@@ -102,9 +102,10 @@ def _answer(
     env: Environment, settings: Settings, asked: _Asked, once: Mapping[str, str] | None = None
 ) -> tuple[TerminalEvent, PipechatError | None]:
     """Ask the model. `once`: what the record says of --once."""
+    spent_s = time.monotonic() - asked.began
     wanted = asked.wanted
     keeper = _keeper(env, settings)
-    client = make_client(env, settings, time.monotonic() - asked.began)
+    client = make_client(env, settings, spent_s)
     conversation = Conversation(
         settings, keeper, client, lambda run, _answer: guard_against_signals(env, run), wanted, once
     )
