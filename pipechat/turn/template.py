@@ -5,7 +5,7 @@ Jinja2 is an extra, imported by `turn.sandbox` alone, which comes only when ther
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any, Protocol
 
 from pipechat.errors import UsageError
@@ -13,6 +13,16 @@ from pipechat.errors import UsageError
 
 class Template(Protocol):
     """A template made ready. One thread at a time may render it."""
+
+    @property
+    def names(self) -> Set[str]:
+        """The names that it may read, in any of its branches."""
+        ...
+
+    @property
+    def read(self) -> Set[str]:
+        """The names whose given value the last rendering really read."""
+        ...
 
     def render(self, values: Mapping[str, Any]) -> str:
         """The text for `values`. Raises UsageError: `undefined_variable`, `template_failed`."""

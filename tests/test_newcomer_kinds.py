@@ -1,0 +1,141 @@
+"""What a newcomer types by mistake is refused, and told how to say it: kind by kind, in text and
+in ndjson, with the same exit code; nothing is sent."""
+
+import json
+
+import pytest
+
+from tests.program import Program, Result
+
+pytestmark = pytest.mark.in_process
+
+FORMATS = ("text", "ndjson")
+
+
+def refused(
+    program: Program,
+    *arguments: str,
+    input: bytes = b"",
+    env: dict[str, str | None] | None = None,
+    code: str = "bad_option",
+    status: int = 2,
+) -> str:
+    """What stderr says of a command line that is refused alike in every format."""
+    said = []
+    for output_format in FORMATS:
+        more = () if output_format == "text" else ("--output-format", output_format)
+        result = program.run("ask", *more, *arguments, input=input, env=env, events=False)
+        assert (result.status, result.code) == (status, code), result.stderr
+        if output_format == "ndjson" and code != "usage":
+            assert [event["code"] for event in result.events] == [code]
+        else:
+            assert result.stdout == b""
+        said.append(result.stderr.decode())
+    assert said[0] == said[1]
+    assert said[0].count("\n") == 1
+    return said[0]
+
+
+def question(result: Result) -> str:
+    """The question of a request that --dry-run shows."""
+    assert result.status == 0, result.stderr
+    content: str = json.loads(result.stdout)["messages"][-1]["content"]
+    return content
+
+
+UNREAD = [
+    "Translate {input}",
+    "Translate { input }",
+    "Say that the input is gone",
+    "{# input #}Hello",
+    '{{ "input" }}',
+    "{% if false %}{{ input }}{% endif %}Hello",
+    "{% set input = 3 %}{{ input }}",
+    "{% for input in [1, 2] %}{{ input }}{% endfor %}",
+]
+
+
+@pytest.mark.parametrize("template", UNREAD)
+def test_input_that_a_template_only_seems_to_take_is_never_dropped(
+    program: Program, template: str
+) -> None:
+    ask = ("--offline", "--template", template)
+    by_words = refused(program, *ask, "my", "words")
+    assert refused(program, *ask, input=b"my data") == by_words
+    assert "input" in by_words
+    assert ("Did you mean {{ input }}?" in by_words) == ("{" in template[:12][9:])
+
+
+@pytest.mark.parametrize(
+    ("template", "asked"),
+    [
+        ("{{ input }}", "words"),
+        ("{% if input %}There is some.{% endif %}", "There is some."),
+        ("{% set text = input %}{{ text }}", "words"),
+        ("{% set input = input|upper %}{{ input }}", "WORDS"),
+        ("{{ input|length }} letters", "5 letters"),
+        ("{% for word in input.split() %}<{{ word }}>{% endfor %}", "<words>"),
+        ("{% if input is defined %}It is.{% endif %}", "It is."),
+        ("{{ range(2)|join }} {{ loop is defined }} {{ input }}", "01 False words"),
+    ],
+)
+def test_a_template_takes_its_input_in_any_way_that_reads_it(
+    program: Program, template: str, asked: str
+) -> None:
+    assert question(program.run("ask", "--dry-run", "--template", template, "words")) == asked
+
+
+@pytest.mark.parametrize(
+    "template", ["Hello {too}", "Hello", "{# too #}Hello", "{% set too = 1 %}{{ too }}"]
+)
+def test_a_variable_that_no_template_reads_is_named(program: Program, template: str) -> None:
+    ask = ("--offline", "--template", template, "--var", "too=Dutch")
+    said = refused(program, *ask)
+    assert "--var too" in said
+    assert ("Did you mean {{ too }}?" in said) == ("{too}" in template)
+
+
+def test_a_variable_of_a_branch_that_is_not_taken_is_no_mistake(program: Program) -> None:
+    template = "Hello{% if formal %}, {{ title }}{% endif %}"
+    ask = ("ask", "--dry-run", "--template", template, "--var", "formal=", "--var", "title=Dr")
+    assert question(program.run(*ask)) == "Hello"
+
+
+@pytest.mark.parametrize(
+    ("schema", "at", "instead"),
+    [
+        ("name: str, age: int", 7, "name str"),
+        ("name, age:int", 11, "age int"),
+        ("name, age: integer", 12, "age int"),
+        ("name: string", 7, "name str"),
+        ("ok: boolean?", 5, "ok bool?"),
+        ("when: date", 7, "when date"),
+        ("note: str?", 7, "note str?"),
+        ("note?: str", 8, "note str?"),
+        ("tags: [str]", 7, "tags […]"),
+        ("who: {name, age int}", 6, "who {…}"),
+        ("size: low|high", 7, "size low|high"),
+        ("who {name: str}", 12, "name str"),
+        ("all [{n: num}]", 10, "n num"),
+    ],
+)
+def test_a_type_where_the_description_stands_is_no_description(
+    program: Program, schema: str, at: int, instead: str
+) -> None:
+    said = refused(program, "--offline", "--schema", schema, "hi", code="bad_schema")
+    assert f"character {at}: " in said
+    assert f"Write `{instead}`." in said
+
+
+@pytest.mark.parametrize(
+    "schema", ['age: "int"', "age int: int", "when date: time", "a: an int", "note str?: str"]
+)
+def test_a_word_that_is_meant_as_a_description_is_one(program: Program, schema: str) -> None:
+    result = program.run("ask", "--dry-run", "--schema", schema, "hi")
+    assert (result.status, b'"description":' in result.stdout) == (0, True)
+
+
+@pytest.mark.parametrize("schema", ["name, name", "a int, b, a", "x {y, z, y}"])
+def test_a_field_that_is_said_twice_is_told_so(program: Program, schema: str) -> None:
+    said = refused(program, "--offline", "--schema", schema, "hi", code="bad_schema")
+    assert f"`{schema.strip('}').split()[-1]}` is said twice" in said
