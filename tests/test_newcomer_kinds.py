@@ -2,6 +2,7 @@
 in ndjson, with the same exit code; nothing is sent."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -139,3 +140,51 @@ def test_a_word_that_is_meant_as_a_description_is_one(program: Program, schema: 
 def test_a_field_that_is_said_twice_is_told_so(program: Program, schema: str) -> None:
     said = refused(program, "--offline", "--schema", schema, "hi", code="bad_schema")
     assert f"`{schema.strip('}').split()[-1]}` is said twice" in said
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of files to stand in."""
+    here = tmp_path / "here"
+    (here / "sub").mkdir(parents=True)
+    for name in ("a.txt", "b.txt", "c d.txt", "sub/plain", "notes"):
+        (here / name).write_text(name)
+    monkeypatch.chdir(here)
+    return here
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("a.txt", "b.txt", "what?"),
+        ("a.txt", "what?", "b.txt"),
+        ("a.txt", "c d.txt", "what?"),
+        ("a.txt", "sub/plain", "what?"),
+        ("a.txt", "./notes"),
+    ],
+)
+def test_a_file_that_a_glob_made_a_word_of_is_no_part_of_the_question(
+    program: Program, folder: Path, words: tuple[str, ...]
+) -> None:
+    assert folder.is_dir()
+    said = refused(program, "--offline", "-f", *words)
+    named = next(word for word in words[1:] if word != "what?")
+    assert f"{named} is a file" in said
+    assert "-f FILE -f FILE" in said
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("-f", "a.txt"), ("notes",)),  # a word, before it is a file's name
+        (("-f", "a.txt"), ("./no-such.txt",)),
+        (("-f", "a.txt"), ("sub/",)),
+        (("-f", "a.txt"), ("what is in a.txt?",)),
+        ((), ("b.txt",)),
+    ],
+)
+def test_words_that_name_no_file_are_the_question(
+    program: Program, folder: Path, flags: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    assert folder.is_dir()
+    assert program.run("ask", "--offline", *flags, *words).status == 0
