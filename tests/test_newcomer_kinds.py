@@ -188,3 +188,74 @@ def test_words_that_name_no_file_are_the_question(
 ) -> None:
     assert folder.is_dir()
     assert program.run("ask", "--offline", *flags, *words).status == 0
+
+
+@pytest.mark.parametrize(
+    ("variable", "nearest"),
+    [
+        ("PIPECHAT_MODL", "PIPECHAT_MODEL"),
+        ("PIPECHAT_SESION", "PIPECHAT_SESSION"),
+        ("PIPECHAT_APIKEY", "PIPECHAT_API_KEY"),
+        ("PIPECHAT_HOM", "PIPECHAT_HOME"),
+        ("PIPECHAT_NO_STREM", "PIPECHAT_NO_STREAM"),
+        ("PIPECHAT_QQQQ", ""),
+    ],
+)
+def test_a_variable_that_there_is_not_is_told_of_and_minus_q_silences_it(
+    program: Program, variable: str, nearest: str
+) -> None:
+    for command in (
+        ("ask", "--dry-run", "hi"),
+        ("ask", "--dry-run", "hi", "-q"),
+        ("chat", "--offline"),
+    ):
+        result = program.run(*command, env={variable: "x"})
+        told = result.stderr.decode()
+        assert result.status == 0
+        assert (f"{variable} is no variable of pipechat" in told) == ("-q" not in command)
+        if "-q" not in command and nearest:
+            assert f"Did you mean {nearest!r}?" in told
+
+
+def test_variables_that_are_no_options_and_empty_ones_are_no_mistake(program: Program) -> None:
+    names = ("PIPECHAT_PYTHON", "PIPECHAT_PLAIN_IMPORT", "PIPECHAT_API_KEY", "PIPECHAT_VAR")
+    env: dict[str, str | None] = {**dict.fromkeys(names, "x=12345678"), "PIPECHAT_MODL": ""}
+    result = program.run("ask", "--dry-run", "hi", env=env)
+    assert (result.status, result.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("key", ["modle", "temprature", "base-url"])
+def test_a_setting_that_there_is_not_is_told_of_in_any_profile(program: Program, key: str) -> None:
+    (program.home / "config.toml").write_text(f"[profiles.a]\n[profiles.other]\n{key} = 1\n")
+    said = refused(program, "--offline", "hi", code="bad_config", status=3)
+    assert f"profiles.other: there is no setting {key!r}. Did you mean" in said
+
+
+MODIFIERS = [
+    ("--if-busy", "fail", "--session"),
+    ("--keep-files", "", "--session"),
+    ("--var", "a=1", "--template"),
+    ("--schema-mode", "strict", "--schema"),
+    ("--schema-retries", "2", "--schema"),
+    ("--replay-pace", "", "--replay"),
+]
+
+
+@pytest.mark.parametrize(("flag", "value", "needed"), MODIFIERS)
+def test_what_changes_an_option_that_is_not_there_is_an_error_as_a_flag_alone(
+    program: Program, flag: str, value: str, needed: str
+) -> None:
+    said = refused(program, "--offline", "hi", flag, *filter(None, [value]))
+    assert f"{flag} needs a {needed}" in said
+    env: dict[str, str | None] = {"PIPECHAT_" + flag[2:].upper().replace("-", "_"): value or "1"}
+    assert program.run("ask", "--offline", "hi", env=env).status == 0
+
+
+@pytest.mark.parametrize(
+    "line", ["keep_files = true", 'schema_mode = "json"', "schema_retries = 1"]
+)
+def test_what_the_config_says_of_an_option_that_is_not_there_waits_for_it(
+    program: Program, line: str
+) -> None:
+    (program.home / "config.toml").write_text(line)
+    assert program.run("ask", "--offline", "hi").status == 0

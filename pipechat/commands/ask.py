@@ -104,8 +104,7 @@ def _attachments(env: Environment, settings: Settings, words: list[str]) -> Sequ
 
 
 def _wanted(env: Environment, settings: Settings) -> Wanted | None:
-    named = ("schema", "extract", "schema_mode", "schema_retries")
-    if not any(name in settings.origins for name in named):
+    if settings.schema is None and settings.extract is None:
         return None
     from pipechat.commands.wanted import read_wanted
 
@@ -115,8 +114,6 @@ def _wanted(env: Environment, settings: Settings) -> Wanted | None:
 def _read_question(env: Environment, settings: Settings, words: list[str]) -> str:
     """The question: what was given, or what a template makes of it."""
     if settings.template is None:
-        if settings.variables:
-            raise UsageError("bad_option", f"{settings.origins['variables']} needs a --template")
         return _read_input(env, settings, words)
     from pipechat.commands.templating import question_of_template
 
@@ -161,9 +158,6 @@ def _read_stdin(env: Environment, settings: Settings) -> bytes:
 
 
 def _keeper(env: Environment, settings: Settings) -> Keeper:
-    if settings.if_busy is not None and settings.session is None:
-        origin = settings.origins["if_busy"]
-        raise UsageError("bad_option", f"{origin} needs a --session")
     wait: Any = settings.if_busy
     return open_keeper(env, settings.session, wait, settings.timeout_s)
 

@@ -13,6 +13,7 @@ from pipechat.commands.options import as_given
 from pipechat.environment import Environment
 from pipechat.errors import SetupError, UsageError
 from pipechat.settings.config import find_folders, read_config
+from pipechat.settings.layers import unknown_variables
 from pipechat.settings.resolve import Settings, resolve_settings
 from pipechat.text import check_argument, decode_text
 
@@ -32,6 +33,8 @@ def load_settings(env: Environment, given: Mapping[str, Any], command: str) -> S
     path = find_folders(env.environ).config_file
     settings = resolve_settings(flags, env.environ, read_config(path), path)
     env.quiet, env.verbose = settings.quiet, settings.verbose
+    for line in unknown_variables(env.environ):
+        env.warn(line)
     if settings.api_key and not settings.offline:
         env.stderr.hide(settings.api_key)
     if settings.system is not None:  # the other one is not even read

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipechat.errors import SetupError
+from pipechat.errors import SetupError, UsageError
 from pipechat.settings.endpoint import Endpoint
 from pipechat.settings.layers import Layer, make_layers
 from pipechat.settings.proxy import Proxy, find_proxy
@@ -125,6 +125,7 @@ def resolve_settings(
     """
     layers = make_layers(flags, environ, config, config_name)
     found, origins = _found(layers)
+    _check_needs(origins)
     offline = found["offline"]
     endpoint, key, key_command = _endpoint_and_key(layers)
     named_by = origins.get("proxy", "--proxy")
@@ -184,6 +185,15 @@ def _found(layers: list[Layer]) -> tuple[dict[str, Any], dict[str, str]]:
                 origins[option.name] = layer.origin(option.name)
                 break
     return found, origins
+
+
+def _check_needs(origins: Mapping[str, str]) -> None:
+    """Refuse a flag that changes an option which is not there."""
+    for option in OPTIONS:
+        origin = origins.get(option.name, "")
+        if option.needs and option.needs not in origins and origin.startswith("--"):
+            needed = BY_NAME[option.needs].flags[0]
+            raise UsageError("bad_option", f"{origin} needs a {needed}")
 
 
 def _first(name: str, layers: list[Layer]) -> Any:

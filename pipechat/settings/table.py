@@ -24,7 +24,8 @@ class Option:
     `name` is that of the value, and of the setting in config.toml where `in_file`. `flags`: the
     option's names, the long one first; none: only the file has it. `text`: makes, of what is
     typed, what `read` takes. `given`: what a switch sets when it is given. `commands`: which take
-    it. `group`: under which heading the help has it.
+    it. `group`: under which heading the help has it. `needs`: the option that it changes; as a
+    flag it is wrong without that, and elsewhere it waits for it.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Option:
     in_file: bool = True
     text: Callable[[str], Any] = str
     given: bool = True
+    needs: str = ""
 
     @property
     def variable(self) -> str:
@@ -71,7 +73,7 @@ OPTIONS = (
     _value("context_tokens", v.whole_number(0), "--context-tokens", metavar="N", group=_SESSION,
            **_NUMBER, help="Send earlier turns of at most N tokens along."),
     _value("if_busy", v.one_of("wait", "fail"), "--if-busy", metavar="wait|fail", group=_SESSION,
-           commands=ASK, in_file=False,
+           commands=ASK, in_file=False, needs="session",
            help="Ask alone: where the session is in use, wait or fail."),
     _value("model", v.model_name, "--model", "-m", default="gpt-5.4-mini", metavar="MODEL",
            group=_MODEL, help="The model [gpt-5.4-mini]."),
@@ -87,22 +89,22 @@ OPTIONS = (
     _value("template", v.text, "--template", metavar="TEXT|@FILE", group=_QUESTION, commands=ASK,
            help="The question as a Jinja template, or @FILE; {{ input }} is stdin and the words."),
     _value("variables", v.variables, "--var", default={}, metavar="NAME=VALUE", group=_QUESTION,
-           shape="list", text=v.lines_text, commands=ASK, in_file=False,
+           shape="list", text=v.lines_text, commands=ASK, in_file=False, needs="template",
            help="{{ NAME }} of the template. Repeatable."),
     _value("files", v.texts, "--file", "-f", default=(), metavar="FILE", group=_QUESTION,
            shape="list", text=v.lines_text, commands=ASK, in_file=False,
            help="Send a text, picture or PDF along; `-`: stdin as a part of its own. Repeatable."),
-    _switch("keep_files", "--keep-files", group=_QUESTION, commands=ASK,
+    _switch("keep_files", "--keep-files", group=_QUESTION, commands=ASK, needs="session",
             help="Keep text files in the session, so that later turns send them again."),
     _value("schema", v.text, "--schema", metavar="FILE|JSON|SHORT", group=_ANSWER, commands=ASK,
            in_file=False,
            help="The answer must match: JSON Schema, or 'name, age int, tags [str], note str?'."),
     _value("schema_mode", v.one_of("auto", "strict", "json", "prompt"), "--schema-mode",
-           default="auto", metavar="MODE", group=_ANSWER, commands=ASK,
+           default="auto", metavar="MODE", group=_ANSWER, commands=ASK, needs="schema",
            help="How the schema is asked for: strict, json, prompt, or what the server takes "
                 "[auto]."),
     _value("schema_retries", v.whole_number(0), "--schema-retries", default=0, metavar="N",
-           group=_ANSWER, commands=ASK, **_NUMBER,
+           group=_ANSWER, commands=ASK, needs="schema", **_NUMBER,
            help="How often to ask again, told what is wrong, where an answer does not match [0]."),
     _value("extract", v.one_of("code", "json"), "--extract", metavar="code|json", group=_ANSWER,
            commands=ASK, in_file=False,
@@ -142,7 +144,7 @@ OPTIONS = (
            help="Add every exchange with the server to FILE, without key and host."),
     _value("replay", v.text, "--replay", metavar="FILE", group=_NETWORK, in_file=False,
            help="Answer from FILE, with no network and no key. With --record: what is in it."),
-    _switch("replay_pace", "--replay-pace", group=_NETWORK, in_file=False,
+    _switch("replay_pace", "--replay-pace", group=_NETWORK, in_file=False, needs="replay",
             help="Replay no faster than it was recorded."),
     _switch("raw", "--raw", group=_OUTPUT, in_file=False,
             help="Control characters go to a terminal as they are."),
