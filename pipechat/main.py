@@ -87,7 +87,11 @@ def _run_command(env: Environment, arguments: list[str]) -> int:
         named = _named(arguments)
         fallback = f"pipechat {named[0]}" if len(named) == 1 else "pipechat"
         path = context.command_path if context else fallback
-        raise UsageError("usage", error.format_message(), f"See {path} --help.") from error
+        from pipechat.commands.mistakes import told_of
+
+        raise UsageError(
+            "usage", *told_of(error, error.format_message(), path, arguments)
+        ) from error
     if text := shown.getvalue():
         env.stdout.write(text.encode())
     return int(status or 0)

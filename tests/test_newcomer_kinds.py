@@ -259,3 +259,47 @@ def test_what_the_config_says_of_an_option_that_is_not_there_waits_for_it(
 ) -> None:
     (program.home / "config.toml").write_text(line)
     assert program.run("ask", "--offline", "hi").status == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["-v means what?", "- a list", "--what is this", "-5", "-?", "-x\ty", "--", "-qv is what"],
+)
+def test_a_question_that_begins_with_a_dash_is_told_to_stand_behind_two(
+    program: Program, words: str
+) -> None:
+    if words != "--":
+        said = refused(program, "--offline", words, code="usage")
+        assert "is no option. Put `--` before a question that begins with a dash." in said
+    result = program.run("ask", "--offline", "--", words)
+    assert (result.status, words.encode() in result.stdout) == (0, True)
+
+
+def test_an_option_that_there_is_not_is_still_told_as_one(program: Program) -> None:
+    for option in ("--sesion", "-Z", "--no-such=a b"):
+        said = refused(program, "--offline", option, "what is -5?", code="usage")
+        assert "No such option: " + option.partition("=")[0] in said
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("what is this?",), "Did you mean: pipechat ask 'what is this?'?"),
+        (("Hello",), "Did you mean: pipechat ask Hello?"),
+        (("What", "is", "this", "--offline"), "Or: pipechat ask What is this --offline?"),
+        (("list",), "Did you mean: pipechat history list?"),
+        (("show", "a"), "Did you mean: pipechat history show?"),
+        (("histroy", "list"), "Did you mean 'history'?"),
+        (("--offline", "ask", "hi"), "Options come after the command: pipechat ask OPTIONS…."),
+        (("-m", "x", "chat"), "Options come after the command: pipechat chat OPTIONS…."),
+        (("history", "-q", "list"), "after the command: pipechat history list OPTIONS…."),
+        (("history", "show", "--last"), "See pipechat history show --help."),
+        (("ask", "--model"), "See pipechat ask --help."),
+    ],
+)
+def test_a_command_that_there_is_not_is_answered_with_the_one_that_was_meant(
+    program: Program, words: tuple[str, ...], hint: str
+) -> None:
+    result = program.run(*words)
+    assert (result.status, result.code, result.stdout) == (2, "usage", b"")
+    assert hint in result.stderr.decode()
