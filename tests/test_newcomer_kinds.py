@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.program import Program, Result
+from tests.servers import ChatServer, Reply, error_reply, http_reply
 
 pytestmark = pytest.mark.in_process
 
@@ -28,7 +29,7 @@ def refused(
         result = program.run("ask", *more, *arguments, input=input, env=env, events=False)
         assert (result.status, result.code) == (status, code), result.stderr
         if output_format == "ndjson" and code != "usage":
-            assert [event["code"] for event in result.events] == [code]
+            assert result.events[-1]["code"] == code
         else:
             assert result.stdout == b""
         said.append(result.stderr.decode())
@@ -303,3 +304,69 @@ def test_a_command_that_there_is_not_is_answered_with_the_one_that_was_meant(
     result = program.run(*words)
     assert (result.status, result.code, result.stdout) == (2, "usage", b"")
     assert hint in result.stderr.decode()
+
+
+NOT_FOUND = http_reply(404, b"404 page not found", content_type="text/plain")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "hint"),
+    [
+        ("", NOT_FOUND, "Does the base URL lack /v1, as in {origin}/v1?"),
+        ("/", NOT_FOUND, "Does the base URL lack /v1, as in {origin}/v1?"),
+        ("/v1/chat/completions", NOT_FOUND, "Leave /chat/completions out of the base URL."),
+        ("/v1", NOT_FOUND, "Check the model (-m) and the base URL."),
+        ("", "model x does not exist", "Check the model (-m)"),
+    ],
+)
+def test_an_address_where_nothing_is_is_named_with_what_may_be_wrong_with_it(
+    program: Program, path: str, body: Reply | str, hint: str
+) -> None:
+    reply = body if isinstance(body, Reply) else error_reply(404, body)
+    with ChatServer(reply) as server:
+        origin = server.origin()
+        said = refused(program, "hi", "--base-url", origin + path, code="not_found", status=4)
+        url = f"{origin}{path.rstrip('/')}/chat/completions"
+    assert f"(asked: {url})" in said
+    assert hint.format(origin=origin) in said
+
+
+@pytest.mark.parametrize(
+    ("env", "config", "flags", "origin"),
+    [
+        ({}, "", (), "OPENAI_API_KEY"),
+        ({"PIPECHAT_API_KEY": "sk-of-pipechat"}, "", (), "PIPECHAT_API_KEY"),
+        ({"OPENAI_API_KEY": None}, 'api_key = "sk-of-the-file"', (), "config.toml: api_key"),
+        ({"OPENAI_API_KEY": None}, 'api_key_command = "echo sk-of-it"', (), "api_key_command"),
+        ({"OPENAI_API_KEY": None}, '[profiles.p]\napi_key = "sk-of-the-profile"',
+         ("--profile", "p"), "profiles.p.api_key"),
+        ({"OPENAI_API_KEY": None}, "", (), ""),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_key_that_is_refused_is_named_by_where_it_came_from(
+    program: Program,
+    env: dict[str, str | None],
+    config: str,
+    flags: tuple[str, ...],
+    origin: str,
+    status: int,
+) -> None:
+    path = program.home / "config.toml"
+    path.write_text(config)
+    path.chmod(0o600)
+    code = {401: "unauthorized", 403: "forbidden"}[status]
+    with ChatServer(error_reply(status, "no")) as server:
+        ask = ("hi", "--base-url", server.url, *flags)
+        said = refused(program, *ask, env=env, code=code, status=3)
+    assert f"{origin}) and the base URL." in said or not origin
+    assert ("No key was sent: set OPENAI_API_KEY" in said) == (not origin)
+
+
+@pytest.mark.parametrize("variable", ["OPENAI_API_KEY", "PIPECHAT_API_KEY", "OPENAI_ORG_ID"])
+def test_a_key_that_can_be_none_is_named_by_where_it_came_from(
+    program: Program, variable: str
+) -> None:
+    said = refused(program, "hi", env={variable: "two words"}, code="bad_key", status=3)
+    assert f"{variable} holds characters" in said
+    assert f"Set {variable} again." in said
