@@ -370,3 +370,60 @@ def test_a_key_that_can_be_none_is_named_by_where_it_came_from(
     said = refused(program, "hi", env={variable: "two words"}, code="bad_key", status=3)
     assert f"{variable} holds characters" in said
     assert f"Set {variable} again." in said
+
+
+EMPTY = ["output", "record", "replay", "session", "model", "base-url", "proxy", "schema", "file",
+         "profile", "extract", "if-busy", "output-format", "timeout", "option", "var"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_an_empty_value_is_told_with_its_flag(program: Program, name: str) -> None:
+    for value in ("", "="):
+        more = ("--session", "s") if name == "if-busy" else ("--template", "x")
+        words = [f"--{name}", ""] if value == "" else [f"--{name}="]
+        if name == "output-format":
+            result = program.run("ask", "--offline", *words, "hi")
+            assert (result.status, result.code) == (2, "bad_option")
+            said = result.stderr.decode()
+        else:
+            said = refused(program, "--offline", *more, *words)
+        assert f"bad_option: --{name}: " in said
+    assert not (program.home / "sessions").exists()
+
+
+@pytest.mark.parametrize("flag", ["-o", "-f", "--record", "--replay"])
+def test_a_question_that_looks_like_a_flag_makes_no_file(
+    program: Program, folder: Path, flag: str
+) -> None:
+    before = set(folder.iterdir())
+    words = [f"{flag} means what?"] if len(flag) == 2 else [flag, " what?"]
+    said = refused(program, "--offline", *words, input=b"data")
+    assert "begins with a blank" in said
+    assert set(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "code", "status"),
+    [
+        ("session", "a b", "bad_session_name", 2),
+        ("session", "../up", "bad_session_name", 2),
+        ("file", "a:b", "bad_file", 2),
+        ("file", "/", "bad_file", 2),
+        ("output", "/no/such/file", "output_failed", 11),
+        ("record", "/no/such/file", "recording_unwritable", 11),
+        ("replay", "/no/such/file", "unreadable_input", 2),
+        ("template", "{{ open", "bad_template", 2),
+        ("template", "{{ nobody }}", "undefined_variable", 2),
+        ("schema", "a strin", "bad_schema", 2),
+        ("system", "@/no/such/file", "unreadable_input", 2),
+    ],
+)
+def test_a_value_that_only_its_use_shows_to_be_wrong_is_told_with_who_set_it(
+    program: Program, name: str, value: str, code: str, status: int
+) -> None:
+    variable = f"PIPECHAT_{name.upper()}"
+    words = ("-q",) if name == "template" else ("-q", "hi")
+    said = refused(program, "--offline", *words, env={variable: value}, code=code, status=status)
+    assert f": {variable}: " in said
+    said = refused(program, "--offline", *words, f"--{name}", value, code=code, status=status)
+    assert f": --{name}: " in said

@@ -11,7 +11,7 @@ import typer
 
 from pipechat import jsonl
 from pipechat.commands import options as opt
-from pipechat.commands.loading import load_settings
+from pipechat.commands.loading import blaming, load_settings
 from pipechat.commands.wiring import (
     TellingSink,
     failed_before_start,
@@ -159,13 +159,15 @@ def _read_stdin(env: Environment, settings: Settings) -> bytes:
 
 def _keeper(env: Environment, settings: Settings) -> Keeper:
     wait: Any = settings.if_busy
-    return open_keeper(env, settings.session, wait, settings.timeout_s)
+    with blaming(settings, "session"):
+        return open_keeper(env, settings.session, wait, settings.timeout_s)
 
 
 def _print_request(
     env: Environment, settings: Settings, question: Question, wanted: Wanted | None
 ) -> None:
-    keeper = open_keeper(env, settings.session)
+    with blaming(settings, "session"):
+        keeper = open_keeper(env, settings.session)
     prepared = prepare_turn(settings, keeper, new_turn_id(), question, wanted)
     env.stdout.write(jsonl.dumps(ChatCompletions().body(prepared.request)) + b"\n")
 
@@ -182,10 +184,11 @@ def _opened_sink(env: Environment, settings: Settings, *, extract: bool) -> Iter
         from pipechat.show.files import FileOutput, FileSink, open_in_place
 
         waiting = f"waiting for a reader of {path}"
-        fd = open_in_place(path, settings.timeout_s, lambda: env.warn(waiting))
-        if fd is None:
-            file = FileOutput(path, 0o666 & ~env.umask)
-        else:
+        with blaming(settings, "output"):
+            fd = open_in_place(path, settings.timeout_s, lambda: env.warn(waiting))
+            if fd is None:
+                file = FileOutput(path, 0o666 & ~env.umask)
+        if fd is not None:
             env.stdout = Output(fd, name=path, waits=env.waits)
     if file is None:
         env.stdout.check_open()

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 
 from pipechat.attached_files import check_size, read_attached_file
+from pipechat.commands.loading import blaming
 from pipechat.errors import UsageError
 from pipechat.settings.resolve import Settings
 from pipechat.text import visible_line
@@ -54,9 +55,10 @@ def _read(settings: Settings, path: str, read_stdin: Callable[[], bytes]) -> Att
         content = read_stdin()
         check_size("stdin", len(content), settings.max_file_mib)
         return attach("stdin", content)
-    content = read_attached_file(
-        path,
-        max_file_mib=settings.max_file_mib,
-        timeout_s=settings.timeout_s or _LONGEST_S,
-    )
-    return attach(path, content)
+    with blaming(settings, "files"):
+        content = read_attached_file(
+            path,
+            max_file_mib=settings.max_file_mib,
+            timeout_s=settings.timeout_s or _LONGEST_S,
+        )
+        return attach(path, content)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NoReturn
 
 from pipechat.commands.options import as_given
 from pipechat.environment import Environment
-from pipechat.errors import SetupError, UsageError
+from pipechat.errors import OutputError, SetupError, UsageError
 from pipechat.settings.config import find_folders, read_config
 from pipechat.settings.layers import unknown_variables
 from pipechat.settings.resolve import Settings, resolve_settings
@@ -44,6 +45,16 @@ def load_settings(env: Environment, given: Mapping[str, Any], command: str) -> S
         default = text_or_file(settings, "system", settings.default_system, started)
         return replace(settings, default_system=default)
     return settings
+
+
+@contextmanager
+def blaming(settings: Settings, name: str) -> Iterator[None]:
+    """Let an error that the use of a setting brings say who set it."""
+    try:
+        yield
+    except (UsageError, OutputError) as error:
+        error.message = f"{settings.origins[name]}: {error.message}"
+        raise
 
 
 def read_named_file(settings: Settings, path: str) -> bytes:

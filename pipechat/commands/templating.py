@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
-from pipechat.commands.loading import text_or_file
+from pipechat.commands.loading import blaming, text_or_file
 from pipechat.errors import UsageError
 from pipechat.settings.resolve import Settings
 from pipechat.text import check_argument, visible_line
@@ -27,13 +27,15 @@ def question_of_template(settings: Settings, read_input: Callable[[], str] | Non
     named = settings.template or ""
     source = text_or_file(settings, "template", named, time.monotonic())
     file = visible_line(named[1:]) if named.startswith("@") else ""
-    template = compile_template(source, where=f"the template {file}".rstrip())
+    with blaming(settings, "template"):
+        template = compile_template(source, where=f"the template {file}".rstrip())
     values = {
         name: check_argument(text, f"--var {name}") for name, text in settings.variables.items()
     }
     if read_input is not None:
         values["input"] = _input(read_input)
-    question = template.render(values)
+    with blaming(settings, "template"):
+        question = template.render(values)
     if values.get("input", "").strip() and "input" not in template.read:
         what = "there is input, and the template reads no {{ input }}"
         _complain(source, "input", what, "Name it there, or use --no-stdin.")
