@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from typing import Any, Protocol
 
-from pipechat.errors import UsageError
+from pipechat.errors import missing_extra
 
 
 class Template(Protocol):
@@ -45,6 +45,5 @@ def compile_template(source: str, *, where: str = "the template") -> Template:
     try:
         from pipechat.turn.sandbox import SandboxedTemplate
     except ImportError as error:
-        hint = "Install it: pip install 'pipechat[template]'"
-        raise UsageError("missing_extra", "--template needs Jinja2", hint) from error
+        raise missing_extra("a template needs Jinja2", "jinja2>=3.1.6") from error
     return SandboxedTemplate(source, where)
