@@ -118,7 +118,7 @@ def _make_app(names: tuple[str, ...]) -> typer.Typer:
         if isinstance(command, typer.Typer):
             app.add_typer(command)
         else:
-            app.command()(command)
+            app.command(epilog=getattr(command, "epilog", None))(command)
     return app
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from pipechat.errors import ExitCode
 from tests.program import Program, Result
+from tests.pseudo_terminal import AtTerminal
 from tests.servers import ChatServer, Reply, error_reply, http_reply
 
 pytestmark = pytest.mark.in_process
@@ -427,3 +429,88 @@ def test_a_value_that_only_its_use_shows_to_be_wrong_is_told_with_who_set_it(
     assert f": {variable}: " in said
     said = refused(program, "--offline", *words, f"--{name}", value, code=code, status=status)
     assert f": --{name}: " in said
+
+
+@pytest.mark.parametrize("at", ["0", "00", "000"])
+def test_turns_are_counted_from_one(program: Program, at: str) -> None:
+    for _ in range(2):
+        assert program.run("ask", "--offline", "--session", "s", "hi").status == 0
+    result = program.run("history", "fork", "s", "other", "--at", at)
+    assert (result.status, result.code) == (2, "no_such_turn")
+    assert f"has no turn {at!r}" in result.stderr.decode()
+
+
+@pytest.mark.parametrize("by", ["stdin", "--system", "--template"])
+def test_what_is_too_long_is_told_in_the_unit_of_its_setting(program: Program, by: str) -> None:
+    (program.home / "config.toml").write_text("max_input_mib = 0.5\n")
+    long = program.home / "long.txt"
+    long.write_bytes(b"x" * 600_000)
+    code = "input_too_large" if by == "stdin" else "unreadable_input"
+    flags = () if by == "stdin" else (by, f"@{long}")
+    data = long.read_bytes() if by == "stdin" else b""
+    said = refused(program, "--offline", "hi", *flags, input=data, code=code)
+    assert "more than 0.5 MiB (max_input_mib)" in said
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ("model = x", 'quotes: model = "NAME"'),
+        ("model = gpt-5.4-mini", 'quotes: model = "NAME"'),
+        ("timeout = 5m", 'quotes: model = "NAME"'),
+        ("model\n", "line 1"),
+        ('# caf\xe9\nmodel = "x"', "it is not UTF-8: byte 0xe9 in line 1"),
+        ('model = "x"\n\nsystem = "\xff"', "it is not UTF-8: byte 0xff in line 3"),
+    ],
+)
+def test_a_config_that_is_none_is_told_with_its_line_and_what_to_write(
+    program: Program, config: str, told: str
+) -> None:
+    (program.home / "config.toml").write_bytes(config.encode("latin-1"))
+    assert told in refused(program, "--offline", "hi", code="bad_config", status=3)
+
+
+@pytest.mark.parametrize("name", ["--base-url", "--proxy"])
+@pytest.mark.parametrize("value", ["127.0.0.1:1080", "localhost:3128", "proxy.test"])
+def test_an_address_without_a_scheme_is_answered_with_one(
+    program: Program, name: str, value: str
+) -> None:
+    assert f"did you mean http://{value} or " in refused(program, "hi", name, value)
+    assert "did you mean" not in refused(program, "hi", name, f"http:/{value}")
+
+
+@pytest.mark.parametrize("words", [("--last", "two"), ("-n", "1.5"), ("-n", "")])
+def test_a_number_of_turns_that_is_none_is_told_in_plain_words(
+    program: Program, words: tuple[str, ...]
+) -> None:
+    result = program.run("history", "show", *words)
+    assert (result.status, result.code) == (2, "usage")
+    assert f"{words[1]!r} is not a whole number" in result.stderr.decode()
+
+
+@pytest.mark.parametrize("command", ["ask", "chat"])
+def test_the_help_says_where_settings_lie_and_what_the_exit_codes_mean(
+    program: Program, command: str
+) -> None:
+    told = " ".join(program.run(command, "--help").stdout.decode().split())
+    assert "config.toml" in told
+    assert "~/.config/pipechat" in told
+    for code in ExitCode:
+        assert f"{int(code)} {code.name.lower().replace('_', ' ')}" in told
+
+
+@pytest.mark.in_process(False)
+def test_a_person_is_told_which_of_several_sessions_is_shown(program: Program) -> None:
+    ask = ("ask", "--offline", "-q", "hi", "--session")
+    show = ("history", "show")
+    said = "session second, the one used last"
+    assert program.run(*ask, "first").status == 0
+    with AtTerminal(program, *show, env={}) as alone:
+        assert alone.leave() == 0
+    assert said.encode() not in alone.screen
+    assert program.run(*ask, "second").status == 0
+    for words, told in (((), True), (("-q",), False), (("second",), False)):
+        with AtTerminal(program, *show, *words, env={}) as shown:
+            assert shown.leave() == 0
+        assert (said.encode() in shown.screen) == told
+    assert program.run(*show).stderr == b""

@@ -86,10 +86,12 @@ def show(
     """
     env, store = opened(context, quiet, verbose)
     wanted = check_format(output_format)
-    name = name or store.last_used()
+    named, name = name, name or store.last_used()
     if name is None:
         hint = "`pipechat ask --session NAME` begins one."
         raise SessionError("session_missing", "there are no sessions", hint)
+    if named is None and env.stdout.is_terminal and len(store.names()) > 1:
+        env.warn(f"session {name}, the one used last")
     store.adopt(name)
     with store.reading(name) as session, open_page(env) as page:
         if wanted == "text":

@@ -16,7 +16,7 @@ from pipechat.errors import OutputError, SetupError, UsageError
 from pipechat.settings.config import find_folders, read_config
 from pipechat.settings.layers import unknown_variables
 from pipechat.settings.resolve import Settings, resolve_settings
-from pipechat.text import check_argument, decode_text
+from pipechat.text import check_argument, decode_text, in_mib
 
 _READ_BYTES = 1 << 16
 
@@ -115,6 +115,6 @@ def _read_file(path: str, limit: int, ends_at: float | None) -> bytes:
             parts.append(part)
             size += len(part)
             if size > limit:
-                raise OSError(f"it holds more than {limit} bytes (max_input_mib)")
+                raise OSError(f"it holds more than {in_mib(limit)} (max_input_mib)")
     finally:
         os.close(fd)

@@ -15,6 +15,7 @@ def told_of(error: Exception, said: str, path: str, arguments: Sequence[str]) ->
         error: what typer raised; `said`: its words.
         path: the command that it was raised for: `pipechat ask`.
     """
+    said = said.replace("a valid int range", "a whole number")
     kind = type(error).__name__
     group = path in ("pipechat", "pipechat history")
     see = f"See {_narrowed(path, arguments)} --help."
