@@ -9,7 +9,15 @@ import pytest
 from pipechat.errors import ExitCode
 from tests.program import Program, Result
 from tests.pseudo_terminal import AtTerminal
-from tests.servers import ChatServer, Reply, error_reply, http_reply
+from tests.servers import (
+    ChatServer,
+    RawServer,
+    Reply,
+    Wait,
+    answer,
+    error_reply,
+    http_reply,
+)
 
 pytestmark = pytest.mark.in_process
 
@@ -514,3 +522,27 @@ def test_a_person_is_told_which_of_several_sessions_is_shown(program: Program) -
             assert shown.leave() == 0
         assert (said.encode() in shown.screen) == told
     assert program.run(*show).stderr == b""
+
+
+def test_https_where_http_is_spoken_is_told_so_and_asked_once(program: Program) -> None:
+    with RawServer(b"HTTP/1.1 400 What?\r\n\r\n", Wait(2)) as server:
+        flags = ("hi", "--base-url", server.https_url, "--timeout", "20")
+        said = refused(program, *flags, code="connection_failed", status=5)
+        assert server.connections == len(FORMATS)
+    assert "speaks no TLS. Is it http:// instead of https://?" in said
+
+
+@pytest.mark.parametrize("said", ["no JSON", "[1]", '{"age": "x"}'])
+def test_an_answer_that_does_not_match_is_spoken_of_once(program: Program, said: str) -> None:
+    with ChatServer(answer(said)) as server:
+        ask = ("hi", "--base-url", server.url, "--schema", "age int")
+        told = refused(program, *ask, code="schema_mismatch", status=7)
+    assert told.count("the answer") == 1
+
+
+def test_only_a_command_that_is_named_is_said_to_stand_before_its_options(
+    program: Program,
+) -> None:
+    for option in ("--verson", "--offline"):
+        told = program.run(option).stderr.decode()
+        assert "See pipechat --help." in told

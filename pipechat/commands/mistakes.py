@@ -21,8 +21,8 @@ def told_of(error: Exception, said: str, path: str, arguments: Sequence[str]) ->
     see = f"See {_narrowed(path, arguments)} --help."
     if kind == "NoSuchOption":
         option = str(getattr(error, "option_name", ""))
-        if group:
-            return said, f"Options come after the command: {_after_command(path, arguments)}."
+        if group and (named := _command_in(path, arguments)):
+            return said, f"Options come after the command: {path} {named} OPTIONS…."
         if question := _question(option, arguments):
             what = f"{_shortened(question)!r} begins with a dash and is no option"
             return what, "Put `--` before a question that begins with a dash."
@@ -49,16 +49,12 @@ def _question(option: str, arguments: Sequence[str]) -> str:
 
 def _narrowed(path: str, arguments: Sequence[str]) -> str:
     """`path` with the command of the group that it names: what typer leaves out at times."""
-    if path != "pipechat history":
-        return path
-    named = next((word for word in arguments if word in _HISTORY), "")
-    return f"{path} {named}".rstrip()
+    return path if path != "pipechat history" else f"{path} {_command_in(path, arguments)}".rstrip()
 
 
-def _after_command(path: str, arguments: Sequence[str]) -> str:
+def _command_in(path: str, arguments: Sequence[str]) -> str:
     known = _HISTORY if path.endswith("history") else ("ask", "chat", "history", "schema")
-    named = next((word for word in arguments if word in known), known[0])
-    return f"{path} {named} OPTIONS…"
+    return next((word for word in arguments if word in known), "")
 
 
 def _quoted(arguments: Sequence[str]) -> str:

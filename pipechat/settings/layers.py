@@ -132,9 +132,10 @@ def check_names(values: Mapping[str, Any], where: str) -> None:
 
 def unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
     """A line for each PIPECHAT_* variable that is set and that nothing reads."""
+    ours = [name for name, value in environ.items() if name.startswith("PIPECHAT_") and value]
     known = {*(option.variable for option in OPTIONS if option.variable), *_OTHER_VARIABLES}
-    for name, value in environ.items():
-        if name.startswith("PIPECHAT_") and value and name not in known:
+    for name in ours:
+        if name not in known:
             yield f"{name} is no variable of pipechat. {nearest(name, known)}".rstrip()
 
 
