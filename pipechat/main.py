@@ -89,9 +89,8 @@ def _run_command(env: Environment, arguments: list[str]) -> int:
         path = context.command_path if context else fallback
         from pipechat.commands.mistakes import told_of
 
-        raise UsageError(
-            "usage", *told_of(error, error.format_message(), path, arguments)
-        ) from error
+        told = told_of(error, error.format_message(), path, arguments, _COMMANDS)
+        raise UsageError("usage", *told) from error
     if text := shown.getvalue():
         env.stdout.write(text.encode())
     return int(status or 0)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipechat.errors import ExitCode
-from tests.program import Program, Result
+from tests.program import PLANTED_KEY, Program, Result
 from tests.pseudo_terminal import AtTerminal
 from tests.servers import (
     ChatServer,
@@ -546,3 +546,10 @@ def test_only_a_command_that_is_named_is_said_to_stand_before_its_options(
     for option in ("--verson", "--offline"):
         told = program.run(option).stderr.decode()
         assert "See pipechat --help." in told
+
+
+def test_a_key_in_the_address_is_not_shown_where_nothing_is(program: Program) -> None:
+    with ChatServer(NOT_FOUND) as server:
+        url = f"{server.url}/{PLANTED_KEY}"
+        said = refused(program, "hi", "--base-url", url, code="not_found", status=4)
+    assert "/v1/[key]/chat/completions" in said
