@@ -389,15 +389,16 @@ EMPTY = ["output", "record", "replay", "session", "model", "base-url", "proxy", 
 @pytest.mark.parametrize("name", EMPTY)
 def test_an_empty_value_is_told_with_its_flag(program: Program, name: str) -> None:
     for value in ("", "="):
-        more = ("--session", "s") if name == "if-busy" else ("--template", "x")
+        more = {"if-busy": ("--session", "s"), "var": ("--template", "x")}.get(name, ("hi",))
         words = [f"--{name}", ""] if value == "" else [f"--{name}="]
         if name == "output-format":
             result = program.run("ask", "--offline", *words, "hi")
             assert (result.status, result.code) == (2, "bad_option")
             said = result.stderr.decode()
         else:
-            said = refused(program, "--offline", *more, *words)
-        assert f"bad_option: --{name}: " in said
+            code = "bad_session_name" if name == "session" else "bad_option"
+            said = refused(program, "--offline", *more, *words, code=code)
+        assert f": --{name}: " in said
     assert not (program.home / "sessions").exists()
 
 

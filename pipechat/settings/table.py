@@ -66,7 +66,7 @@ _LIMITS, _NETWORK, _OUTPUT, _ANSWER = "Limits", "Network", "Output", "Answer"
 
 # 600 s bound a cron job; a model that thinks for two minutes without a word is taken for stuck.
 OPTIONS = (
-    _value("session", v.some_text, "--session", metavar="NAME", group=_SESSION, in_file=False,
+    _value("session", v.text, "--session", metavar="NAME", group=_SESSION, in_file=False,
            help="Keep the turn in this session, and send its last turns along."),
     _value("last_turns", v.whole_number(0), "--last-turns", default=20, metavar="N",
            group=_SESSION, **_NUMBER, help="Send at most the last N complete turns along [20]."),
