@@ -19,6 +19,7 @@ Knows nothing else of pipechat. The tree, by exit code (DESIGN §4):
 """
 
 import signal
+import sys
 from enum import IntEnum
 from typing import Any
 
@@ -97,6 +98,13 @@ class UsageError(PipechatError):
     """The command line or the input is wrong; nothing was sent."""
 
     exit_code = ExitCode.USAGE
+
+
+def missing_extra(what: str, requirement: str) -> UsageError:
+    """The error for a package that only some options need. The line that installs it names this
+    Python: pipx and uv give each program one of its own, without pip."""
+    hint = f"Install it: pip --python {sys.executable} install '{requirement}'"
+    return UsageError("missing_extra", what, hint)
 
 
 class SetupError(PipechatError):

@@ -87,7 +87,10 @@ def _run_command(env: Environment, arguments: list[str]) -> int:
         named = _named(arguments)
         fallback = f"pipechat {named[0]}" if len(named) == 1 else "pipechat"
         path = context.command_path if context else fallback
-        raise UsageError("usage", error.format_message(), f"See {path} --help.") from error
+        from pipechat.commands.mistakes import told_of
+
+        told = told_of(error, error.format_message(), path, arguments, _COMMANDS)
+        raise UsageError("usage", *told) from error
     if text := shown.getvalue():
         env.stdout.write(text.encode())
     return int(status or 0)
@@ -114,7 +117,7 @@ def _make_app(names: tuple[str, ...]) -> typer.Typer:
         if isinstance(command, typer.Typer):
             app.add_typer(command)
         else:
-            app.command()(command)
+            app.command(epilog=getattr(command, "epilog", None))(command)
     return app
 
 

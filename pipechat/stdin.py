@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from pipechat.errors import UsageError
-from pipechat.text import decode_text
+from pipechat.text import decode_text, in_mib
 
 if TYPE_CHECKING:
     from pipechat.line_editor import LineEditor
@@ -143,8 +143,8 @@ class _Taken:
         self._parts.append(part)
         self._size += len(part)
         if self._size > self._limit:
-            message = f"stdin holds more than {self._limit} bytes"
-            hint = "Send less, or raise max_input_mib in config.toml."
+            message = f"stdin holds more than {in_mib(self._limit)} (max_input_mib)"
+            hint = "Send less, or raise it in config.toml."
             raise UsageError("input_too_large", message, hint)
 
     def all(self) -> bytes:

@@ -66,6 +66,11 @@ def redacted_values(value: Any, secret: str | None) -> Any:
     return value
 
 
+def in_mib(size: int) -> str:
+    """A number of bytes in the unit that settings have: `16 MiB`."""
+    return f"{round(size / (1 << 20), 3):g} MiB"
+
+
 def decode_text(data: bytes, what: str, *, lossy: bool = False) -> str:
     """`data` as UTF-8; with `lossy`, what is none is replaced by U+FFFD.
 

@@ -4,6 +4,8 @@ import json
 import socket
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -491,4 +493,6 @@ def test_a_missing_extra_is_told_with_the_line_that_installs_it(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout.startswith("2 pipechat: missing_extra: ")
-    assert f"pip install 'pipechat[{extra}]'" in done.stdout
+    pyproject = Path(__file__).parent.parent / "pyproject.toml"
+    (requirement,) = tomllib.loads(pyproject.read_text())["project"]["optional-dependencies"][extra]
+    assert f"pip --python {sys.executable} install '{requirement}'" in done.stdout

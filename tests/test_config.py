@@ -172,9 +172,9 @@ def test_a_key_command_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_key_is_printable_ascii_without_blanks() -> None:
     for key in ("sk-proj_0.A-z", "none", "a=b/c+d"):
-        check_key(key)
+        check_key(key, "OPENAI_API_KEY")
     for key in ("sk 1", "sk-1\n", "\tsk", "clé", "sk-\u200b1", "sk-\x00", "“sk-1”"):
         with pytest.raises(SetupError) as caught:
-            check_key(key)
+            check_key(key, "OPENAI_API_KEY")
         assert (caught.value.code, int(caught.value.exit_code)) == ("bad_key", 3)
         assert key not in caught.value.line()

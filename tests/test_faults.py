@@ -81,7 +81,7 @@ CONNECTIONS = [
     Row("an untrusted certificate", lambda: ChatServer(answer("no"), tls=self_signed()), 5,
         "bad_certificate", "self-signed"),
     Row("TLS to a port that has none", lambda: RawServer(b"HTTP/1.1 400 Bad\r\n\r\n", Close()), 5,
-        "connection_failed", "no connection to {host}", url="https_url"),
+        "connection_failed", "{host} speaks no TLS", url="https_url"),
     Row("no HTTP at all", lambda: RawServer(b"SSH-2.0-OpenSSH_9.9\r\n", Close()), 5,
         "connection_lost"),
     answered("a reset in the headers", raw_reply(b"HTTP/1.1 200 OK\r\nconte", Reset()), 5,

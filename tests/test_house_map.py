@@ -45,7 +45,7 @@ MAY_IMPORT = {
 # Rooms and modules in which nothing opens, reads or waits. What else they take from the standard
 # library, beside PLAIN, is named with its reason.
 PURE: dict[str, tuple[str, ...]] = {
-    "errors": ("enum", "signal"),  # the numbers of signals
+    "errors": ("enum", "signal", "sys"),  # the numbers of signals; which Python this is
     "text": (),
     "events": (),
     "messages": ("os", "time"),  # ids: random bytes and the time of day

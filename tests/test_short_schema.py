@@ -81,7 +81,7 @@ def test_each_rule_of_the_short_form(text: str, properties: dict[str, Any]) -> N
         ("a [int", 7, "`]`"),
         ("a {b int", 9, "`}`"),
         ("a {}", 4, "the name of a field"),
-        ("a int, a", 8, "another name"),
+        ("a int, a", 8, "`a` is said twice"),
         ("a x|", 5, "one more choice"),
         ("a x|[int]", 5, "one more choice"),
         ("a:", 3, "a description"),

@@ -30,12 +30,15 @@ _TYPES: dict[str, Schema] = {
     "time": {"type": "string", "format": "time"},
     "datetime": {"type": "string", "format": "date-time"},
 }
+# What they are called elsewhere.
+_ALSO = {"string": "str", "integer": "int", "number": "num", "boolean": "bool"}
 _DEEPEST = 50
 _BLANKS = re.compile(r"\s*")
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*"')
 _NAME = re.compile(r"[^\W\d][\w-]*")
 _WORD = re.compile(r"-?\w[\w.-]*")
 _DESCRIPTION = re.compile(r'[^,:|?\[\]{}"]+')
+_TYPE_OR_TEXT = re.compile(r'[\[{]|[^,:"\[\]{}]+')
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
 
 
@@ -71,8 +74,15 @@ class _Parser:
             if not name:
                 self._fail("the name of a field")
             if name in properties:
-                self._fail(f"another name: {name} was there", start)
-            properties[name] = self._described(self._type())
+                self._complain(f"`{name}` is said twice", start)
+            start = self._at
+            schema = self._type()
+            if self._take(":"):
+                mark = self._text[start : self._at - 1].strip()
+                if mark in ("", "?"):
+                    self._refuse_type(name, mark)
+                schema = {**schema, "description": self._description()}
+            properties[name] = schema
             if not self._take(","):
                 break
         return {
@@ -82,14 +92,27 @@ class _Parser:
             "additionalProperties": False,
         }
 
-    def _described(self, schema: Schema) -> Schema:
-        if not self._take(":"):
-            return schema
+    def _refuse_type(self, name: str, mark: str) -> None:
+        """Refuse `NAME: TYPE`, which would make a text of it. `mark`: the `?` of the name."""
+        self._skip_blanks()
+        found = _TYPE_OR_TEXT.match(self._text, self._at)
+        said = found.group().strip() if found else ""
+        word = said.removesuffix("?").strip()
+        if said in ("[", "{"):
+            instead = "[…]" if said == "[" else "{…}"
+        elif word in _TYPES or word in _ALSO or "|" in word:
+            instead = _ALSO.get(word, word) + (mark or said[len(word) :].strip())
+        else:
+            return
+        what = f"a type stands before `:`, and after it a description; there is `{said}`"
+        self._complain(what, self._at, f"Write `{name} {instead}`.")
+
+    def _description(self) -> str:
         self._skip_blanks()
         if not (description := (self._quoted() or self._match(_DESCRIPTION)).strip()):
             self._fail("a description")
         self._skip_blanks()
-        return {**schema, "description": description}
+        return description
 
     def _type(self) -> Schema:
         if self._take("["):
@@ -162,11 +185,13 @@ class _Parser:
         at = self._at if at is None else at
         there = visible_line(self._text[at : at + 20])
         found = f"there is `{there}`" if there else "the text ends"
-        raise UsageError(
-            "bad_schema",
-            f"the short schema is wrong at character {at + 1}: {expected} is expected, and {found}",
-            "For example: 'name, age int, tags [str], note str?'.",
-        )
+        self._complain(f"{expected} is expected, and {found}", at)
+
+    def _complain(
+        self, what: str, at: int, hint: str = "For example: 'name, age int, tags [str], note str?'."
+    ) -> NoReturn:
+        message = f"the short schema is wrong at character {at + 1}: {visible_line(what)}"
+        raise UsageError("bad_schema", message, hint)
 
 
 def _plain(word: str) -> str | int | float:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pipechat.answers.short_schema import Schema
-from pipechat.errors import UsageError
+from pipechat.errors import UsageError, missing_extra
 from pipechat.jsonl import loads_line
 from pipechat.text import visible_line, whole_text
 
@@ -73,8 +73,7 @@ def compile_schema(schema: Schema) -> AnswerSchema:
     try:
         import jsonschema_rs
     except ImportError as error:
-        hint = "Install it: pip install 'pipechat[schema]'"
-        raise UsageError("missing_extra", "--schema needs jsonschema-rs", hint) from error
+        raise missing_extra("a schema needs jsonschema-rs", "jsonschema-rs>=0.61,<1") from error
     asked: list[str] = []
 
     def refuse(uri: str) -> NoReturn:

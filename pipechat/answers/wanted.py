@@ -59,7 +59,8 @@ class WantedAnswer:
             return Judged(None, text, jsonl.loads_line(text.encode()) if self._is_json else None)
         value, violation = self._schema.judge(text)
         if violation is not None:
-            message = f"the answer does not match the schema: {violation}"
+            what = str(violation) if violation.pointer else violation.message
+            message = f"the answer does not match the schema: {what}"
             hint = "Ask again, let --schema-retries N do so, or see it with --output-format json."
             return Judged(MismatchError("schema_mismatch", message, hint))
         return Judged(None, jsonl.dumps(value).decode(), value)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 
+from pipechat.client.advice import advise
 from pipechat.client.deadlines import Deadlines, Limits
 from pipechat.client.exchange import Exchange, Request, Sender
 from pipechat.client.reading import ResponseReading, Steps
@@ -124,6 +125,9 @@ class AnswerInFlight:
         )
         try:
             yield from _driven(reading.steps(), exchange)
+        except PipechatError as error:
+            advise(error, client.settings, client.dialect.path)
+            raise
         finally:
             exchange.stop()
 

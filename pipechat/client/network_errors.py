@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from pipechat.errors import NetworkError, PipechatError, SetupError
 from pipechat.settings.proxy import Proxy
 
+# What OpenSSL says of an answer that is no TLS.
+_NO_TLS = ("wrong version number", "record layer failure")
+
 
 def network_error(error: BaseException, *, host: str, proxy: Proxy | None = None) -> PipechatError:
     """The error for what the transport raised, with the cause and what to try.
@@ -36,6 +39,9 @@ def network_error(error: BaseException, *, host: str, proxy: Proxy | None = None
         return found
     if "ConnectTimeout" in names or "TimeoutException" in names or "TimeoutError" in names:
         return NetworkError("timeout", f"{host} did not answer in time", "Raise --timeout.")
+    if any(word in text for word in _NO_TLS):
+        hint = "Is it http:// instead of https://?"
+        return NetworkError("connection_failed", f"{host} speaks no TLS", hint, again=False)
     if "ConnectError" in names or "SSLError" in names:
         message = f"no connection to {host}: {text}" if text else f"no connection to {host}"
         return NetworkError("connection_failed", message, "Check --base-url and the network.")

@@ -12,7 +12,7 @@ import typer
 
 from pipechat import jsonl
 from pipechat.commands import options as opt
-from pipechat.commands.loading import load_settings
+from pipechat.commands.loading import blaming, load_settings
 from pipechat.commands.wiring import (
     TellingSink,
     failed_before_start,
@@ -77,7 +77,6 @@ class _Asked:
 
 def _ask(env: Environment, settings: Settings, words: list[str]) -> int:
     began = time.monotonic()
-    _check_once(settings)
     wanted = _wanted(env, settings)
     attachments = _attachments(env, settings, words)
     text = _read_question(env, settings, words)
@@ -130,13 +129,6 @@ def _answer_once(
             return found.show(sink)
 
 
-def _check_once(settings: Settings) -> None:
-    if settings.once_any and settings.once is None:
-        raise UsageError("bad_option", f"{settings.origins['once_any']} needs a --once")
-    if settings.once is not None and settings.session is None:
-        raise UsageError("bad_option", f"{settings.origins['once']} needs a --session")
-
-
 def _attachments(env: Environment, settings: Settings, words: list[str]) -> Sequence[Attachment]:
     if not settings.files:
         return ()
@@ -146,8 +138,7 @@ def _attachments(env: Environment, settings: Settings, words: list[str]) -> Sequ
 
 
 def _wanted(env: Environment, settings: Settings) -> Wanted | None:
-    named = ("schema", "extract", "schema_mode", "schema_retries")
-    if not any(name in settings.origins for name in named):
+    if settings.schema is None and settings.extract is None:
         return None
     from pipechat.commands.wanted import read_wanted
 
@@ -157,8 +148,6 @@ def _wanted(env: Environment, settings: Settings) -> Wanted | None:
 def _read_question(env: Environment, settings: Settings, words: list[str]) -> str:
     """The question: what was given, or what a template makes of it."""
     if settings.template is None:
-        if settings.variables:
-            raise UsageError("bad_option", f"{settings.origins['variables']} needs a --template")
         return _read_input(env, settings, words)
     from pipechat.commands.templating import question_of_template
 
@@ -203,17 +192,16 @@ def _read_stdin(env: Environment, settings: Settings) -> bytes:
 
 
 def _keeper(env: Environment, settings: Settings) -> Keeper:
-    if settings.if_busy is not None and settings.session is None:
-        origin = settings.origins["if_busy"]
-        raise UsageError("bad_option", f"{origin} needs a --session")
     wait: Any = settings.if_busy
-    return open_keeper(env, settings.session, wait, settings.timeout_s)
+    with blaming(settings, "session"):
+        return open_keeper(env, settings.session, wait, settings.timeout_s)
 
 
 def _print_request(
     env: Environment, settings: Settings, question: Question, wanted: Wanted | None
 ) -> None:
-    keeper = open_keeper(env, settings.session)
+    with blaming(settings, "session"):
+        keeper = open_keeper(env, settings.session)
     prepared = prepare_turn(settings, keeper, new_turn_id(), question, wanted)
     env.stdout.write(jsonl.dumps(ChatCompletions().body(prepared.request)) + b"\n")
 
@@ -230,10 +218,11 @@ def _opened_sink(env: Environment, settings: Settings, *, extract: bool) -> Iter
         from pipechat.show.files import FileOutput, FileSink, open_in_place
 
         waiting = f"waiting for a reader of {path}"
-        fd = open_in_place(path, settings.timeout_s, lambda: env.warn(waiting))
-        if fd is None:
-            file = FileOutput(path, 0o666 & ~env.umask)
-        else:
+        with blaming(settings, "output"):
+            fd = open_in_place(path, settings.timeout_s, lambda: env.warn(waiting))
+            if fd is None:
+                file = FileOutput(path, 0o666 & ~env.umask)
+        if fd is not None:
             env.stdout = Output(fd, name=path, waits=env.waits)
     if file is None:
         env.stdout.check_open()

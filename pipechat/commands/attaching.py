@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 
 from pipechat.attached_files import check_size, read_attached_file
+from pipechat.commands.loading import blaming
 from pipechat.errors import UsageError
 from pipechat.settings.resolve import Settings
+from pipechat.text import visible_line
 from pipechat.turn.attachments import Attachment, attach
 
 _LONGEST_S = 1e6  # where there is no --timeout: more than a poll can wait for is an error
@@ -18,11 +21,22 @@ def read_attachments(
     """The files in their order; `-` is stdin.
 
     Raises:
-        UsageError: one cannot be read or sent, or stdin is to be two things.
+        UsageError: one cannot be read or sent, stdin is to be two things, or a word is a file.
     """
+    if settings.origins["files"] == "--file":
+        _check_words(words)
     if "-" in settings.files:
         _check_stdin_is_free(settings, words)
     return [_read(settings, path, read_stdin) for path in settings.files]
+
+
+def _check_words(words: Sequence[str]) -> None:
+    """`-f *.txt` gives -f one file, and makes words of the others."""
+    for word in words:
+        if ("." in word or "/" in word) and os.path.isfile(word):
+            hint = "Write -f FILE -f FILE; a question that is a file's name goes in by stdin."
+            message = f"{visible_line(word)} is a file beside --file, which takes one"
+            raise UsageError("bad_option", message, hint)
 
 
 def _check_stdin_is_free(settings: Settings, words: Sequence[str]) -> None:
@@ -41,9 +55,10 @@ def _read(settings: Settings, path: str, read_stdin: Callable[[], bytes]) -> Att
         content = read_stdin()
         check_size("stdin", len(content), settings.max_file_mib)
         return attach("stdin", content)
-    content = read_attached_file(
-        path,
-        max_file_mib=settings.max_file_mib,
-        timeout_s=settings.timeout_s or _LONGEST_S,
-    )
-    return attach(path, content)
+    with blaming(settings, "files"):
+        content = read_attached_file(
+            path,
+            max_file_mib=settings.max_file_mib,
+            timeout_s=settings.timeout_s or _LONGEST_S,
+        )
+        return attach(path, content)

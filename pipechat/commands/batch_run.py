@@ -79,8 +79,6 @@ def _check(settings: Settings) -> None:
         if name in settings.origins and not needed:
             message = f"{settings.origins[name]} needs a file: -o OUT"
             raise UsageError("bad_option", message)
-    if settings.variables and settings.template is None:
-        raise UsageError("bad_option", f"{settings.origins['variables']} needs a --template")
 
 
 def _known_format(name: str) -> InputFormat:

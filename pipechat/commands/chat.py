@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from pipechat.commands import options as opt
-from pipechat.commands.loading import load_settings
+from pipechat.commands.loading import blaming, load_settings
 from pipechat.commands.wiring import (
     TellingSink,
     end_by_signal,
@@ -48,7 +48,8 @@ def chat(
     env: Environment = context.obj
     settings = load_settings(env, given, "chat")
     env.stdout.check_open()
-    keeper = open_keeper(env, settings.session)
+    with blaming(settings, "session"):
+        keeper = open_keeper(env, settings.session)
     client = make_client(env, settings)
 
     def guard(run: TurnRun, answer: Answer) -> AbstractContextManager[object]:

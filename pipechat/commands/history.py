@@ -93,10 +93,12 @@ def show(
     wanted = check_format(output_format)
     from pipechat.store import sources
 
-    source = source or store.last_used()
+    named, source = source, source or store.last_used()
     if source is None:
         hint = "`pipechat ask --session NAME` begins one."
         raise SessionError("session_missing", "there are no sessions", hint)
+    if named is None and env.stdout.is_terminal and len(store.names()) > 1:
+        env.warn(f"session {source}, the one used last")
     sources.adopt(store, source)
     with sources.reading(store, source) as session, open_page(env) as page:
         if wanted == "text":

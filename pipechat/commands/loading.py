@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NoReturn
 
 from pipechat.commands.options import as_given
 from pipechat.environment import Environment
-from pipechat.errors import SetupError, UsageError
+from pipechat.errors import OutputError, SetupError, UsageError
 from pipechat.settings.config import find_folders, read_config
+from pipechat.settings.layers import unknown_variables
 from pipechat.settings.resolve import Settings, resolve_settings
-from pipechat.text import check_argument, decode_text
+from pipechat.text import check_argument, decode_text, in_mib
 
 _READ_BYTES = 1 << 16
 
@@ -32,6 +34,8 @@ def load_settings(env: Environment, given: Mapping[str, Any], command: str) -> S
     path = find_folders(env.environ).config_file
     settings = resolve_settings(flags, env.environ, read_config(path), path)
     env.quiet, env.verbose = settings.quiet, settings.verbose
+    for line in unknown_variables(env.environ):
+        env.warn(line)
     if settings.api_key and not settings.offline:
         env.stderr.hide(settings.api_key)
     if settings.system is not None:  # the other one is not even read
@@ -41,6 +45,16 @@ def load_settings(env: Environment, given: Mapping[str, Any], command: str) -> S
         default = text_or_file(settings, "system", settings.default_system, started)
         return replace(settings, default_system=default)
     return settings
+
+
+@contextmanager
+def blaming(settings: Settings, name: str) -> Iterator[None]:
+    """Let an error that the use of a setting brings say who set it."""
+    try:
+        yield
+    except (UsageError, OutputError) as error:
+        error.message = f"{settings.origins[name]}: {error.message}"
+        raise
 
 
 def read_named_file(settings: Settings, path: str) -> bytes:
@@ -101,6 +115,6 @@ def _read_file(path: str, limit: int, ends_at: float | None) -> bytes:
             parts.append(part)
             size += len(part)
             if size > limit:
-                raise OSError(f"it holds more than {limit} bytes (max_input_mib)")
+                raise OSError(f"it holds more than {in_mib(limit)} (max_input_mib)")
     finally:
         os.close(fd)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from pipechat.errors import ExitCode
 from pipechat.settings.table import Option, taken_by
 
 _TYPES: dict[str, tuple[Any, Any]] = {
@@ -15,6 +16,12 @@ _TYPES: dict[str, tuple[Any, Any]] = {
     "list": (list[str] | None, None),
     "switch": (bool, False),
 }
+
+_CODES = ", ".join(f"{int(code)} {code.name.lower().replace('_', ' ')}" for code in ExitCode)
+_EPILOG = (
+    "Settings lie in config.toml in $PIPECHAT_HOME, else in $XDG_CONFIG_HOME/pipechat "
+    f"(~/.config/pipechat). Exit codes: {_CODES}."
+)
 
 
 def with_options(command: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
@@ -36,6 +43,7 @@ def with_options(command: str) -> Callable[[Callable[..., int]], Callable[..., i
         function.__signature__ = signature(function).replace(  # type: ignore[attr-defined]  # because it is read, not declared
             parameters=[*named, *taken]
         )
+        function.epilog = _EPILOG  # type: ignore[attr-defined]  # because main asks for it
         function.__annotations__ = {
             **{parameter.name: parameter.annotation for parameter in (*named, *taken)},
             "return": int,

@@ -35,7 +35,7 @@ def recorded_and_replayed(
     secrets = _secrets(env, settings)
     sender = None
     if settings.record is not None:
-        append = _appending(settings.record)
+        append = _appending(settings.record, settings.origins["record"])
         sender = RecordingSender(make_sender(), append, secrets)
     if settings.replay is None:
         assert sender is not None
@@ -55,14 +55,14 @@ def _secrets(env: Environment, settings: Settings) -> Sequence[str]:
     return [secret for secret in found if secret]
 
 
-def _appending(path: str) -> Callable[[bytes], None]:
+def _appending(path: str, origin: str) -> Callable[[bytes], None]:
     """Adds a block to the file, whole or not at all, whoever else adds to it. That it can be
     done is tried now, before anything is sent."""
     whole_path = os.path.abspath(path)
 
     def fail(error: OSError) -> NoReturn:
         what, _ = words_for(error)
-        raise OutputError("recording_unwritable", f"--record {path}: {what}") from error
+        raise OutputError("recording_unwritable", f"{origin}: {path}: {what}") from error
 
     def append(block: bytes) -> None:
         try:

@@ -25,10 +25,6 @@ def read_wanted(env: Environment, settings: Settings) -> WantedAnswer | None:
         UsageError: the schema is none, or the options do not go together.
     """
     if settings.schema is None:
-        for name in ("schema_mode", "schema_retries"):
-            origin = settings.origins.get(name, "")
-            if origin.startswith("--"):
-                raise UsageError("bad_option", f"{origin} needs a --schema")
         return WantedAnswer(extract=settings.extract) if settings.extract else None
     origin = settings.origins["schema"]
     if "response_format" in settings.options:

@@ -78,7 +78,7 @@ def with_key(env: Environment, settings: Settings, spent_s: float = 0.0) -> Sett
     if settings.api_key and not settings.offline:
         env.stderr.hide(settings.api_key)
         if not settings.only_replays:
-            check_key(settings.api_key)
+            check_key(settings.api_key, settings.origins["api_key"])
     elif settings.needs_key:
         raise SetupError(
             "no_key",

@@ -71,8 +71,13 @@ def read_config(path: str) -> dict[str, Any]:
 
     try:
         config = tomllib.loads(data.decode("utf-8-sig"))  # Windows' editors begin with a BOM
-    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, or absurdly deep
-        raise SetupError("bad_config", f"{path}: {error}") from error
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        message = f"{path}: it is not UTF-8: byte 0x{data[error.start]:02x} in line {line}"
+        raise SetupError("bad_config", message, "Save it as UTF-8.") from error
+    except (ValueError, RecursionError) as error:  # no TOML, or absurdly deep
+        hint = 'Text stands in quotes: model = "NAME".'
+        raise SetupError("bad_config", f"{path}: {error}", hint) from error
     _check_trust(path, status, config)
     return config
 

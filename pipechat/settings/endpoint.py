@@ -51,7 +51,7 @@ class Endpoint:
 
 def read_endpoint(value: object) -> Endpoint:
     """The endpoint that a base URL names. Raises ValueError where it cannot be one."""
-    if isinstance(value, str) and "://" not in value and _looks_like_a_host(value):
+    if isinstance(value, str) and "://" not in value and looks_like_a_host(value):
         raise ValueError(f"not a URL; did you mean http://{value} or https://{value}?")
     parts = split_url(value)
     if parts.scheme not in ("http", "https"):
@@ -97,10 +97,11 @@ def default_port(scheme: str) -> int:
     return _DEFAULT_PORTS[scheme]
 
 
+def looks_like_a_host(value: str) -> bool:
+    """Whether what has no `://` may be a URL whose scheme was left out."""
+    host = value.partition("/")[0]
+    return host.isprintable() and host[-1:] not in ("", ":") and not set(host) & set(" @?#")
+
+
 def _is_below(hostname: str, domains: tuple[str, ...]) -> bool:
     return any(hostname == domain or hostname.endswith(f".{domain}") for domain in domains)
-
-
-def _looks_like_a_host(value: str) -> bool:
-    host = value.partition("/")[0]
-    return bool(host) and host.isprintable() and not set(host) & set(" @?#")

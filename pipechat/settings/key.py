@@ -86,13 +86,12 @@ def _read_until(fd: int, ends_at: float) -> bytes:
     raise TimeoutError
 
 
-def check_key(key: str, name: str = "the key") -> None:
-    """A key goes into a header: printable ASCII without blanks.
+def check_key(key: str, origin: str) -> None:
+    """A key goes into a header: printable ASCII without blanks. `origin`: who gave it.
 
     Raises:
         SetupError: `bad_key`.
     """
     if not (key.isascii() and key.isprintable()) or " " in key:
-        message = f"{name} holds characters that no key has (a newline, a blank, an accent)"
-        hint = "Set OPENAI_API_KEY again." if name == "the key" else f"Set {name} again."
-        raise SetupError("bad_key", message, hint)
+        message = f"{origin} holds characters that no key has (a newline, a blank, an accent)"
+        raise SetupError("bad_key", message, f"Set {origin} again.")

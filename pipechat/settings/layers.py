@@ -7,6 +7,12 @@ from typing import Any, NoReturn
 from pipechat.errors import SetupError, UsageError
 from pipechat.settings.table import BY_NAME, OPTIONS, Option
 
+# Those that stand for no option; the last ones are those of the start and of scripts/.
+_OTHER_VARIABLES = (
+    "PIPECHAT_API_KEY", "PIPECHAT_HOME", "PIPECHAT_PLAIN_IMPORT", "PIPECHAT_PYTHON",
+    "PIPECHAT_TEST_WORKERS",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Layer:
@@ -67,6 +73,8 @@ def make_layers(
     layers = [Layer("flag", given), *_from_environment(environ)]
     in_file = Layer("file", config, f"{config_name}: ")
     check_names(config, in_file.where)
+    for name, table in _tables(config).items():
+        check_names(table, f"{config_name}: profiles.{name}.")
     profile = next((layer for layer in [*layers, in_file] if layer.values.get("profile")), None)
     if profile is not None:
         layers.append(_profile(profile, config, config_name))
@@ -95,16 +103,19 @@ def _of_variables(names: Mapping[str, str], environ: Mapping[str, str]) -> Layer
 
 def _profile(chosen: Layer, config: Mapping[str, Any], config_name: str) -> Layer:
     name = chosen.read(BY_NAME["profile"])
-    profiles = config.get("profiles")
-    table = profiles.get(name) if isinstance(profiles, dict) else None
-    if not isinstance(table, dict):
-        known = list(profiles) if isinstance(profiles, dict) else []
-        hint = nearest(name, known) or f"Add [profiles.{name}] to config.toml."
+    tables = _tables(config)
+    if name not in tables:
+        hint = nearest(name, tables) or f"Add [profiles.{name}] to config.toml."
         message = f"{chosen.origin('profile')}: there is no profile {name!r}"
         raise SetupError("unknown_profile", message, hint)
-    where = f"{config_name}: profiles.{name}."
-    check_names(table, where)
-    return Layer("profile", table, where)
+    return Layer("profile", tables[name], f"{config_name}: profiles.{name}.")
+
+
+def _tables(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The profiles of the file, by name."""
+    profiles = config.get("profiles")
+    named = profiles.items() if isinstance(profiles, dict) else ()
+    return {name: table for name, table in named if isinstance(table, dict)}
 
 
 def check_names(values: Mapping[str, Any], where: str) -> None:
@@ -119,9 +130,27 @@ def check_names(values: Mapping[str, Any], where: str) -> None:
             raise SetupError("bad_config", message, hint)
 
 
+def unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
+    """A line for each PIPECHAT_* variable that is set and that nothing reads."""
+    ours = [name for name, value in environ.items() if name.startswith("PIPECHAT_") and value]
+    known = {*(option.variable for option in OPTIONS if option.variable), *_OTHER_VARIABLES}
+    for name in ours:
+        if name not in known:
+            yield f"{name} is no variable of pipechat. {nearest(name, known)}".rstrip()
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """`Did you mean …?`, or "" where nothing is near."""
     from difflib import get_close_matches  # only where something is wrong
 
     found = get_close_matches(name, sorted(known), n=1)
     return f"Did you mean {found[0]!r}?" if found else ""
+
+
+def check_needs(origins: Mapping[str, str]) -> None:
+    """Refuse a flag that changes an option which is not there."""
+    for option in OPTIONS:
+        origin = origins.get(option.name, "")
+        if option.needs and option.needs not in origins and origin.startswith("--"):
+            needed = BY_NAME[option.needs].flags[0]
+            raise UsageError("bad_option", f"{origin} needs a {needed}")

@@ -14,6 +14,7 @@ from pipechat.settings.endpoint import (
     Endpoint,
     default_port,
     is_loopback,
+    looks_like_a_host,
     shown_host,
     split_url,
 )
@@ -47,6 +48,8 @@ def read_proxy(value: object) -> str:
     """The URL of a proxy that an option or a file gives. Raises ValueError where it is none."""
     if isinstance(value, str) and "@" in value.partition("://")[2].partition("/")[0]:
         raise ValueError("a user or password in the URL is refused; the *_PROXY variables take it")
+    if isinstance(value, str) and "://" not in value and looks_like_a_host(value):
+        raise ValueError(f"not a URL; did you mean http://{value} or socks5h://{value}?")
     _parse(value, "")
     assert isinstance(value, str)
     return value

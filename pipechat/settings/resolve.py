@@ -9,7 +9,7 @@ from typing import Any
 
 from pipechat.errors import SetupError
 from pipechat.settings.endpoint import Endpoint
-from pipechat.settings.layers import Layer, make_layers
+from pipechat.settings.layers import Layer, check_needs, make_layers
 from pipechat.settings.proxy import Proxy, find_proxy
 from pipechat.settings.table import BY_NAME, OPTIONS
 
@@ -143,8 +143,10 @@ def resolve_settings(
     """
     layers = make_layers(flags, environ, config, config_name)
     found, origins = _found(layers)
+    check_needs(origins)
     offline = found["offline"]
-    endpoint, key, key_command = _endpoint_and_key(layers)
+    endpoint, key, key_command, key_origin = _endpoint_and_key(layers)
+    origins["api_key"] = key_origin
     named_by = origins.get("proxy", "--proxy")
     proxy = None if offline else find_proxy(endpoint, found["proxy"], named_by, environ)
     above = [layer for layer in layers if layer.kind in ("flag", "variable")]
@@ -209,8 +211,8 @@ def _first(name: str, layers: list[Layer]) -> Any:
     return next((value for value in values if value is not None), None)
 
 
-def _endpoint_and_key(layers: list[Layer]) -> tuple[Endpoint, str | None, str | None]:
-    """Where requests go, and the key, or the command that prints it.
+def _endpoint_and_key(layers: list[Layer]) -> tuple[Endpoint, str | None, str | None, str]:
+    """Where requests go, and the key, or the command that prints it, and who gave it.
 
     A key goes to the endpoint that it was given for: a place that names both (a profile, the
     file, the variables of one family) keeps both. So the place that named the endpoint is asked
@@ -226,10 +228,11 @@ def _endpoint_and_key(layers: list[Layer]) -> tuple[Endpoint, str | None, str | 
     own = [holder] if holder is not None and holder.kind in ("profile", "file") else []
     for layer in [*own, *layers]:
         elsewhere = layer is not holder and layer.values.get("base_url")
-        key, command = (layer.read(BY_NAME[name]) for name in ("api_key", "api_key_command"))
-        if (key or command) and not elsewhere:
-            return endpoint, key, None if key else command
-    return endpoint, None, None
+        for name in () if elsewhere else ("api_key", "api_key_command"):
+            if value := layer.read(BY_NAME[name]):
+                key, command = (value, None) if name == "api_key" else (None, value)
+                return endpoint, key, command, layer.origin(name)
+    return endpoint, None, None, ""
 
 
 def _options(layers: list[Layer], endpoint: Endpoint) -> dict[str, Any]:

@@ -28,6 +28,8 @@ class Option:
     option's names, the long one first; none: only the file has it. `text`: makes, of what is
     typed, what `read` takes. `given`: what a switch sets when it is given. `commands`: which take
     it. `group`: under which heading the help has it. `in_environment`: whether it has a variable.
+    `needs`: the option that it changes; as a flag it is wrong without that, and elsewhere it waits
+    for it.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Option:
     in_environment: bool = True
     text: Callable[[str], Any] = str
     given: bool = True
+    needs: str = ""
 
     @property
     def variable(self) -> str:
@@ -78,15 +81,15 @@ OPTIONS = (
     _value("context_tokens", v.whole_number(0), "--context-tokens", metavar="N", group=_SESSION,
            **_NUMBER, help="Send earlier turns of at most N tokens along."),
     _value("if_busy", v.one_of("wait", "fail"), "--if-busy", metavar="wait|fail", group=_SESSION,
-           commands=ASK, in_file=False,
+           commands=ASK, in_file=False, needs="session",
            help="Ask alone: where the session is in use, wait or fail."),
     # Of one question each: a variable would give many questions one key.
     _value("once", v.once_key, "--once", metavar="KEY|auto", group=_SESSION, commands=ASK,
-           in_file=False, in_environment=False,
+           in_file=False, in_environment=False, needs="session",
            help="Ask once: a complete turn of this key in the session is the answer. "
                 "auto: the key is a hash of what is asked."),
     _switch("once_any", "--once-any", group=_SESSION, commands=ASK, in_file=False,
-            in_environment=False,
+            in_environment=False, needs="once",
             help="With --once: answer from the turn of the key, whatever it was asked."),
     _value("model", v.model_name, "--model", "-m", default="gpt-5.4-mini", metavar="MODEL",
            group=_MODEL, help="The model [gpt-5.4-mini]."),
@@ -103,22 +106,22 @@ OPTIONS = (
            commands=ASK_AND_BATCH,
            help="The question as a Jinja template, or @FILE; {{ input }} is stdin and the words."),
     _value("variables", v.variables, "--var", default={}, metavar="NAME=VALUE", group=_QUESTION,
-           shape="list", text=v.lines_text, commands=ASK_AND_BATCH, in_file=False,
+           shape="list", text=v.lines_text, commands=ASK_AND_BATCH, in_file=False, needs="template",
            help="{{ NAME }} of the template. Repeatable."),
-    _value("files", v.texts, "--file", "-f", default=(), metavar="FILE", group=_QUESTION,
+    _value("files", v.paths, "--file", "-f", default=(), metavar="FILE", group=_QUESTION,
            shape="list", text=v.lines_text, commands=ASK, in_file=False,
            help="Send a text, picture or PDF along; `-`: stdin as a part of its own. Repeatable."),
-    _switch("keep_files", "--keep-files", group=_QUESTION, commands=ASK,
+    _switch("keep_files", "--keep-files", group=_QUESTION, commands=ASK, needs="session",
             help="Keep text files in the session, so that later turns send them again."),
-    _value("schema", v.text, "--schema", metavar="FILE|JSON|SHORT", group=_ANSWER,
+    _value("schema", v.some_text, "--schema", metavar="FILE|JSON|SHORT", group=_ANSWER,
            commands=ASK_AND_BATCH, in_file=False,
            help="The answer must match: JSON Schema, or 'name, age int, tags [str], note str?'."),
     _value("schema_mode", v.one_of("auto", "strict", "json", "prompt"), "--schema-mode",
-           default="auto", metavar="MODE", group=_ANSWER, commands=ASK_AND_BATCH,
+           default="auto", metavar="MODE", group=_ANSWER, commands=ASK_AND_BATCH, needs="schema",
            help="How the schema is asked for: strict, json, prompt, or what the server takes "
                 "[auto]."),
     _value("schema_retries", v.whole_number(0), "--schema-retries", default=0, metavar="N",
-           group=_ANSWER, commands=ASK_AND_BATCH, **_NUMBER,
+           group=_ANSWER, commands=ASK_AND_BATCH, needs="schema", **_NUMBER,
            help="How often to ask again, told what is wrong, where an answer does not match [0]."),
     _value("extract", v.one_of("code", "json"), "--extract", metavar="code|json", group=_ANSWER,
            commands=ASK_AND_BATCH, in_file=False,
@@ -126,7 +129,7 @@ OPTIONS = (
     _value("output_format", v.one_of("text", "json", "ndjson", aliases={"stream-json": "ndjson"}),
            "--output-format", default="text", metavar="FORMAT", group=_OUTPUT, commands=ASK,
            help="text, json (the last event alone), ndjson or stream-json [text]."),
-    _value("output", v.text, "--output", "-o", metavar="FILE", group=_OUTPUT, commands=ASK,
+    _value("output", v.path, "--output", "-o", metavar="FILE", group=_OUTPUT, commands=ASK,
            in_file=False, help="Write to FILE, which appears only when the answer is whole."),
     _switch("stream", "--no-stream", default=True, given=False, text=v.unless_text, group=_MODEL,
             commands=ASK, help="Ask for the whole answer at once."),
@@ -154,11 +157,11 @@ OPTIONS = (
            help="Settings from [profiles.NAME] of config.toml."),
     _switch("offline", "--offline", group=_NETWORK,
             help="Answer inside the process, with no network and no key."),
-    _value("record", v.text, "--record", metavar="FILE", group=_NETWORK, in_file=False,
+    _value("record", v.path, "--record", metavar="FILE", group=_NETWORK, in_file=False,
            help="Add every exchange with the server to FILE, without key and host."),
-    _value("replay", v.text, "--replay", metavar="FILE", group=_NETWORK, in_file=False,
+    _value("replay", v.path, "--replay", metavar="FILE", group=_NETWORK, in_file=False,
            help="Answer from FILE, with no network and no key. With --record: what is in it."),
-    _switch("replay_pace", "--replay-pace", group=_NETWORK, in_file=False,
+    _switch("replay_pace", "--replay-pace", group=_NETWORK, in_file=False, needs="replay",
             help="Replay no faster than it was recorded."),
     _switch("raw", "--raw", group=_OUTPUT, in_file=False,
             commands=TALK, help="Control characters go to a terminal as they are."),

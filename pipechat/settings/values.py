@@ -32,6 +32,20 @@ def text(value: object) -> str:
     return value
 
 
+def some_text(value: object) -> str:
+    if not text(value):
+        raise ValueError("it is empty")
+    return text(value)
+
+
+def path(value: object) -> str:
+    """A file. A blank in front is that of `"-o is what?"`, which the shell hands on as one word."""
+    name = some_text(value)
+    if name[0].isspace():
+        raise ValueError(f"{name[:60]!r} begins with a blank; a question goes behind `--`")
+    return name
+
+
 def model_name(value: object) -> str:
     name = text(value)
     if not name or name.strip() != name or not name.isprintable():
@@ -56,7 +70,7 @@ def once_key(value: object) -> str:
 def profile_name(value: object) -> str:
     if isinstance(value, dict):
         raise ValueError("not a name; a profile is a table [profiles.NAME]")
-    return text(value)
+    return some_text(value)
 
 
 def switch(value: object) -> bool:
@@ -219,6 +233,11 @@ def texts(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise ValueError("not a list of texts")
     return tuple(value)
+
+
+def paths(value: object) -> tuple[str, ...]:
+    """A list of files."""
+    return tuple(map(path, texts(value)))
 
 
 def lines_text(value: str) -> list[str]:

@@ -36,7 +36,10 @@ _FILE_WORDS = {
 
 def words_for(error: OSError) -> tuple[str, str]:
     """What `error` means and what to try, in plain words."""
-    fallback = (error.strerror or str(error), "Look at the folder of the sessions.")
+    fallback = (
+        error.strerror or str(error),
+        "Look at the folder of the sessions (`pipechat history path`).",
+    )
     return _WORDS.get(error.errno or 0, fallback)
 
 

@@ -176,8 +176,8 @@ def _lines_up_to(session: Session, last: int | None) -> Iterator[bytes]:
 
 def _number_of(session: Session, at: str) -> int:
     """The number of the turn that `at` means. A UUIDv7 begins with 0 until the year 10889, so
-    digits that do not are a number."""
-    is_number = at.isascii() and at.isdigit() and at[0] != "0"
+    digits that do not are a number; so are zeros alone, which no turn has."""
+    is_number = at.isascii() and at.isdigit() and (at[0] != "0" or not at.strip("0"))
     found: dict[str, int] = {}
     quiet = session._replace(warn=lambda _: None)
     for number, turn, _ in turns_forwards(quiet):
@@ -188,7 +188,7 @@ def _number_of(session: Session, at: str) -> int:
     if len(found) == 1:
         return found.popitem()[1]
     what = f"{len(found)} turns begin with {at!r}" if found else f"has no turn {at!r}"
-    hint = "`history search` shows the numbers of turns, `history show` their ids."
+    hint = "`history search` shows the numbers of turns, from 1 on, `history show` their ids."
     raise UsageError("no_such_turn", f"session {session.name!r}: {what}", hint)
 
 

@@ -7,7 +7,7 @@ recursive loops are not to be had, since nothing bounds how often they call them
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from functools import wraps
 from typing import Any
 
@@ -19,7 +19,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pipechat.errors import UsageError
 from pipechat.text import visible_line
 from pipechat.turn import template_limits as limits
-from pipechat.turn.template_tree import check_tree, put_bounds
+from pipechat.turn.template_tree import check_tree, names_in, put_bounds
 
 _MOST_SOURCE = 1 << 20
 _METHODS: dict[type, set[str]] = {
@@ -76,7 +76,7 @@ class SandboxedTemplate:
             UsageError: `undefined_variable`, with its name; `template_failed`: what it does is
                 not allowed, too much, or makes no sense; each with the line.
         """
-        self._sandbox.begin()
+        self._sandbox.begin(values)
         try:
             return "".join(self._pieces(values))
         except jinja2.UndefinedError as error:
@@ -86,6 +86,16 @@ class SandboxedTemplate:
         except Exception as error:  # an expression can raise whatever Python can
             what = f"{self._place(error)}: {_line(str(error) or type(error).__name__)}"
             raise UsageError("template_failed", what) from None
+
+    @property
+    def names(self) -> frozenset[str]:
+        """As the protocol says."""
+        return self._sandbox.names
+
+    @property
+    def read(self) -> Set[str]:
+        """As the protocol says."""
+        return self._sandbox.read
 
     def _pieces(self, values: Mapping[str, Any]) -> Iterator[str]:
         for piece in self._template.generate(dict(values)):
@@ -116,15 +126,21 @@ class _Sandbox(ImmutableSandboxedEnvironment):
             cache_size=0,
         )
         self.meter = limits.Meter()
+        self.names: frozenset[str] = frozenset()
+        self.read: set[str] = set()
+        self._given: Mapping[str, Any] = {}
         self.globals = {"range": limits.number_range}
         works = {name: self.filters[name] for name in _FILTERS} | _OUR_FILTERS
         self.filters = {name: self._measured(work) for name, work in works.items()}
         self.filters["_counted"] = self._counted
+        self.filters["_read"] = self._noted
         self.concat = limits.concat_texts  # type: ignore[method-assign]  # because Jinja2 looks it up there
 
-    def begin(self) -> None:
-        """Forget what earlier renderings took."""
+    def begin(self, given: Mapping[str, Any]) -> None:
+        """Forget what earlier renderings took and read; `given`: the values of this one."""
         self.meter = limits.Meter()
+        self.read = set()
+        self._given = given
 
     def _measured(self, work: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(work)  # with the mark that says which of them take the environment first
@@ -133,6 +149,12 @@ class _Sandbox(ImmutableSandboxedEnvironment):
             return self.meter.measure(work(*args, **named))
 
         return measured
+
+    def _noted(self, value: Any, name: str) -> Any:
+        """`value`, and that `name` was read, unless the template itself gave it this value."""
+        if name in self._given and value is self._given[name]:
+            self.read.add(name)
+        return value
 
     def _counted(self, values: Iterable[Any]) -> Any:
         """`values` for a loop, each of them counted; what is undefined says so itself."""
@@ -146,6 +168,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super()._parse(source, name, filename)
         check_tree(tree)
+        self.names = names_in(tree)
         bounded = put_bounds(tree)
         bounded.set_environment(self)
         return bounded

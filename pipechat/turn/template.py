@@ -5,14 +5,24 @@ Jinja2 is an extra, imported by `turn.sandbox` alone, which comes only when ther
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any, Protocol
 
-from pipechat.errors import UsageError
+from pipechat.errors import missing_extra
 
 
 class Template(Protocol):
     """A template made ready. One thread at a time may render it."""
+
+    @property
+    def names(self) -> Set[str]:
+        """The names that it may read, in any of its branches."""
+        ...
+
+    @property
+    def read(self) -> Set[str]:
+        """The names whose given value the last rendering really read."""
+        ...
 
     def render(self, values: Mapping[str, Any]) -> str:
         """The text for `values`. Raises UsageError: `undefined_variable`, `template_failed`."""
@@ -35,6 +45,5 @@ def compile_template(source: str, *, where: str = "the template") -> Template:
     try:
         from pipechat.turn.sandbox import SandboxedTemplate
     except ImportError as error:
-        hint = "Install it: pip install 'pipechat[template]'"
-        raise UsageError("missing_extra", "--template needs Jinja2", hint) from error
+        raise missing_extra("a template needs Jinja2", "jinja2>=3.1.6") from error
     return SandboxedTemplate(source, where)

@@ -37,15 +37,27 @@ def _is_inner(node: nodes.Name | nodes.Filter) -> bool:
     return node.name in _NAMES if isinstance(node, nodes.Name) else node.name.startswith("_")
 
 
+def names_in(tree: nodes.Template) -> frozenset[str]:
+    """The names that a template may read, less those that it sets itself."""
+    named = list(tree.find_all(nodes.Name))
+    set_here = {node.name for node in named if node.ctx != "load"}
+    return frozenset(node.name for node in named) - set_here
+
+
 def put_bounds(tree: nodes.Template) -> nodes.Template:
     """The same template, with the filters `counted`, `made` and `concat` around what it loops
-    over, builds and joins; their names begin with an underscore, which a template cannot say."""
+    over, builds and joins, and `read` around each name that it reads; the filters' names begin
+    with an underscore, which a template cannot say."""
     bounded: nodes.Template = _Bounds().visit(tree)
     return bounded
 
 
 class _Bounds(NodeTransformer):
-    """Puts a measure around whatever a template loops over, joins or builds."""
+    """Puts a measure around whatever a template loops over, joins or builds, and a note around
+    what it reads."""
+
+    def visit_Name(self, node: nodes.Name) -> nodes.Node:  # noqa: N802 — because Jinja2 calls it so
+        return _filtered(node, "_read", nodes.Const(node.name)) if node.ctx == "load" else node
 
     def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802 — Jinja2 names it
         self.generic_visit(node)
@@ -74,5 +86,5 @@ class _Bounds(NodeTransformer):
     visit_List = visit_Tuple = visit_Dict = _built  # noqa: N815 — because Jinja2 calls them so
 
 
-def _filtered(node: nodes.Node, name: str) -> nodes.Filter:
-    return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
+def _filtered(node: nodes.Node, name: str, *more: nodes.Expr) -> nodes.Filter:
+    return nodes.Filter(node, name, list(more), [], None, None, lineno=node.lineno)

@@ -24,7 +24,7 @@ _ANY_FIELD = (
 
 _FINAL_CODES = {
     402: ("insufficient_quota", "Check the plan and billing of this key."),
-    404: ("not_found", "Check the model (-m) and the base URL; the path is BASE_URL/chat/…"),
+    404: ("not_found", "Check the model (-m) and the base URL."),
     413: ("context_too_long", "Send less: --last-turns, --context-tokens, or a shorter question."),
 }
 
@@ -79,7 +79,7 @@ def _error_for(
     message = f"{what}: {' '.join(words.split())}" if words else what
     if meant in _SETUP_STATUSES:
         code = "unauthorized" if meant == 401 else "forbidden"
-        return SetupError(code, message, "Check the key (OPENAI_API_KEY) and the base URL.")
+        return SetupError(code, message, "Check the key and the base URL.")
     if meant is not None and 400 <= meant < 500 and meant not in _TRY_LATER_STATUSES:
         code, hint = _FINAL_CODES.get(meant, ("bad_request", ""))
         if meant == 413 and (said.is_too_large or (status == 413 and not said.words)):
