@@ -93,24 +93,30 @@ class _Pump:
 async def items_to_ask(
     rows: AsyncIterator[Row], reader: ItemReader, known: KnownItems, *, retry_failed: bool
 ) -> AsyncIterator[Item | BadItemError | Skipped]:
-    """What becomes of each row: an item to ask, one that is none, or one that is skipped."""
-    async for number, value in rows:
-        try:
-            item = reader.item(number, value)
-        except BadItemError as error:
-            error.is_told = known.has_failed(error.id, None, error.code)
-            yield error
-            continue
-        standing = known.meet(item.id, item.hash)
-        if standing == "other":
-            message = f"id {item.id!r} was there before, with another question"
-            yield BadItemError(number, "double_id", message, item.id)
-        elif standing != "new":
-            yield Skipped(standing)
-        elif not retry_failed and known.has_failed(item.id, item.hash):
-            yield Skipped("failed")
-        else:
-            yield item
+    """What becomes of each row."""
+    async for row in rows:
+        yield found_in(row, reader, known, retry_failed=retry_failed)
+
+
+def found_in(
+    row: Row, reader: ItemReader, known: KnownItems, *, retry_failed: bool
+) -> Item | BadItemError | Skipped:
+    """What becomes of a row: an item to ask, one that is none, or one that is skipped."""
+    number, value = row
+    try:
+        item = reader.item(number, value)
+    except BadItemError as error:
+        error.is_told = known.has_failed(error.id, None, error.code)
+        return error
+    standing = known.meet(item.id, item.hash)
+    if standing == "other":
+        message = f"id {item.id!r} was there before, with another question"
+        return BadItemError(number, "double_id", message, item.id)
+    if standing != "new":
+        return Skipped(standing)
+    if not retry_failed and known.has_failed(item.id, item.hash):
+        return Skipped("failed")
+    return item
 
 
 class SessionOrder:

@@ -41,16 +41,44 @@ class SdkSender:
 
     def send(self, request: Request) -> Response:
         """As `Sender.send`."""
+        return self.call("POST", request.path, body=request.body)
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        params: Mapping[str, Any] | None = None,
+        files: Mapping[str, Any] | None = None,
+    ) -> Response:
+        """As `Sender.send`, for any request below the endpoint.
+
+        Args:
+            params: of the query.
+            files: what goes along as multipart/form-data, as the SDK takes it.
+        """
         import httpx2
 
+        options: dict[str, Any] = {"headers": self._headers}
+        if files:
+            options["headers"] = {**self._headers, "Content-Type": "multipart/form-data"}
+        if params:
+            options["params"] = dict(params)
         try:
-            response: httpx2.Response = self._sdk.post(
-                request.path,
-                cast_to=httpx2.Response,
-                body=request.body,
-                stream=True,
-                options={"headers": self._headers},
-            )
+            if method == "GET":
+                response: httpx2.Response = self._sdk.get(
+                    path, cast_to=httpx2.Response, stream=True, options=options
+                )
+            else:
+                response = self._sdk.post(
+                    path,
+                    cast_to=httpx2.Response,
+                    body=body,
+                    files=files,
+                    stream=True,
+                    options=options,
+                )
         except self._openai.APIStatusError as error:
             response = error.response
             if response.status_code == 407 and self._settings.proxy is not None:

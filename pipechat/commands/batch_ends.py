@@ -10,12 +10,13 @@ from typing import NamedTuple
 
 from pipechat import jsonl
 from pipechat.batch.items import ItemReader
+from pipechat.batch.job_files import JobFiles
 from pipechat.batch.journal import OutputFile
 from pipechat.batch.rows import InputFormat, Row, format_of_name, read_rows
 from pipechat.batch.summary import Summary
 from pipechat.commands.wiring import report
 from pipechat.environment import Environment
-from pipechat.errors import Interrupted, ReaderLeft, UsageError
+from pipechat.errors import Interrupted, ReaderLeft, SessionError, UsageError
 from pipechat.settings.resolve import Settings
 from pipechat.signals import die_by
 from pipechat.turn.conversation import Wanted
@@ -101,6 +102,27 @@ def open_output(settings: Settings, path: str, source: Source, stack: ExitStack)
     output = OutputFile(path, fresh=settings.fresh)
     stack.callback(output.close)
     return output
+
+
+def let_go_of_the_provider(env: Environment, settings: Settings, path: str) -> None:
+    """Before a run of its own: nothing that the provider has is asked twice.
+
+    Raises:
+        SessionError: `at_provider`: answers for `path` are to be fetched yet, and it is not
+            started over.
+    """
+    files = JobFiles(path)
+    job = files.read()
+    if job is None:
+        return
+    if settings.fresh:
+        for part in job.held:
+            env.warn(f"forgotten: {part.items} items at the provider, {part.batch_id or part.step}")
+        files.forget(job)
+    elif job.held:
+        message = f"{job.held_items} items of {path} are at the provider"
+        hint = f"First `pipechat batch fetch {path}` (or `cancel`), or start over with --fresh."
+        raise SessionError("at_provider", message, hint)
 
 
 def _is_same(path: str, other: str) -> bool:

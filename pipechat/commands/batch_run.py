@@ -24,6 +24,7 @@ from pipechat.commands.batch_ends import (
     Source,
     conclude,
     item_reader,
+    let_go_of_the_provider,
     open_output,
     open_source,
     rows_of,
@@ -77,7 +78,9 @@ def _open_output(
     if path is None or path == "-":
         env.stdout.check_open()
         return None
-    return open_output(settings, path, source, stack)
+    output = open_output(settings, path, source, stack)
+    let_go_of_the_provider(env, settings, path)
+    return output
 
 
 async def _run(
