@@ -57,7 +57,7 @@ def answered(request: Line) -> Line:
 
 def refused(request: Line) -> Line:
     """A result as the vendor writes it where a request was refused: `error` is null."""
-    body = {"error": {"message": "No such model.", "type": "invalid_request_error", "code": None}}
+    body = {"error": {"message": "It is refused.", "type": "invalid_request_error", "code": None}}
     return _line(request, {"status_code": 400, "request_id": "req-x", "body": body})
 
 
