@@ -25,6 +25,7 @@ CALLS: tuple[Call, ...] = (
 )  # fmt: skip
 
 Trouble = Literal[
+    "none",
     "500",
     "429",
     "401",
@@ -34,6 +35,7 @@ Trouble = Literal[
     "reset_before",  # RST, and nothing was done
     "reset_after",  # done, and then RST
     "cut",  # done, and half of the reply, then FIN
+    "half",  # done, and half of the reply, then silence
     "garbage",  # done, and an HTML page
     "kill_before",  # `kill` is called, and nothing was done
     "kill_after",  # done, and then `kill` is called
@@ -169,8 +171,9 @@ class Batches:
         if trouble == "kill_after":
             self.kill()
             return raw_reply(Stall())
-        if trouble == "cut":
-            return cut(reply, reply.head_size + (len(reply.wire) - reply.head_size) // 2)
+        if trouble in ("cut", "half"):
+            half = reply.head_size + (len(reply.wire) - reply.head_size) // 2
+            return cut(reply, half, "fin" if trouble == "cut" else "stall")
         if trouble == "garbage":
             return http_reply(200, b"<html>busy</html>", content_type="text/html")
         return reply
