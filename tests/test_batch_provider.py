@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipechat.batch.job import Splitter
-from tests.program import Program, Result
+from tests.program import PLANTED_KEY, Program, Result
 from tests.servers import Batches, Call, ChatServer, Trouble, answered, expired, refused
 
 pytestmark = pytest.mark.in_process
@@ -425,6 +425,22 @@ def test_what_is_not_at_its_end_is_told_and_waited_for(desk: Desk) -> None:
     assert desk.outcome() == ALL_COMPLETE
 
 
+def test_a_fetch_that_waits_outlasts_what_passes_and_nothing_else(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipechat.batch.fetching._FIRST_WAIT_S", 0.01)
+    desk.items({"id": "a", "question": "one"}, {"id": "b", "question": "two", "model": "m2"})
+    desk.submit()
+    # The first part is fetched; the second cannot be asked for then.
+    desk.batches.trouble["retrieve"] = ["none", "500", "reset_before", "429", "401"]
+    result = desk.fetch("--wait", "--retries", "0")
+    assert (result.status, result.code) == (3, "unauthorized")
+    assert desk.outcome() == {"a": "complete"}
+    desk.batches.trouble["content"] = ["cut", "500"]
+    assert desk.fetch("--wait", "--retries", "0").status == 0
+    assert desk.outcome() == {"a": "complete", "b": "complete"}
+
+
 def test_the_parts_that_are_at_their_end_do_not_wait_for_the_others(desk: Desk) -> None:
     desk.items({"id": "a", "question": "one"}, {"id": "b", "question": "two", "model": "m2"})
     desk.submit()
@@ -633,6 +649,36 @@ def test_the_files_of_a_job_are_the_users_alone_and_go_once_it_is_fetched(desk: 
         assert (desk.folder / name).stat().st_mode & 0o777 == 0o600
     desk.fetch()
     assert desk.left() == ["out.jsonl", "out.jsonl.batch.json"]
+
+
+def test_files_of_parts_that_were_never_finished_do_not_stay(desk: Desk) -> None:
+    for name in ("out.jsonl.batch.7.items", "out.jsonl.batch.7.jsonl"):
+        (desk.folder / name).write_text("torn")
+    for name in ("out.jsonl.batch.x.items", "out.jsonl.batch.7.txt", "my.out.jsonl"):
+        (desk.folder / name).write_text("somebody else's")
+    desk.submit()
+    desk.fetch()
+    assert desk.left() == ["my.out.jsonl", "out.jsonl", "out.jsonl.batch.7.txt",
+                           "out.jsonl.batch.json", "out.jsonl.batch.x.items"]  # fmt: skip
+
+
+def test_a_key_that_the_provider_echoes_is_shown_nowhere(desk: Desk) -> None:
+    desk.batches.states = ("failed",)
+    desk.batches.errors = [{"code": PLANTED_KEY, "message": f"The key {PLANTED_KEY} is bad."}]
+    desk.submit()
+    for command in ("status", "cancel", "fetch"):
+        assert b"[key]" in (result := desk.run(command, "out.jsonl")).stdout or command == "fetch"
+        assert PLANTED_KEY.encode() not in result.stdout + result.stderr
+    assert "[key]" in desk.records()[0]["error"]["message"]
+
+
+def test_items_come_by_stdin_as_well(desk: Desk) -> None:
+    result = desk.program.run(
+        "batch", "submit", "--input-format", "lines", "-o", "out.jsonl",
+        input=b"one\ntwo\n", env={"OPENAI_BASE_URL": desk.url}, cwd=desk.folder,
+    )  # fmt: skip
+    assert result.status == 0
+    assert desk.asked() == ["one", "two"]
 
 
 def test_the_question_comes_from_a_template_and_from_a_table(desk: Desk) -> None:

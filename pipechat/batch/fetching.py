@@ -27,6 +27,7 @@ _LATE_TRIES = 5
 _FIRST_WAIT_S = 1.0
 _LONGEST_WAIT_S = 60.0
 _WAIT_GROWS = 1.5
+_MOST_FAILURES = 60  # in a row
 
 
 class Fetcher:
@@ -64,25 +65,32 @@ class Fetcher:
             PipechatError: what was fetched before is kept, and the next call goes on.
         """
         self._look_at_what_is_there(job)
-        wait_s = _FIRST_WAIT_S
+        self._job = job
+        wait_s, failures = _FIRST_WAIT_S, 0
         while True:
-            job, open_parts = self._fetch_those_at_their_end(job, asks_again=not waits)
-            submitted = [part for part, _ in open_parts if part.is_created]
-            if not open_parts:
-                return
-            if not (waits and submitted and self._patience.rest(wait_s)):
-                raise _not_ready(open_parts)
-            self._tell(_not_ready(open_parts).message)
+            try:
+                open_parts = self._fetch_those_at_their_end(asks_again=not waits)
+                if not open_parts:
+                    return
+                why = _not_ready(open_parts)
+                goes_on = any(part.is_created for part, _ in open_parts)
+                failures = 0
+            except TryLaterError as error:  # a night is long: an hour without network ends no wait
+                why, failures = error, failures + 1
+                goes_on = error.again and failures <= _MOST_FAILURES
+            if not (waits and goes_on and self._patience.rest(wait_s)):
+                raise why
+            self._tell(f"{why.code}: {why.message}")
             wait_s = min(wait_s * _WAIT_GROWS, _LONGEST_WAIT_S)
 
     def _look_at_what_is_there(self, job: BatchJob) -> None:
         """Which records the output has of this job already."""
+        self._files.sweep(job)
         wanted: set[int] = set()
         for part in job.parts:
             if part.is_fetched:
                 self.summary.skipped["complete"] += part.complete
                 self.summary.skipped["failed"] += part.failed
-                self._files.remove(part.number)  # whoever noted it may have come no further
                 continue
             with self._files.items(part.number) as items:
                 wanted |= {hash(item.turn) for _, item in items}
@@ -93,12 +101,10 @@ class Fetcher:
         for complete in self._told.values():
             self.summary.skipped["complete" if complete else "failed"] += 1
 
-    def _fetch_those_at_their_end(
-        self, job: BatchJob, *, asks_again: bool
-    ) -> tuple[BatchJob, list[tuple[Part, Seen | None]]]:
-        """The job then, and the parts that are open still, as they were seen."""
+    def _fetch_those_at_their_end(self, *, asks_again: bool) -> list[tuple[Part, Seen | None]]:
+        """The parts that are open still, as they were seen."""
         still: list[tuple[Part, Seen | None]] = []
-        for part in job.held:
+        for part in self._job.held:
             if part.batch_id is None:
                 still.append((part, None))
                 continue
@@ -107,10 +113,10 @@ class Fetcher:
                 still.append((part, seen))
                 continue
             complete, failed = self._counts(part)
-            job = job.with_part(part.fetched(complete, failed))
-            self._files.write(job)
+            self._job = self._job.with_part(part.fetched(complete, failed))
+            self._files.write(self._job)
             self._files.remove(part.number)
-        return job, still
+        return still
 
     def _fetch_part(self, part: Part, batch_id: str, *, tries: int) -> Seen | None:
         """None: all of the part is in the output. Else the batch, which is not at its end, or

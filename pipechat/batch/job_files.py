@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from pipechat import jsonl
 from pipechat.batch.job import BatchJob
-from pipechat.errors import OutputError, SessionError
+from pipechat.batch.journal import unwritable
+from pipechat.errors import SessionError
 from pipechat.store.locked_file import (
     FILE_MODE,
     SAFE_FLAGS,
@@ -148,17 +149,36 @@ class JobFiles:
             os.close(fd)
 
     def remove(self, number: int) -> None:
-        """Remove the files of a part that needs them no more."""
+        """Remove the files of a part that needs them no more. Raises OutputError."""
         for path in (self.requests_path(number), self.items_path(number)):
-            with suppress(FileNotFoundError):
-                os.unlink(path)
+            _remove(path)
 
-    def forget(self, job: BatchJob) -> None:
-        """Remove all that stands of `job`."""
-        with suppress(FileNotFoundError):
-            os.unlink(self.state_path)
-        for part in job.parts:
-            self.remove(part.number)
+    def forget(self) -> None:
+        """Remove all that stands of a job. Raises OutputError."""
+        _remove(self.state_path)
+        self.sweep(None)
+
+    def sweep(self, job: BatchJob | None) -> None:
+        """Remove the files of parts that `job` does not hold: of one that is fetched, or of one
+        that was never finished. Raises OutputError."""
+        held = {part.number for part in job.held} if job is not None else set()
+        for number in self._numbers() - held:
+            self.remove(number)
+
+    def _numbers(self) -> set[int]:
+        """The numbers of the parts of which there are files."""
+        folder, name = os.path.split(self.output)
+        found: set[int] = set()
+        try:
+            entries = os.listdir(folder or ".")
+        except OSError:  # a folder that may be written to and not be listed
+            return found
+        for entry in entries:
+            number, _, kind = entry.removeprefix(f"{name}.batch.").partition(".")
+            is_part = number.isascii() and number.isdigit() and kind in ("jsonl", "items")
+            if entry.startswith(f"{name}.batch.") and is_part:
+                found.add(int(number))
+        return found
 
 
 class PartWriter:
@@ -205,9 +225,13 @@ class PartWriter:
             raise unwritable(path, error) from error
 
 
-def unwritable(path: str, error: OSError) -> OutputError:
-    what = error.strerror or str(error)
-    return OutputError("output_failed", f"{path} could not be written: {what}")
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise unwritable(path, error) from error
 
 
 def _unreadable(path: str, what: str) -> SessionError:

@@ -19,6 +19,7 @@ from pipechat.client.reading import cleaned, decoded_error
 from pipechat.client.retries import retry_after_s
 from pipechat.client.sdk_sender import SdkSender
 from pipechat.errors import NetworkError, PipechatError
+from pipechat.text import redacted_values
 from pipechat.wire.api_errors import malformed, status_error
 
 CHAT_PATH = "/v1/chat/completions"
@@ -149,7 +150,8 @@ class BatchApi:
             document = None
         if not isinstance(document, dict):
             raise malformed("no JSON object where one is due")
-        return document
+        shown: Mapping[str, Any] = redacted_values(document, self._key)
+        return shown
 
     def _segments(self, call: Callable[[], Response]) -> Iterator[bytes]:
         exchange = Exchange(_Call(call), _NO_REQUEST, self._waits)

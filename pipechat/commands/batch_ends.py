@@ -118,7 +118,7 @@ def let_go_of_the_provider(env: Environment, settings: Settings, path: str) -> N
     if settings.fresh:
         for part in job.held:
             env.warn(f"forgotten: {part.items} items at the provider, {part.batch_id or part.step}")
-        files.forget(job)
+        files.forget()
     elif job.held:
         message = f"{job.held_items} items of {path} are at the provider"
         hint = f"First `pipechat batch fetch {path}` (or `cancel`), or start over with --fresh."

@@ -178,10 +178,10 @@ def _job_to_go_on_with(files: JobFiles, provider: _Provider) -> BatchJob:
     job = files.read()
     if job is not None and job.held:
         provider.check(job)
+        files.sweep(job)
         fetched = [part.number for part in job.parts if part.is_fetched]
         return job.without(*fetched)
-    if job is not None:
-        files.forget(job)
+    files.forget()
     return new_job(provider.settings.endpoint.url)
 
 

@@ -257,8 +257,9 @@ class Batches:
             results = [self.result(request) for request in batch.requests]
             lines = [line for line in results if line is not None]
             lines = lines[::-1] if self.backwards else lines
-            good = [line for line in lines if (line["response"] or {}).get("status_code") == 200]
-            bad = [line for line in lines if line not in good]
+            is_good = [(line["response"] or {}).get("status_code") == 200 for line in lines]
+            good = [line for line, good in zip(lines, is_good, strict=True) if good]
+            bad = [line for line, good in zip(lines, is_good, strict=True) if not good]
             batch.made["outcome"] = {
                 "output_file_id": self._results(good),
                 "error_file_id": self._results(bad),
