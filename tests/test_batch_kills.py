@@ -4,11 +4,13 @@ once and each item has one record."""
 
 import json
 import os
+import random
 import signal
 import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -131,6 +133,27 @@ def test_a_fetch_killed_within_a_file_adds_only_what_is_missing(desk: Desk) -> N
     assert there < 600
     assert desk.run("fetch", "out.jsonl").status == 0
     desk.check(1200)
+
+
+@pytest.mark.parametrize("jobs", [1, pytest.param(20, marks=pytest.mark.storm)])
+def test_killed_at_any_moment_it_asks_and_records_each_item_once(
+    desk: Desk, jobs: int, tmp_path: Path
+) -> None:
+    chance = random.Random(jobs)
+    for number in range(jobs):
+        desk.folder = tmp_path / f"job-{number}"
+        desk.folder.mkdir()
+        desk.items(3000)
+        desk.batches.batches.clear()
+        for arguments, longest_s in ((SUBMIT, 0.8), (("fetch", "out.jsonl"), 1.2)):
+            for _ in range(3):
+                process = desk.start(*arguments)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(chance.uniform(0.2, longest_s))
+                process.kill()
+                assert desk.program.finish(process).status in (0, 137)
+            assert desk.run(*arguments).status == 0
+        desk.check(3000)
 
 
 @pytest.mark.parametrize("kill", KILLS)

@@ -239,16 +239,35 @@ def test_what_may_stand_at_the_provider_is_not_made_again_before_it_was_looked_f
     assert len(desk.batches.batches) == desk.batches.uploads == 1
 
 
-def test_orphans_are_found_behind_what_others_made_since(desk: Desk) -> None:
+def test_an_orphan_is_found_where_a_server_keeps_no_metadata(desk: Desk) -> None:
+    desk.batches.trouble["create"] = ["reset_after"]
+    assert desk.submit("--retries", "0").status == 5
+    desk.batches.batches["batch_1"].made["metadata"] = None
+    assert desk.submit().status == 0
+    assert len(desk.batches.batches) == 1
+
+
+@pytest.mark.parametrize(("age_s", "oldest_first", "pages"), [
+    (0, False, 3), (0, True, 1), (9e6, False, 1), (9e6, True, 3),
+])  # fmt: skip
+def test_orphans_are_found_among_what_others_made(
+    desk: Desk, age_s: float, oldest_first: bool, pages: int
+) -> None:
+    desk.batches.oldest_first = oldest_first
     desk.batches.trouble["create"] = ["reset_after"]
     assert desk.submit("--retries", "0").status == 5
     (mine,) = desk.batches.batches.values()
+    others = {}
     for number in range(2, 250):
-        made = {**mine.made, "id": f"batch_{number}", "metadata": {"pipechat_job": "other"}}
-        desk.batches.batches[f"batch_{number}"] = type(mine)(made, [])
+        made = {**mine.made, "id": f"batch_{number}", "input_file_id": f"file-{number}",
+                "metadata": {"pipechat_job": "other"},
+                "created_at": mine.made["created_at"] - age_s + number / 100}  # fmt: skip
+        others[made["id"]] = type(mine)(made, [])
+    before, after = (others, {}) if age_s else ({}, others)
+    desk.batches.batches = {**before, "batch_1": mine, **after}
     assert desk.submit().status == 0
     assert desk.asked() == sorted(QUESTIONS)
-    assert desk.batches.calls["list_batches"] == 3
+    assert desk.batches.calls["list_batches"] == pages
 
 
 def test_a_fetch_takes_up_a_batch_that_was_created_and_not_noted(desk: Desk) -> None:

@@ -106,7 +106,8 @@ class Submitter:
             return None
 
     def _find_batch(self, job: BatchJob, part: Part) -> str | None:
-        found = self._api.find_batch(job.metadata(part), job.since)
+        assert part.file_id is not None
+        found = self._api.find_batch(part.file_id, job.metadata(part), job.since)
         return str(found["id"]) if found is not None else None
 
     def _noted(self, job: BatchJob, part: Part) -> BatchJob:

@@ -87,11 +87,15 @@ class BatchApi:
         _id_of(made)
         return made
 
-    def find_batch(self, metadata: Mapping[str, str], since: float) -> Mapping[str, Any] | None:
-        """The batch that carries `metadata` and was created after `since` (epoch), or None."""
+    def find_batch(
+        self, file_id: str, metadata: Mapping[str, str], since: float
+    ) -> Mapping[str, Any] | None:
+        """The batch of an uploaded file that was created after `since` (epoch), or None. It is
+        told by `metadata`, or, of a server that keeps none, by the file."""
         for batch in self._listed("/batches", {}, since):
             mark = batch.get("metadata")
-            if isinstance(mark, Mapping) and mark.items() >= metadata.items():
+            is_marked = isinstance(mark, Mapping) and mark.items() >= metadata.items()
+            if is_marked or batch.get("input_file_id") == file_id:
                 _id_of(batch)
                 return batch
         return None
@@ -121,7 +125,7 @@ class BatchApi:
     def _listed(
         self, path: str, params: Mapping[str, Any], since: float
     ) -> Iterator[Mapping[str, Any]]:
-        """What a list holds, newest first, back to `since`."""
+        """What a list holds, page by page, back to `since` where the newest come first."""
         after: str | None = None
         for _ in range(_MOST_PAGES):
             asked = {**params, "limit": _PAGE, **({"after": after} if after else {})}
@@ -129,9 +133,7 @@ class BatchApi:
             listed = page.get("data")
             entries = [each for each in listed if isinstance(each, Mapping)] if listed else []
             yield from entries
-            created = entries[-1].get("created_at") if entries else None
-            too_old = isinstance(created, int | float) and created < since - _DAY_S
-            if not entries or not page.get("has_more") or too_old:
+            if not entries or not page.get("has_more") or _is_past(entries, since - _DAY_S):
                 return
             after = _id_of(entries[-1])
 
@@ -203,6 +205,14 @@ class _Call:
 
 
 _NO_REQUEST = Request("", {})
+
+
+def _is_past(entries: list[Mapping[str, Any]], since: float) -> bool:
+    """Whether what follows a page that goes backwards in time is older than `since`."""
+    first, last = entries[0].get("created_at"), entries[-1].get("created_at")
+    if not (isinstance(first, int | float) and isinstance(last, int | float)):
+        return False
+    return last < since and first > last
 
 
 def _id_of(thing: Mapping[str, Any]) -> str:

@@ -98,6 +98,7 @@ class Batches:
     empty_id: str | None = None
     errors: list[Line] = field(default_factory=list)
     backwards: bool = False
+    oldest_first: bool = False
     trouble: dict[Call, list[Trouble]] = field(default_factory=dict)
     kill: Callable[[], None] = lambda: None
     otherwise: Callable[[Request], Reply] = field(default_factory=mirror)
@@ -208,10 +209,12 @@ class Batches:
         return http_reply(200, self.files[file_id][1], content_type="application/octet-stream")
 
     def _list_files(self, asked: dict[str, str]) -> Reply:
-        return _page([self._file(each) for each in reversed(self.files)], asked)
+        files = [self._file(each) for each in self.files]
+        return _page(files if self.oldest_first else files[::-1], asked)
 
     def _list_batches(self, asked: dict[str, str]) -> Reply:
-        return _page([batch.made for batch in reversed(self.batches.values())], asked)
+        made = [batch.made for batch in self.batches.values()]
+        return _page(made if self.oldest_first else made[::-1], asked)
 
     def _create(self, body: Line) -> Reply:
         assert body["endpoint"] == "/v1/chat/completions"
