@@ -10,7 +10,7 @@ import pytest
 
 from pipechat.errors import ExitCode
 from tests.program import Program
-from tests.servers import ChatServer, Reply, Request, answer, mirror
+from tests.servers import Batches, ChatServer, Reply, Request, answer, mirror
 
 pytestmark = pytest.mark.uncounted
 
@@ -139,6 +139,16 @@ def test_the_cron_lines_of_the_readme_run(program: Program, here: Path) -> None:
     assert (program.home / "today.txt").read_text() == "echo: A proverb for today\n"
     assert '"answer":"echo: q"' in (program.home / "answers.jsonl").read_text()
     assert not (program.home / "pipechat.log").exists()
+
+
+def test_the_commands_of_the_providers_batch_engine_run(program: Program, here: Path) -> None:
+    lines = [json.dumps({"id": each, "question": f"What is {each}?"}) for each in ("one", "two")]
+    (here / "questions.ndjson").write_text("".join(f"{line}\n" for line in lines))
+    (script,) = blocks("shell")
+    with ChatServer(Batches(states=("validating", "in_progress", "completed"))) as server:
+        out = run_in_bash(program, here, server.url, script)
+    assert out.startswith("part 1: validating, 0 of 2 done")
+    assert out.endswith("one\techo: What is one?\ntwo\techo: What is two?\n")
 
 
 def test_the_commands_that_need_a_server_of_ones_own_are_read_as_meant(

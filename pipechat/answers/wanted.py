@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pipechat import jsonl
 from pipechat.answers.extract import first_code_block, first_json
 from pipechat.answers.short_schema import Schema
 from pipechat.answers.strict_subset import why_not_strict, without_annotations
-from pipechat.answers.validation import AnswerSchema
+from pipechat.answers.validation import AnswerSchema, compile_schema
 from pipechat.errors import MismatchError, UsageError
 from pipechat.events import Judged
 from pipechat.messages import AnswerFormat
@@ -36,6 +37,7 @@ class WantedAnswer:
     ) -> None:
         self._schema = schema
         self._extract = extract
+        self._mode = mode
         self.why_not_strict = ""
         self.formats: Sequence[AnswerFormat] = ()
         self.schema_hash: str | None = None
@@ -65,6 +67,11 @@ class WantedAnswer:
             return Judged(MismatchError("schema_mismatch", message, hint))
         return Judged(None, jsonl.dumps(value).decode(), value)
 
+    def record(self) -> dict[str, Any]:
+        """What it was made of, to be kept; `wanted_of` makes it again."""
+        schema = self._schema.schema if self._schema is not None else None
+        return {"schema": schema, "extract": self._extract, "mode": self._mode}
+
     @property
     def _is_json(self) -> bool:
         return self._extract == "json"
@@ -86,3 +93,10 @@ class WantedAnswer:
         if mode == "auto":
             return [*by_mode["strict"], *by_mode["json"], *by_mode["prompt"]]
         return by_mode[mode]
+
+
+def wanted_of(record: Mapping[str, Any]) -> WantedAnswer:
+    """What `WantedAnswer.record` told of. Raises UsageError: as `compile_schema`."""
+    schema = record["schema"]
+    compiled = compile_schema(schema) if schema is not None else None
+    return WantedAnswer(compiled, record["extract"], record["mode"])

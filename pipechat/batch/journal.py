@@ -41,7 +41,7 @@ class OutputFile:
             hint = "Wait until it has ended, or name another file with -o."
             raise SessionError("batch_busy", message, hint, retryable=True) from error
         except OSError as error:
-            raise _unwritable(path, error) from error
+            raise unwritable(path, error) from error
         try:
             with LockedFile(path, create=True) as file:
                 if fresh:
@@ -49,7 +49,7 @@ class OutputFile:
             os.close(open_to_read(path))
         except OSError as error:
             self.close()
-            raise _unwritable(path, error) from error
+            raise unwritable(path, error) from error
 
     def append(self, lines: list[bytes]) -> None:
         """Add records, all of them safe on disk.
@@ -61,7 +61,7 @@ class OutputFile:
             with LockedFile(self.path, create=True, wait_s=None) as file:
                 file.append(*lines)
         except OSError as error:
-            raise _unwritable(self.path, error) from error
+            raise unwritable(self.path, error) from error
 
     def close(self) -> None:
         """Let another run have it."""
@@ -156,6 +156,7 @@ class InOrder:
             await self._writer.add(*ready)
 
 
-def _unwritable(path: str, error: OSError) -> OutputError:
+def unwritable(path: str, error: OSError) -> OutputError:
+    """The error for a file of a batch that the system refused to write."""
     what = error.strerror or str(error)
     return OutputError("output_failed", f"{path} could not be written: {what}")

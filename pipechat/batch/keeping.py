@@ -102,17 +102,7 @@ class Keepers:
 
     def of_bad_item(self, error: BadItemError) -> Turn:
         """The record of a row that is no item."""
-        return Turn(
-            id=new_turn_id(),
-            time=now(),
-            status="failed",
-            model="",
-            question="",
-            answer="",
-            error={"code": error.code, "message": error.message},
-            item=error.id,
-            attempts=0,
-        )
+        return turn_of_bad_item(error)
 
     def _begin_in_session(self, item: Item, session: str) -> Kept:
         settings = replace(
@@ -141,6 +131,21 @@ class Keepers:
         wanted = self._wanted
         has_schema = wanted is not None and wanted.schema_hash
         return {"sha256": has_schema, "matched": None} if has_schema else None
+
+
+def turn_of_bad_item(error: BadItemError) -> Turn:
+    """The record of a row that is no item."""
+    return Turn(
+        id=new_turn_id(),
+        time=now(),
+        status="failed",
+        model="",
+        question="",
+        answer="",
+        error={"code": error.code, "message": error.message},
+        item=error.id,
+        attempts=0,
+    )
 
 
 def _answered(keeper: Keeper, item: Item) -> Turn | None:

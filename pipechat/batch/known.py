@@ -35,15 +35,8 @@ class KnownItems:
         Raises:
             OSError: it cannot be read; it is no regular file.
         """
-        try:
-            fd = open_to_read(path)
-        except FileNotFoundError:
-            return
-        try:
-            for record in _records(fd):
-                self._note(record)
-        finally:
-            os.close(fd)
+        for record in records_at(path):
+            self._note(record)
 
     def _note(self, record: dict[str, object]) -> None:
         item, request = record.get("item"), record.get("request")
@@ -82,14 +75,22 @@ class KnownItems:
         return "complete" if self._complete.pop(key, None) == hashed else "new"
 
 
-def _records(fd: int) -> Iterator[dict[str, object]]:
-    for _, line in jsonl.lines_forwards(fd, settled_size(fd)):
-        try:
-            record = jsonl.loads_line(line)
-        except ValueError:
-            continue  # torn: what it would have said was not kept
-        if isinstance(record, dict):
-            yield record
+def records_at(path: str) -> Iterator[dict[str, object]]:
+    """The records of a file of them; one that is not there has none. Raises OSError."""
+    try:
+        fd = open_to_read(path)
+    except FileNotFoundError:
+        return
+    try:
+        for _, line in jsonl.lines_forwards(fd, settled_size(fd)):
+            try:
+                record = jsonl.loads_line(line)
+            except ValueError:
+                continue  # torn: what it would have said was not kept
+            if isinstance(record, dict):
+                yield record
+    finally:
+        os.close(fd)
 
 
 def _number(text: str) -> int:

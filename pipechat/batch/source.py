@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from itertools import chain, islice
 from threading import Condition, Thread
+from typing import NamedTuple
 
 from pipechat.batch.items import BadItemError, Item, ItemReader
 from pipechat.batch.known import KnownItems
@@ -20,9 +21,15 @@ _AT_ONCE = 256
 _ROOM = 1024
 
 
+class Skipped(NamedTuple):
+    """An item that is not asked: `complete` in the output, a `double` of one before it, or
+    `failed` and left alone."""
+
+    why: str
+
+
 Skip = Callable[[str], None]
-"""Told of an item that is not asked: `complete` in the output, a `double` of one before it, or
-`failed` and left alone."""
+"""Told why an item is not asked."""
 
 Rows = AsyncIterator[Iterable[Row]]
 """Rows as they come, so many at a time; each lot is to be taken to its end."""
@@ -101,22 +108,32 @@ async def items_to_ask(
 ) -> AsyncIterator[Item | BadItemError]:
     """What is to be done of the rows: items to ask, and what is none."""
     async for rows in lots:
-        for number, value in rows:
-            try:
-                item = reader.item(number, value)
-            except BadItemError as error:
-                yield _noted(error, known)
-                continue
-            standing = known.meet(item.id, item.hash)
-            if standing == "other":
-                message = f"id {item.id!r} was there before, with another question"
-                yield _noted(BadItemError(number, "double_id", message, item.id), known)
-            elif standing != "new":
-                skip(standing)
-            elif not retry_failed and known.has_failed(item.id, item.hash):
-                skip("failed")
+        for row in rows:
+            found = found_in(row, reader, known, retry_failed=retry_failed)
+            if isinstance(found, Skipped):
+                skip(found.why)
             else:
-                yield item
+                yield found
+
+
+def found_in(
+    row: Row, reader: ItemReader, known: KnownItems, *, retry_failed: bool
+) -> Item | BadItemError | Skipped:
+    """What becomes of a row: an item to ask, one that is none, or one that is skipped."""
+    number, value = row
+    try:
+        item = reader.item(number, value)
+    except BadItemError as error:
+        return _noted(error, known)
+    standing = known.meet(item.id, item.hash)
+    if standing == "other":
+        message = f"id {item.id!r} was there before, with another question"
+        return _noted(BadItemError(number, "double_id", message, item.id), known)
+    if standing != "new":
+        return Skipped(standing)
+    if not retry_failed and known.has_failed(item.id, item.hash):
+        return Skipped("failed")
+    return item
 
 
 def _noted(error: BadItemError, known: KnownItems) -> BadItemError:

@@ -77,7 +77,7 @@ class ResponseReading:
         try:
             yield from self._steps()
         except PipechatError as error:
-            error.message = self._cleaned(error.message)
+            error.message = cleaned(error.message, self._key)
             raise
 
     def _steps(self) -> Steps:
@@ -145,7 +145,7 @@ class ResponseReading:
     def _refusal(self, response: Response, content: bytes) -> PipechatError:
         error = status_error(
             response.status,
-            _decoded(content),
+            decoded_error(content),
             host=self._host,
             retry_after_s=retry_after_s(response.headers, time.time()),
         )
@@ -153,10 +153,6 @@ class ResponseReading:
             said = content.decode("utf-8", "replace")
             error.parameters = blamed_parameters(said, self._own_parameters)
         return error
-
-    def _cleaned(self, message: str) -> str:
-        message = redacted(message, self._key)
-        return message if len(message) <= _MESSAGE_LENGTH else message[:_MESSAGE_LENGTH] + "…"
 
     def _clean_chunk(self, chunk: Chunk) -> Chunk:
         """No key in what events and records carry of a server's words."""
@@ -166,7 +162,13 @@ class ResponseReading:
         return chunk._replace(finish_reason=reason, usage=redacted_values(chunk.usage, self._key))
 
 
-def _decoded(content: bytes) -> object:
+def cleaned(message: str, key: str | None) -> str:
+    """What a server says, fit for a line: without the key, and no longer than a line."""
+    message = redacted(message, key)
+    return message if len(message) <= _MESSAGE_LENGTH else message[:_MESSAGE_LENGTH] + "…"
+
+
+def decoded_error(content: bytes) -> object:
     """The body of an error: JSON, or what plain text says; of a page of HTML nothing."""
     try:
         return jsonl.loads(content)

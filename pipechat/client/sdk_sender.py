@@ -41,16 +41,25 @@ class SdkSender:
 
     def send(self, request: Request) -> Response:
         """As `Sender.send`."""
-        import httpx2
+        return self.call("POST", request.path, body=request.body)
 
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        params: Mapping[str, Any] | None = None,
+        files: Mapping[str, Any] | None = None,
+    ) -> Response:
+        """As `Sender.send`, for any request below the endpoint.
+
+        Args:
+            params: of the query.
+            files: what goes along as multipart/form-data, as the SDK takes it.
+        """
         try:
-            response: httpx2.Response = self._sdk.post(
-                request.path,
-                cast_to=httpx2.Response,
-                body=request.body,
-                stream=True,
-                options={"headers": self._headers},
-            )
+            response = self._response(method, path, body, params, files)
         except self._openai.APIStatusError as error:
             response = error.response
             if response.status_code == 407 and self._settings.proxy is not None:
@@ -65,6 +74,31 @@ class SdkSender:
             self._segments(response),
             lambda: _shut(response),
         )
+
+    def _response(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        params: Mapping[str, Any] | None,
+        files: Mapping[str, Any] | None,
+    ) -> httpx2.Response:
+        """What the SDK's client gives; the SDK and its transport raise their own."""
+        import httpx2
+
+        options: dict[str, Any] = {"headers": self._headers}
+        if files:
+            options["headers"] = {**self._headers, "Content-Type": "multipart/form-data"}
+        if params:
+            options["params"] = dict(params)
+        response: httpx2.Response
+        if method == "GET":
+            response = self._sdk.get(path, cast_to=httpx2.Response, stream=True, options=options)
+        else:
+            response = self._sdk.post(
+                path, cast_to=httpx2.Response, body=body, files=files, stream=True, options=options
+            )
+        return response
 
     def _segments(self, response: httpx2.Response) -> Segments:
         encoding = response.headers.get("content-encoding", "identity").strip().lower()

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import stat
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import NamedTuple
 
-from pipechat import jsonl
 from pipechat.batch.asking import LocalWorker, Worker
 from pipechat.batch.items import ItemReader
 from pipechat.batch.journal import GroupWriter, InOrder, OutputFile
@@ -20,32 +16,31 @@ from pipechat.batch.keeping import Keepers
 from pipechat.batch.known import KnownItems
 from pipechat.batch.pace import Pace
 from pipechat.batch.records import Records
-from pipechat.batch.rows import InputFormat, Row, format_of_name, read_rows
+from pipechat.batch.rows import Row
 from pipechat.batch.run import BatchRun, Limit
 from pipechat.batch.source import SessionOrder, items_to_ask, rows_as_they_come, rows_at_hand
 from pipechat.batch.summary import Summary
 from pipechat.batch.worker_process import SetUp
 from pipechat.batch.workers import ProcessWorker, Workers
+from pipechat.commands.batch_ends import (
+    Source,
+    conclude,
+    item_reader,
+    let_go_of_the_provider,
+    open_output,
+    open_source,
+    rows_of,
+)
 from pipechat.commands.batch_progress import progress_shown
 from pipechat.commands.wanted import read_wanted
-from pipechat.commands.wiring import make_async_sender, open_keeper, report, with_key
+from pipechat.commands.wiring import make_async_sender, open_keeper, with_key
 from pipechat.environment import Environment
-from pipechat.errors import Interrupted, ReaderLeft, UsageError
+from pipechat.errors import Interrupted, UsageError
 from pipechat.settings.resolve import Settings
-from pipechat.signals import die_by
 from pipechat.turn.conversation import Wanted
 from pipechat.wire.chat_completions import ChatCompletions
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_BLOCK_BYTES = 1 << 16
-
-
-class Source(NamedTuple):
-    """An input that is open. `is_file`: all of it is there. `path`: of a file that was named."""
-
-    blocks: Iterator[bytes]
-    is_file: bool
-    path: str | None = None
 
 
 def run_batch(env: Environment, settings: Settings, source_name: str) -> int:
@@ -55,13 +50,9 @@ def run_batch(env: Environment, settings: Settings, source_name: str) -> int:
     _check(settings)
     wanted = read_wanted(env, settings)
     with ExitStack() as stack:
-        source = _open_source(env, source_name, stack)
-        reader = _item_reader(settings, wanted)
-        input_format = settings.input_format or format_of_name(source_name)
-        rows = read_rows(
-            source.blocks, _known_format(input_format), longest=settings.max_input_bytes,
-            lossy=settings.lossy,
-        )  # fmt: skip
+        source = open_source(env, source_name, stack)
+        reader = item_reader(settings, wanted)
+        rows = rows_of(settings, source, source_name)
         settings = with_key(env, settings)
         output = _open_output(env, settings, source, stack)
         known = KnownItems()
@@ -70,7 +61,8 @@ def run_batch(env: Environment, settings: Settings, source_name: str) -> int:
         summary = asyncio.run(
             _run(env, settings, source, rows, reader, known, output, wanted, began)
         )
-    return _conclude(env, settings, summary, output, began)
+    seconds = time.monotonic() - began
+    return conclude(env, settings, summary, seconds, to_file=output is not None)
 
 
 def _check(settings: Settings) -> None:
@@ -81,50 +73,6 @@ def _check(settings: Settings) -> None:
             raise UsageError("bad_option", message)
 
 
-def _known_format(name: str) -> InputFormat:
-    formats: dict[str, InputFormat] = {
-        "ndjson": "ndjson", "csv": "csv", "tsv": "tsv", "lines": "lines",
-    }  # fmt: skip
-    return formats[name]
-
-
-def _open_source(env: Environment, name: str, stack: ExitStack) -> Source:
-    if name == "-":
-        if env.stdin.is_terminal:
-            env.warn("type an item a line, then Ctrl-D")
-        return Source(env.stdin.blocks(), env.stdin.is_file)
-    try:
-        fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
-        stack.callback(os.close, fd)
-        mode = os.fstat(fd).st_mode
-    except OSError as error:
-        message = f"{name}: {error.strerror or error}"
-        raise UsageError("unreadable_input", message) from error
-    if stat.S_ISDIR(mode):
-        raise UsageError("unreadable_input", f"{name}: it is a folder")
-    return Source(_blocks(fd), stat.S_ISREG(mode), name)
-
-
-def _blocks(fd: int) -> Iterator[bytes]:
-    while block := os.read(fd, _BLOCK_BYTES):
-        yield block
-
-
-def _item_reader(settings: Settings, wanted: Wanted | None) -> ItemReader:
-    template = None
-    if settings.template is not None:
-        from pipechat.commands.templating import template_of
-
-        template = template_of(settings)
-    return ItemReader(
-        settings,
-        ChatCompletions().name,
-        wanted.formats if wanted is not None else (),
-        template,
-        settings.variables,
-    )
-
-
 def _open_output(
     env: Environment, settings: Settings, source: Source, stack: ExitStack
 ) -> OutputFile | None:
@@ -132,20 +80,9 @@ def _open_output(
     if path is None or path == "-":
         env.stdout.check_open()
         return None
-    if not path:
-        raise UsageError("bad_option", f"{settings.origins['batch_output']}: there is no name")
-    if source.path is not None and _is_same(path, source.path):
-        raise UsageError("bad_option", f"{path} is the input and the output")
-    output = OutputFile(path, fresh=settings.fresh)
-    stack.callback(output.close)
+    output = open_output(settings, path, source, stack)
+    let_go_of_the_provider(env, settings, path)
     return output
-
-
-def _is_same(path: str, other: str) -> bool:
-    try:
-        return os.path.samefile(path, other)
-    except OSError:  # the output is not there yet
-        return False
 
 
 async def _run(
@@ -250,19 +187,3 @@ def _signals_taken(run: BatchRun) -> Iterator[None]:
 
 def _stop(run: BatchRun, signum: int) -> None:
     run.stop(Interrupted(signum), at_once=run.summary.stopped is not None)
-
-
-def _conclude(
-    env: Environment, settings: Settings, summary: Summary, output: OutputFile | None, began: float
-) -> int:
-    seconds = time.monotonic() - began
-    stopped = summary.stopped
-    if output is not None and settings.summary_format == "json":
-        env.stdout.write(jsonl.dumps(summary.record(seconds)) + b"\n")
-    if not isinstance(stopped, ReaderLeft):
-        env.warn(summary.line(seconds))
-    if stopped is not None:
-        report(env, stopped)
-    if isinstance(stopped, Interrupted) and not isinstance(stopped, ReaderLeft):
-        die_by(stopped.signum)
-    return summary.exit_code

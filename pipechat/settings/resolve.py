@@ -28,7 +28,7 @@ _AS_GIVEN = (
     "schema_mode", "schema_retries", "extract", "record",
     "replay", "replay_pace", "raw", "lossy", "verbose",
     "batch_output", "input_format", "jobs", "rpm", "tpm", "ordered", "fresh", "retry_failed",
-    "grace", "max_failures", "events", "batch_stream", "workers", "summary_format",
+    "grace", "max_failures", "events", "batch_stream", "workers", "wait", "summary_format",
 )  # fmt: skip
 
 
@@ -99,6 +99,7 @@ class Settings:
     events: bool
     batch_stream: bool
     workers: int
+    wait: bool
     summary_format: str
     origins: Mapping[str, str] = field(repr=False, compare=False)
 

@@ -191,8 +191,8 @@ def sync(fd: int) -> None:
 
 
 def sync_folder(folder: str) -> None:
-    """Wait until the names in `folder` are on the disk."""
-    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    """Wait until the names in `folder` are on the disk; "" is where the process stands."""
+    fd = os.open(folder or ".", os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
     except OSError as error:

@@ -2,10 +2,11 @@
 
 `background` and `peer` own the thread and the sockets, `steps` and `reply` the scripts, `request`
 and `chat` the HTTP endpoint, `sse` what it says, `mirror` an endpoint that answers by itself,
-`faults`, `tls`, `proxy`, `socks` and `tunnel` what stands in the way. They know
-nothing of pipechat.
+`batches` one that has a batch engine, `faults`, `tls`, `proxy`, `socks` and `tunnel` what stands
+in the way. They know nothing of pipechat.
 """
 
+from tests.servers.batches import CALLS, Batches, Call, Trouble, answered, expired, refused
 from tests.servers.chat import ChatServer, Script, by_path
 from tests.servers.faults import FullBacklog, RawServer, RefusedPort
 from tests.servers.mirror import Fault, by_hash, echo, first_tries, mirror, usage_of
@@ -58,9 +59,12 @@ from tests.servers.steps import (
 from tests.servers.tls import self_signed, write_certificate
 
 __all__ = [
+    "CALLS",
     "ENDINGS",
     "FRAMINGS",
     "USAGE",
+    "Batches",
+    "Call",
     "ChatServer",
     "Close",
     "Ending",
@@ -82,11 +86,13 @@ __all__ = [
     "SocksRequest",
     "Stall",
     "Step",
+    "Trouble",
     "UntilClientLeaves",
     "Wait",
     "WaitFor",
     "answer",
     "answer_events",
+    "answered",
     "by_hash",
     "by_path",
     "chunk",
@@ -97,6 +103,7 @@ __all__ = [
     "echo",
     "error_reply",
     "event",
+    "expired",
     "first_tries",
     "flatten",
     "http_reply",
@@ -105,6 +112,7 @@ __all__ = [
     "mirror",
     "raw_reply",
     "redirect",
+    "refused",
     "repeat",
     "resegment",
     "self_signed",

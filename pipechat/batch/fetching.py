@@ -1,0 +1,217 @@
+"""Bringing answers home from the provider's batch engine, as the records of a run.
+
+Owns when a part is read, and that each of its items gets one record, whoever kills it between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from pipechat import jsonl
+from pipechat.batch.job import BatchJob, Part
+from pipechat.batch.job_files import JobFiles, KeptItems, Place
+from pipechat.batch.journal import OutputFile
+from pipechat.batch.known import records_at
+from pipechat.batch.patience import Patience
+from pipechat.batch.results import Results
+from pipechat.batch.seen import Seen
+from pipechat.batch.summary import Summary
+from pipechat.client.batch_api import BatchApi
+from pipechat.client.retries import backoff_s
+from pipechat.errors import TryLaterError
+from pipechat.messages import Turn
+
+_TOGETHER = 256  # records that are written as one
+_LATE_TRIES = 5
+_FIRST_WAIT_S = 1.0
+_LONGEST_WAIT_S = 60.0
+_WAIT_GROWS = 1.5
+_MOST_FAILURES = 60  # in a row
+
+
+class Fetcher:
+    """Fetches the parts of one job.
+
+    Args:
+        results_of: makes what reads the results of a part.
+        tell: is told what is waited for.
+    """
+
+    def __init__(
+        self,
+        files: JobFiles,
+        output: OutputFile,
+        api: BatchApi,
+        patience: Patience,
+        results_of: Callable[[Part], Results],
+        tell: Callable[[str], None],
+    ) -> None:
+        self.summary = Summary()
+        self._files = files
+        self._output = output
+        self._api = api
+        self._patience = patience
+        self._results_of = results_of
+        self._tell = tell
+        self._told: dict[int, bool] = {}  # records that are in the output: whether complete
+        self._lines: list[bytes] = []
+
+    def fetch(self, job: BatchJob, *, waits: bool) -> None:
+        """Fetch every part that is at its end; where it `waits`, all of them.
+
+        Raises:
+            TryLaterError: `not_ready`: some are not at their end, and the others are fetched.
+            PipechatError: what was fetched before is kept, and the next call goes on.
+        """
+        self._look_at_what_is_there(job)
+        self._job = job
+        wait_s, failures = _FIRST_WAIT_S, 0
+        while True:
+            try:
+                open_parts = self._fetch_those_at_their_end(asks_again=not waits)
+                if not open_parts:
+                    return
+                why = _not_ready(open_parts)
+                goes_on = any(part.is_created for part, _ in open_parts)
+                failures = 0
+            except TryLaterError as error:  # a night is long: an hour without network ends no wait
+                why, failures = error, failures + 1
+                goes_on = error.again and failures <= _MOST_FAILURES
+            if not (waits and goes_on and self._patience.rest(wait_s)):
+                raise why
+            self._tell(f"{why.code}: {why.message}")
+            wait_s = min(wait_s * _WAIT_GROWS, _LONGEST_WAIT_S)
+
+    def _look_at_what_is_there(self, job: BatchJob) -> None:
+        """Which records the output has of this job already."""
+        self._files.sweep(job)
+        wanted: set[int] = set()
+        for part in job.parts:
+            if part.is_fetched:
+                self.summary.skipped["complete"] += part.complete
+                self.summary.skipped["failed"] += part.failed
+                continue
+            with self._files.items(part.number) as items:
+                wanted |= {hash(item.turn) for _, item in items}
+        for record in records_at(self._output.path):
+            key = hash(record.get("id")) if isinstance(record.get("id"), str) else None
+            if key in wanted:
+                self._told[key] = record.get("status") == "complete"
+        for complete in self._told.values():
+            self.summary.skipped["complete" if complete else "failed"] += 1
+
+    def _fetch_those_at_their_end(self, *, asks_again: bool) -> list[tuple[Part, Seen | None]]:
+        """The parts that are open still, as they were seen."""
+        still: list[tuple[Part, Seen | None]] = []
+        for part in self._job.held:
+            if part.batch_id is None:
+                still.append((part, None))
+                continue
+            seen = self._fetch_part(part, part.batch_id, tries=_LATE_TRIES if asks_again else 1)
+            if seen is not None:
+                still.append((part, seen))
+                continue
+            complete, failed = self._counts(part)
+            self._job = self._job.with_part(part.fetched(complete, failed))
+            self._files.write(self._job)
+            self._files.remove(part.number)
+        return still
+
+    def _fetch_part(self, part: Part, batch_id: str, *, tries: int) -> Seen | None:
+        """None: all of the part is in the output. Else the batch, which is not at its end, or
+        whose files lack what they must hold, looked at so many times."""
+        for attempt in range(1, tries + 1):
+            seen = Seen.of(self._patience.until_done(lambda: self._api.batch(batch_id)))
+            step = seen.next()
+            if step == "read" and self._read(part, seen):
+                return None
+            if step == "wait":
+                break
+            if attempt < tries and not self._patience.rest(backoff_s(attempt, 0.5)):
+                break
+        return seen
+
+    def _read(self, part: Part, seen: Seen) -> bool:
+        """Make records of all that the files of a part hold; False where answers are missing."""
+        results = self._results_of(part)
+        with self._files.items(part.number) as items:
+            left = {
+                item.custom_id: place for place, item in items if hash(item.turn) not in self._told
+            }
+            count = 0
+            for file_id in (seen.output_file_id, seen.error_file_id):
+                if file_id is not None:
+                    count += self._patience.until_done(
+                        partial(self._take, file_id, results, items, left)
+                    )
+            if seen.is_short(count):
+                return False
+            for place in left.values():
+                why = seen.why_no_result(place.line)
+                self._keep(results.failed(items.at(place), why))
+            self._flush()
+        return True
+
+    def _take(
+        self, file_id: str, results: Results, items: KeptItems, left: dict[str, Place]
+    ) -> int:
+        """Make records of the results in a file; how many results it holds, others' included."""
+        count = 0
+        try:
+            for custom_id, result in self._results_in(file_id):
+                count += 1
+                place = left.pop(custom_id, None)
+                if place is not None:
+                    self.summary.requests += 1
+                    self._keep(results.turn(items.at(place), result))
+        finally:
+            self._flush()
+        return count
+
+    def _results_in(self, file_id: str) -> Iterator[tuple[str, dict[str, object]]]:
+        for line in self._api.lines(file_id):
+            try:
+                result = jsonl.loads(line)
+            except ValueError:
+                continue  # its item has no result then
+            custom_id = result.get("custom_id") if isinstance(result, dict) else None
+            if isinstance(custom_id, str):
+                yield custom_id, result
+
+    def _keep(self, turn: Turn) -> None:
+        self.summary.count(turn)
+        self._told[hash(turn.id)] = turn.status == "complete"
+        self._lines.append(jsonl.dumps(turn.record()))
+        if len(self._lines) >= _TOGETHER:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._lines:
+            self._output.append(self._lines)
+            self._lines = []
+
+    def _counts(self, part: Part) -> tuple[int, int]:
+        """How many items of a part that was read are complete, and how many failed."""
+        with self._files.items(part.number) as items:
+            complete = sum(self._told[hash(item.turn)] for _, item in items)
+        return complete, part.items - complete
+
+
+def _not_ready(parts: list[tuple[Part, Seen | None]]) -> TryLaterError:
+    items = sum(part.items for part, _ in parts)
+    each = ", ".join(f"part {part.number} {_where(part, seen)}" for part, seen in parts[:3])
+    more = f", and {len(parts) - 3} more" if len(parts) > 3 else ""
+    hint = "Fetch again later, or with --wait."
+    if all(seen is None for _, seen in parts):
+        hint = "Run `batch submit` again, or let go of them with `batch cancel`."
+    message = f"{items} items have no answer yet: {each}{more}"
+    return TryLaterError("not_ready", message, hint, again=False)
+
+
+def _where(part: Part, seen: Seen | None) -> str:
+    if seen is None:
+        return f"is not submitted ({part.step})"
+    if seen.has_ended:
+        return f"is {seen.status}, and its file is late"
+    return f"is {seen.status} ({seen.completed + seen.failed} of {seen.total or part.items})"

@@ -1,0 +1,129 @@
+"""Handing parts to the provider's batch engine: files uploaded, batches created.
+
+Owns the order in which each step is noted and taken: whoever kills it at any moment pays for
+nothing twice.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+
+from pipechat.batch.job import BatchJob, Part
+from pipechat.batch.job_files import JobFiles
+from pipechat.batch.patience import Patience
+from pipechat.client.batch_api import BatchApi
+from pipechat.errors import PipechatError, RefusedError, SessionError
+
+
+class Submitter:
+    """Uploads the files of parts, and creates their batches.
+
+    Args:
+        patience: for what fails for now, and for files that are not seen yet.
+    """
+
+    def __init__(self, files: JobFiles, api: BatchApi, patience: Patience) -> None:
+        self._files = files
+        self._api = api
+        self._patience = patience
+
+    def submit(self, job: BatchJob, created: Callable[[Part], None]) -> BatchJob:
+        """Take every part of `job` as far as that its batch is created; `created` is told of each.
+
+        Raises:
+            PipechatError: one could not be; what was done stands in the job's file.
+        """
+        for part in job.held:
+            if part.is_created:
+                continue
+            if not part.is_uploaded:
+                job, part = self._upload(job, part)
+            job, part = self._create(job, part)
+            created(part)
+        return job
+
+    def adopt(self, job: BatchJob) -> BatchJob:
+        """`job` with the batches that were created and not noted, which the provider is asked
+        for; nothing is created. Raises PipechatError."""
+        for part in job.held:
+            if part.step != "creating":
+                continue
+            found = self._patience.until_done(partial(self._find_batch, job, part))
+            if found is not None:
+                job = self._noted(job, part.created(found))
+        return job
+
+    def _upload(self, job: BatchJob, part: Part) -> tuple[BatchJob, Part]:
+        path = self._files.requests_path(part.number)
+        if not os.path.isfile(path):
+            message = f"{path} is not there any more"
+            raise SessionError("unreadable_batch", message, "`batch cancel` lets go of it.")
+        begun = part.step == "uploading"
+        part = part.begins("uploading")
+        job = self._noted(job, part)
+        name = job.file_name(part)
+        file_id = self._once(
+            lambda: self._find_file(job, name), lambda: self._api.upload(path, name), begun=begun
+        )
+        part = part.uploaded(file_id)
+        return self._noted(job, part), part
+
+    def _create(self, job: BatchJob, part: Part) -> tuple[BatchJob, Part]:
+        begun = part.step == "creating"
+        part = part.begins("creating")
+        job = self._noted(job, part)
+        file_id = part.file_id
+        assert file_id is not None
+        batch_id = self._once(
+            lambda: self._find_batch(job, part),
+            lambda: str(self._api.create(file_id, job.metadata(part))["id"]),
+            begun=begun,
+        )
+        part = part.created(batch_id)
+        return self._noted(job, part), part
+
+    def _once(self, find: Callable[[], str | None], make: Callable[[], str], *, begun: bool) -> str:
+        """The id of what `make` makes, once: after a try whose end is not known, it is looked
+        for first."""
+        looks = begun
+
+        def attempt() -> str:
+            nonlocal looks
+            if looks and (found := find()) is not None:
+                return found
+            looks = True
+            return make()
+
+        return self._patience.until_done(attempt, also=_is_unseen_file)
+
+    def _find_file(self, job: BatchJob, name: str) -> str | None:
+        try:
+            return self._api.find_file(name, job.since)
+        except RefusedError:  # no such list here: a file that is there twice costs nothing
+            return None
+
+    def _find_batch(self, job: BatchJob, part: Part) -> str | None:
+        assert part.file_id is not None
+        found = self._api.find_batch(part.file_id, job.metadata(part), job.since)
+        return str(found["id"]) if found is not None else None
+
+    def _noted(self, job: BatchJob, part: Part) -> BatchJob:
+        job = job.with_part(part)
+        self._files.write(job)
+        return job
+
+
+def _is_unseen_file(error: PipechatError) -> bool:
+    """Whether a server does not see yet a file that was uploaded just before."""
+    said = error.message.lower()
+    unseen = ("find", "not found", "no such", "does not exist")
+    refused = isinstance(error, RefusedError)
+    return refused and "file" in said and any(word in said for word in unseen)
+
+
+def new_job(endpoint: str) -> BatchJob:
+    """A job with no part yet."""
+    return BatchJob(os.urandom(8).hex(), endpoint, time.time())

@@ -1,0 +1,150 @@
+"""What the commands of a batch begin and end with alike: input, items, output, summary."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import NamedTuple
+
+from pipechat import jsonl
+from pipechat.batch.items import ItemReader
+from pipechat.batch.job_files import JobFiles
+from pipechat.batch.journal import OutputFile
+from pipechat.batch.rows import InputFormat, Row, format_of_name, read_rows
+from pipechat.batch.summary import Summary
+from pipechat.commands.wiring import report
+from pipechat.environment import Environment
+from pipechat.errors import Interrupted, ReaderLeft, SessionError, UsageError
+from pipechat.settings.resolve import Settings
+from pipechat.signals import die_by
+from pipechat.turn.conversation import Wanted
+from pipechat.wire.chat_completions import ChatCompletions
+
+_BLOCK_BYTES = 1 << 16
+
+
+class Source(NamedTuple):
+    """An input that is open. `is_file`: all of it is there. `path`: of a file that was named."""
+
+    blocks: Iterator[bytes]
+    is_file: bool
+    path: str | None = None
+
+
+def open_source(env: Environment, name: str, stack: ExitStack) -> Source:
+    """The input of that name, `-` for stdin, until `stack` is left. Raises UsageError."""
+    if name == "-":
+        if env.stdin.is_terminal:
+            env.warn("type an item a line, then Ctrl-D")
+        return Source(env.stdin.blocks(), env.stdin.is_file)
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+        stack.callback(os.close, fd)
+        mode = os.fstat(fd).st_mode
+    except OSError as error:
+        message = f"{name}: {error.strerror or error}"
+        raise UsageError("unreadable_input", message) from error
+    if stat.S_ISDIR(mode):
+        raise UsageError("unreadable_input", f"{name}: it is a folder")
+    return Source(_blocks(fd), stat.S_ISREG(mode), name)
+
+
+def _blocks(fd: int) -> Iterator[bytes]:
+    while block := os.read(fd, _BLOCK_BYTES):
+        yield block
+
+
+def rows_of(settings: Settings, source: Source, name: str) -> Iterator[Row]:
+    """The rows of an input, in the format that was said, or that its name tells."""
+    input_format = _known_format(settings.input_format or format_of_name(name))
+    longest, lossy = settings.max_input_bytes, settings.lossy
+    return read_rows(source.blocks, input_format, longest=longest, lossy=lossy)
+
+
+def _known_format(name: str) -> InputFormat:
+    formats: dict[str, InputFormat] = {
+        "ndjson": "ndjson", "csv": "csv", "tsv": "tsv", "lines": "lines",
+    }  # fmt: skip
+    return formats[name]
+
+
+def item_reader(settings: Settings, wanted: Wanted | None) -> ItemReader:
+    """What makes items of rows, by the options. Raises UsageError."""
+    template = None
+    if settings.template is not None:
+        from pipechat.commands.templating import template_of
+
+        template = template_of(settings)
+    return ItemReader(
+        settings,
+        ChatCompletions().name,
+        wanted.formats if wanted is not None else (),
+        template,
+        settings.variables,
+    )
+
+
+def open_output(settings: Settings, path: str, source: Source, stack: ExitStack) -> OutputFile:
+    """The file of the records, until `stack` is left.
+
+    Raises:
+        UsageError: it has no name, or it is the input.
+        SessionError, OutputError: as `OutputFile`.
+    """
+    if not path:
+        raise UsageError("bad_option", f"{settings.origins['batch_output']}: there is no name")
+    if source.path is not None and _is_same(path, source.path):
+        raise UsageError("bad_option", f"{path} is the input and the output")
+    output = OutputFile(path, fresh=settings.fresh)
+    stack.callback(output.close)
+    return output
+
+
+def let_go_of_the_provider(env: Environment, settings: Settings, path: str) -> None:
+    """Before a run of its own: nothing that the provider has is asked twice.
+
+    Raises:
+        SessionError: `at_provider`: answers for `path` are to be fetched yet, and it is not
+            started over.
+    """
+    files = JobFiles(path)
+    job = files.read()
+    if job is None:
+        return
+    if settings.fresh:
+        for part in job.held:
+            env.warn(f"forgotten: {part.items} items at the provider, {part.batch_id or part.step}")
+        files.forget()
+    elif job.held:
+        message = f"{job.held_items} items of {path} are at the provider"
+        hint = f"First `pipechat batch fetch {path}` (or `cancel`), or start over with --fresh."
+        raise SessionError("at_provider", message, hint)
+
+
+def _is_same(path: str, other: str) -> bool:
+    try:
+        return os.path.samefile(path, other)
+    except OSError:  # the output is not there yet
+        return False
+
+
+def conclude(
+    env: Environment, settings: Settings, summary: Summary, seconds: float, *, to_file: bool
+) -> int:
+    """Say what came of a batch, and why it stopped, if it did; the exit status.
+
+    Args:
+        to_file: the records are in a file, so that stdout is free for the summary.
+    """
+    stopped = summary.stopped
+    if to_file and settings.summary_format == "json":
+        env.stdout.write(jsonl.dumps(summary.record(seconds)) + b"\n")
+    if not isinstance(stopped, ReaderLeft):
+        env.warn(summary.line(seconds))
+    if stopped is not None:
+        report(env, stopped)
+    if isinstance(stopped, Interrupted) and not isinstance(stopped, ReaderLeft):
+        die_by(stopped.signum)
+    return summary.exit_code
