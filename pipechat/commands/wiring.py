@@ -108,37 +108,20 @@ def make_client(env: Environment, settings: Settings, spent_s: float = 0.0) -> C
 
 
 def make_async_sender(env: Environment, settings: Settings) -> AsyncSender:
-    """Who carries many requests at once, on the event loop that runs: over aiohttp where it is
-    installed and goes the way that is wanted, else in threads."""
-    from pipechat.client.async_exchange import ThreadedSender
+    """Who carries many requests at once, on the event loop that runs."""
+    from pipechat.client import senders
 
-    if not (settings.offline or settings.record or settings.replay):
-        from pipechat.client.aio_sender import AioSender, is_available
-        from pipechat.client.lazy_openai import load_openai
-
-        if is_available(settings):
-            openai = load_openai(env.environ)
-            return AioSender(settings, env.environ, openai, settings.jobs)
-    return ThreadedSender(_make_sender(env, settings), settings.jobs)
+    return senders.make_async_sender(settings, env.environ, lambda: _make_sender(env, settings))
 
 
 def _make_sender(env: Environment, settings: Settings) -> Sender:
+    from pipechat.client.senders import make_sender
+
     if settings.record is None and settings.replay is None:
-        return _real_sender(env, settings)
+        return make_sender(settings, env.environ)
     from pipechat.commands.recordings import recorded_and_replayed
 
-    return recorded_and_replayed(env, settings, lambda: _real_sender(env, settings))
-
-
-def _real_sender(env: Environment, settings: Settings) -> Sender:
-    if settings.offline:
-        from pipechat.client.offline import OfflineSender
-
-        return OfflineSender()
-    from pipechat.client.lazy_openai import load_openai
-    from pipechat.client.sdk_sender import SdkSender
-
-    return SdkSender(settings, env.environ, load_openai(env.environ))
+    return recorded_and_replayed(env, settings, lambda: make_sender(settings, env.environ))
 
 
 def guard_against_signals(env: Environment, run: TurnRun) -> AbstractContextManager[object]:
