@@ -29,7 +29,9 @@ MAY_IMPORT = {
     "turn": GROUND | {"settings"},
     "client": GROUND | {"settings", "wire", "signals"},
     "store": GROUND | {"signals"},
-    "batch": GROUND | {"settings", "wire", "turn", "client", "store", "signals"},
+    "batch": GROUND
+    | {"settings", "wire", "turn", "client", "store", "signals", "environment"}
+    | {"__init__"},
     "show": GROUND | {"signals"},
     "line_editor": GROUND | {"signals"},
     "stdin": GROUND | {"line_editor"},
@@ -184,6 +186,7 @@ def test_only_jsonl_knows_orjson() -> None:
 
 def test_an_extra_is_known_where_it_is_used_and_comes_only_when_it_is_asked_for() -> None:
     assert who_imports("jsonschema_rs") == {"answers.validation"}
+    assert who_imports("ray") == {"batch.ray_cluster"}
     assert who_imports("jinja2") == {"turn.sandbox", "turn.template_limits", "turn.template_tree"}
     modules = "answers.validation, pipechat.answers.strict_subset, pipechat.turn.template"
     script = (

@@ -39,6 +39,10 @@ class AnswerSchema:
         self.schema = schema
         self._validator = validator
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A worker in another process makes its own validator.
+        return compile_schema, (self.schema,)
+
     def violation(self, value: object) -> Violation | None:
         """The first thing in which `value` does not match, or None. Formats count."""
         try:

@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from pipechat import jsonl
-from pipechat.batch.asking import LocalWorker, Worker
 from pipechat.batch.items import ItemReader
 from pipechat.batch.journal import GroupWriter, InOrder, OutputFile
 from pipechat.batch.keeping import Keepers
@@ -24,9 +23,10 @@ from pipechat.batch.rows import InputFormat, Row, format_of_name, read_rows
 from pipechat.batch.run import BatchRun, Limit
 from pipechat.batch.source import SessionOrder, items_to_ask, rows_as_they_come, rows_at_hand
 from pipechat.batch.summary import Summary
+from pipechat.commands.batch_engine import check_engine, make_worker
 from pipechat.commands.batch_progress import progress_shown
 from pipechat.commands.wanted import read_wanted
-from pipechat.commands.wiring import make_async_sender, open_keeper, report, with_key
+from pipechat.commands.wiring import open_keeper, report, with_key
 from pipechat.environment import Environment
 from pipechat.errors import Interrupted, ReaderLeft, UsageError
 from pipechat.settings.resolve import Settings
@@ -79,6 +79,7 @@ def _check(settings: Settings) -> None:
             raise UsageError("bad_option", message)
     if settings.variables and settings.template is None:
         raise UsageError("bad_option", f"{settings.origins['variables']} needs a --template")
+    check_engine(settings)
 
 
 def _known_format(name: str) -> InputFormat:
@@ -159,7 +160,7 @@ async def _run(
     wanted: Wanted | None,
     began: float,
 ) -> Summary:
-    worker: Worker = LocalWorker(settings, make_async_sender(env, settings), wanted)
+    worker = await make_worker(env, settings, wanted)
     come = rows_at_hand(rows) if source.is_file else rows_as_they_come(rows)
     order = SessionOrder(items_to_ask(come, reader, known, retry_failed=settings.retry_failed))
     writers = _Writers(env, settings, output)

@@ -28,7 +28,8 @@ _AS_GIVEN = (
     "schema_mode", "schema_retries", "extract", "record",
     "replay", "replay_pace", "raw", "lossy", "verbose",
     "batch_output", "input_format", "jobs", "rpm", "tpm", "ordered", "fresh", "retry_failed",
-    "grace", "max_failures", "events", "batch_stream", "workers", "summary_format",
+    "grace", "max_failures", "events", "batch_stream", "workers", "engine", "ray_address",
+    "summary_format",
 )  # fmt: skip
 
 
@@ -97,6 +98,8 @@ class Settings:
     events: bool
     batch_stream: bool
     workers: int
+    engine: str
+    ray_address: str | None
     summary_format: str
     origins: Mapping[str, str] = field(repr=False, compare=False)
 

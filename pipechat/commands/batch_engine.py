@@ -1,0 +1,51 @@
+"""--engine: who asks the items of a batch."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from pipechat.batch.asking import LocalWorker, Worker
+from pipechat.commands.wiring import make_async_sender
+from pipechat.environment import Environment
+from pipechat.errors import UsageError
+from pipechat.settings.resolve import Settings
+from pipechat.turn.conversation import Wanted
+
+
+def check_engine(settings: Settings) -> None:
+    """Raises UsageError where the options about the engine do not go together, or it is not
+    installed."""
+    origins = settings.origins
+    engine = origins.get("engine", "--engine local")
+    if settings.engine == "local":
+        if origins.get("ray_address", "").startswith("--"):
+            message = f"{origins['ray_address']} needs --engine ray"
+            raise UsageError("bad_option", message)
+        return
+    for name in ("workers", "record", "replay"):
+        origin = origins.get(name)
+        # A file of this machine, or its processes; what is set for all runs is passed over.
+        if origin is not None and (name != "workers" or origin.startswith("--")):
+            raise UsageError("bad_option", f"{origin} does not go with {engine} ray")
+    address = settings.ray_address
+    if address is not None and (not address or "://" in address):
+        message = f"{origins['ray_address']}: {address!r} is not HOST:PORT or auto"
+        hint = "Run it on a node of the cluster, with the address that `ray start` was given."
+        raise UsageError("bad_option", message, hint)
+    if find_spec("ray") is None:
+        hint = "Install it: pip install 'pipechat[ray]'"
+        raise UsageError("missing_extra", f"{engine} ray needs Ray", hint)
+
+
+async def make_worker(env: Environment, settings: Settings, wanted: Wanted | None) -> Worker:
+    """Who asks, ready.
+
+    Raises:
+        PipechatError: there is nobody.
+    """
+    if settings.engine == "local":
+        return LocalWorker(settings, make_async_sender(env, settings), wanted)
+    from pipechat.batch.ray_worker import start_ray_worker
+
+    tell = env.stderr.note if env.verbose else lambda _line: None
+    return await start_ray_worker(settings, env.environ, wanted, tell)
