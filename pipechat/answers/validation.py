@@ -40,8 +40,7 @@ class AnswerSchema:
         self._validator = validator
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A worker in another process makes its own validator.
-        return compile_schema, (self.schema,)
+        return compile_schema, (self.schema,)  # what is compiled stays in its process
 
     def violation(self, value: object) -> Violation | None:
         """The first thing in which `value` does not match, or None. Formats count."""

@@ -11,8 +11,11 @@ from __future__ import annotations
 import asyncio
 import os
 import pickle
+import select
 import socket
+import time
 from contextlib import ExitStack
+from threading import Thread
 
 from pipechat.batch.asking import WorkerLostError
 from pipechat.batch.frames import frame, next_frame
@@ -20,6 +23,9 @@ from pipechat.batch.ray_cluster import connected
 from pipechat.batch.ray_plan import Begin
 from pipechat.batch.spreading import Spreader
 from pipechat.errors import BugError, PipechatError
+
+# Less than the run waits for the end of this process.
+_END_S = 12.0
 
 
 class Bridge:
@@ -72,9 +78,20 @@ class Bridge:
         await self._spreader.open()
 
 
+def _end_with(run: socket.socket) -> None:
+    """End this process some time after the run has, where it does not end by itself: Ray may wait
+    for its cluster for minutes, and takes no notice of anything meanwhile."""
+    gone = select.poll()
+    gone.register(run, 0)  # what ends it is always told
+    gone.poll()
+    time.sleep(_END_S)
+    os._exit(1)
+
+
 def main() -> None:
     """Serve the run at the other end of stdin."""
     run = socket.socket(fileno=os.dup(0))
+    Thread(target=_end_with, args=(run.dup(),), daemon=True, name="end").start()
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)  # what is started here has no business with the run
     os.close(null)

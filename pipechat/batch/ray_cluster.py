@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import socket
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from pipechat.batch.asking import Asked, LocalWorker, WorkerLostError
-from pipechat.batch.ray_plan import Answer, Plan, Question
-from pipechat.client.senders import make_async_sender
+from pipechat.batch.ray_plan import ACCOUNT, Answer, Plan, Question
+from pipechat.client.async_exchange import AsyncSender, ThreadedSender
+from pipechat.client.async_senders import network_sender
 from pipechat.environment import take_variables
 from pipechat.errors import PipechatError, TryLaterError
 from pipechat.events import Event
+from pipechat.settings.resolve import Settings
 from pipechat.text import visible_line
 
 _START_S = 60.0  # a worker process, and pipechat's imports in it
+_KNOCK_S = 10.0
 _STORE_BYTES = 128 << 20  # for answers beyond 100 kB; the default is a third of the memory
 _LONGEST = 300
 # Sockets are below it, and a socket's path may have 107 bytes: no place for a longer TMPDIR.
@@ -37,8 +41,8 @@ class Asker:
         try:
             told: Plan = pickle.loads(plan)
             settings = told.own_settings()
-            environ = take_variables("OPENAI_", told.account)
-            self._worker = LocalWorker(settings, make_async_sender(settings, environ), told.wanted)
+            environ = take_variables(ACCOUNT, told.account)
+            self._worker = LocalWorker(settings, _sender(settings, environ), told.wanted)
         except PipechatError as error:
             return pickle.dumps(error)
         return pickle.dumps(None)
@@ -49,6 +53,14 @@ class Asker:
         shown: list[Event] = []
         came: Asked = await self._worker.ask(asked.job, shown.append if asked.is_shown else None)
         return pickle.dumps(Answer(came, shown))
+
+
+def _sender(settings: Settings, environ: Mapping[str, str]) -> AsyncSender:
+    if not settings.offline:
+        return network_sender(settings, environ, settings.jobs)
+    from pipechat.client.offline import OfflineSender
+
+    return ThreadedSender(OfflineSender(), settings.jobs)
 
 
 class RayActor:
@@ -166,6 +178,8 @@ def connected(address: str | None, plan: bytes, jobs: int) -> Iterator[RayCluste
             "_temp_dir": folder,
         }
         try:
+            if address is not None:
+                _knock(address)
             ray.init(address=address or "local", log_to_driver=False, **({} if address else own))
         except Exception as error:
             where = f"at {address}" if address else "on this machine"
@@ -176,6 +190,13 @@ def connected(address: str | None, plan: bytes, jobs: int) -> Iterator[RayCluste
             yield RayCluster(ray, plan, jobs)
         finally:
             ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raises OSError where nobody is there: Ray would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), _KNOCK_S).close()
 
 
 def _in_short(error: Exception) -> str:

@@ -24,7 +24,7 @@ from pipechat.errors import PipechatError, TryLaterError
 from pipechat.settings.resolve import Settings
 from pipechat.turn.conversation import Wanted
 
-_START_S = 180.0
+_START_S = 120.0
 _END_S = 15.0
 _BRIDGE = "pipechat.batch.ray_bridge"
 

@@ -109,19 +109,32 @@ def make_client(env: Environment, settings: Settings, spent_s: float = 0.0) -> C
 
 def make_async_sender(env: Environment, settings: Settings) -> AsyncSender:
     """Who carries many requests at once, on the event loop that runs."""
-    from pipechat.client import senders
+    if settings.offline or settings.record or settings.replay:
+        from pipechat.client.async_exchange import ThreadedSender
 
-    return senders.make_async_sender(settings, env.environ, lambda: _make_sender(env, settings))
+        return ThreadedSender(_make_sender(env, settings), settings.jobs)
+    from pipechat.client.async_senders import network_sender
+
+    return network_sender(settings, env.environ, settings.jobs)
 
 
 def _make_sender(env: Environment, settings: Settings) -> Sender:
-    from pipechat.client.senders import make_sender
-
     if settings.record is None and settings.replay is None:
-        return make_sender(settings, env.environ)
+        return _real_sender(env, settings)
     from pipechat.commands.recordings import recorded_and_replayed
 
-    return recorded_and_replayed(env, settings, lambda: make_sender(settings, env.environ))
+    return recorded_and_replayed(env, settings, lambda: _real_sender(env, settings))
+
+
+def _real_sender(env: Environment, settings: Settings) -> Sender:
+    if settings.offline:
+        from pipechat.client.offline import OfflineSender
+
+        return OfflineSender()
+    from pipechat.client.lazy_openai import load_openai
+    from pipechat.client.sdk_sender import SdkSender
+
+    return SdkSender(settings, env.environ, load_openai(env.environ))
 
 
 def guard_against_signals(env: Environment, run: TurnRun) -> AbstractContextManager[object]:
