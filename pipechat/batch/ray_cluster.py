@@ -170,7 +170,7 @@ def connected(address: str | None, plan: bytes, jobs: int) -> Iterator[RayCluste
     """
     import ray  # type: ignore[import-not-found]  # as above
 
-    with tempfile.TemporaryDirectory(prefix="pipechat-", dir=_FOLDERS) as folder:
+    with tempfile.TemporaryDirectory(prefix="pipechat-ray-", dir=_FOLDERS) as folder:
         own = {
             "include_dashboard": False,
             "num_cpus": 1,

@@ -8,7 +8,7 @@ import signal
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -183,9 +183,8 @@ async def _run(
         limit=_limit(settings.max_failures),
         tell=env.stderr.note if env.verbose else lambda _: None,
     )
-    _take_signals(run)
     try:
-        with progress_shown(env, run.summary, began):
+        with _signals_taken(run), progress_shown(env, run.summary, began):
             return await run.run()
     finally:
         await writers.aclose()
@@ -218,12 +217,20 @@ def _limit(max_failures: int | float | None) -> Limit:
     return Limit(count=max_failures)
 
 
-def _take_signals(run: BatchRun) -> None:
+@contextmanager
+def _signals_taken(run: BatchRun) -> Iterator[None]:
     """The first signal lets what is in flight end; the second does not wait."""
     loop = asyncio.get_running_loop()
-    for signum in _SIGNALS:
-        if signal.getsignal(signum) is not signal.SIG_IGN:
-            loop.add_signal_handler(signum, _stop, run, signum)
+    before = {signum: signal.getsignal(signum) for signum in _SIGNALS}
+    taken = [signum for signum in _SIGNALS if before[signum] is not signal.SIG_IGN]
+    for signum in taken:
+        loop.add_signal_handler(signum, _stop, run, signum)
+    try:
+        yield
+    finally:
+        for signum in taken:
+            loop.remove_signal_handler(signum)
+            signal.signal(signum, before[signum])
 
 
 def _stop(run: BatchRun, signum: int) -> None:
