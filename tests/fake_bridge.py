@@ -70,6 +70,8 @@ def connected(address: str | None, plan: bytes, jobs: int) -> Iterator[FakeClust
         Path(os.environ["RAY_WRITES"]).write_text(json.dumps(known))
     if address == "nobody:1":
         raise TryLaterError("ray_failed", "no Ray cluster at nobody:1")
+    if address == "bug:1":
+        raise KeyError("of Ray's")
     yield FakeCluster(plan)
 
 

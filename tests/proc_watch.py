@@ -1,6 +1,9 @@
 """What /proc shows of the processes and sockets of this machine, for tests of what leaks."""
 
+import fcntl
 import os
+import socket
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -65,3 +68,10 @@ def holds(text: str, path: Path) -> bool:
         return text.encode() in path.read_bytes()
     except OSError:  # it has gone meanwhile, or is a socket
         return False
+
+
+def bring_loopback_up() -> None:
+    """`ip link set lo up`, where there is no ip(8)."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        request = struct.pack("16sh", b"lo", 0x1 | 0x40)  # IFF_UP | IFF_RUNNING
+        fcntl.ioctl(sock, 0x8914, request + bytes(14))  # SIOCSIFFLAGS

@@ -6,13 +6,10 @@ anywhere. It prints, as one JSON object, what came of each run; `test_batch_ray.
 What it starts, it ends.
 """
 
-import fcntl
 import json
 import os
 import secrets
 import signal
-import socket
-import struct
 import subprocess
 import sys
 import time
@@ -24,6 +21,7 @@ from typing import Any
 
 from tests.proc_watch import (
     addresses_listened_at,
+    bring_loopback_up,
     holds,
     raylets_that_ask,
     watched_command_lines,
@@ -214,7 +212,7 @@ class Runs:
         """SIGTERM in the middle: what is in flight ends within its grace."""
         with ChatServer(answered(gap=0.5)) as server:
             process = self.start(server, "terminated", 300)
-            wait_for_requests(server, 40, process)
+            server.wait_for_requests(40, RUN_S)
             process.send_signal(signal.SIGTERM)
             return self.finish(server, "terminated", process)
 
@@ -222,7 +220,7 @@ class Runs:
         """Something dies in the middle."""
         with ChatServer(answered(gap=0.3)) as server:
             process = self.start(server, name, count)
-            wait_for_requests(server, 60, process)
+            server.wait_for_requests(60, RUN_S)
             kill()
             return self.finish(server, name, process)
 
@@ -262,20 +260,6 @@ def answered(
         return replace(reply, steps=(Wait(gap), *reply.steps)) if gap else reply
 
     return choose
-
-
-def wait_for_requests(server: ChatServer, count: int, process: "subprocess.Popen[bytes]") -> None:
-    """Until so many have come, or there will be no more."""
-    ends_at = time.monotonic() + RUN_S
-    while len(server.requests) < count and process.poll() is None and time.monotonic() < ends_at:
-        time.sleep(0.02)
-
-
-def bring_loopback_up() -> None:
-    """`ip link set lo up`, where there is no ip(8)."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        request = struct.pack("16sh", b"lo", 0x1 | 0x40)  # IFF_UP | IFF_RUNNING
-        fcntl.ioctl(sock, 0x8914, request + bytes(14))  # SIOCSIFFLAGS
 
 
 if __name__ == "__main__":

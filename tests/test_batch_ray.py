@@ -140,6 +140,23 @@ def test_without_a_cluster_nothing_is_sent(
 
 
 @pytest.mark.usefixtures("bridge")
+def test_a_bug_beside_ray_is_exit_1_and_v_shows_where(program: Program) -> None:
+    with ChatServer(mirror()) as server:
+        still = run(program, server, 1, "--ray-address", "bug:1")
+        told = run(program, server, 1, "--ray-address", "bug:1", "-v")
+    assert (still.status, still.code, told.status) == (1, "bug", 1)
+    assert b"KeyError(" not in still.stderr + told.stdout
+    assert b'KeyError("of Ray\'s")' in told.stderr
+
+
+@pytest.mark.usefixtures("bridge")
+def test_a_line_of_rays_that_does_not_end_stops_nothing(program: Program) -> None:
+    with ChatServer(mirror()) as server:
+        result = run(program, server, 3, "-v", RAY_SAYS="x" * 100_000)
+    assert (result.status, len(result.stdout.splitlines())) == (0, 3)
+
+
+@pytest.mark.usefixtures("bridge")
 def test_events_come_when_the_answer_has_and_retries_are_told(program: Program) -> None:
     with ChatServer(mirror(fault=first_tries("500"))) as server:
         result = run(program, server, 3, "--events", "--stream")

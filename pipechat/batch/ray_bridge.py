@@ -14,6 +14,7 @@ import pickle
 import select
 import socket
 import time
+import traceback
 from contextlib import ExitStack
 from threading import Thread
 
@@ -64,6 +65,7 @@ class Bridge:
         except (PipechatError, WorkerLostError) as error:
             answer = pickle.dumps(error)
         except Exception as error:
+            traceback.print_exc()  # the run shows it with -v
             answer = pickle.dumps(BugError(error))
         finally:
             del self._tasks[number]

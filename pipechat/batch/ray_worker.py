@@ -152,8 +152,10 @@ class RayWorker:
         protocol = asyncio.StreamReaderProtocol(said)
         transport, _ = await loop.connect_read_pipe(lambda: protocol, self._process.stdout)
         try:
-            while line := await said.readline():
-                self._tell(line.decode("utf-8", "replace").rstrip())
+            while not said.at_eof():
+                with suppress(ValueError):  # a line that nobody would read to its end
+                    if line := await said.readline():
+                        self._tell(line.decode("utf-8", "replace").rstrip())
         finally:
             transport.close()
 
@@ -166,7 +168,8 @@ def _environ_of_bridge(settings: Settings, environ: Mapping[str, str]) -> dict[s
         if not name.startswith(ACCOUNT) and not name.lower().endswith("_proxy")
     }
     root = str(Path(__file__).parents[2])
-    own["PYTHONPATH"] = ":".join(filter(None, (root, environ.get("PYTHONPATH"))))
+    more = None if sys.flags.isolated else environ.get("PYTHONPATH")
+    own["PYTHONPATH"] = ":".join(filter(None, (root, more)))
     own["RAY_USAGE_STATS_ENABLED"] = "0"
     if settings.ray_address is None:
         # Says 0 to "may other machines join", which is Ray's default where they could not:
