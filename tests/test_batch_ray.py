@@ -4,6 +4,8 @@ Ray itself is in `test_ray_storm.py`.
 """
 
 import json
+import re
+import shlex
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -181,6 +183,21 @@ def test_what_an_answer_has_to_be_is_judged_where_it_is_asked(program: Program, 
     records = [json.loads(line) for line in out.read_bytes().splitlines()]
     codes = {record["item"]: (record["error"] or {}).get("code") for record in records}
     assert codes == {"i0": None, "i1": "schema_mismatch", "i2": None}
+
+
+@pytest.mark.usefixtures("bridge")
+def test_the_commands_of_the_readme_run(program: Program, tmp_path: Path) -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    commands = re.findall(r"^\$ pipechat (.*--engine ray.*)$", readme, re.MULTILINE)
+    assert len(commands) == 2
+    (tmp_path / "questions.ndjson").write_bytes(items(5))
+    for command in commands:
+        (tmp_path / "answers.jsonl").unlink(missing_ok=True)
+        with ChatServer(mirror()) as server:
+            env = {"PIPECHAT_BASE_URL": server.url}
+            result = program.run(*shlex.split(command), env=env, cwd=tmp_path, events=False)
+        assert result.status == 0
+        assert statuses(tmp_path / "answers.jsonl") == {"complete": 5}
 
 
 REFUSED: list[tuple[tuple[str, ...], dict[str, str], str]] = [
