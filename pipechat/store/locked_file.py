@@ -52,7 +52,7 @@ class LockedFile:
             write_all(self.fd, seal + b"\n".join(records) + b"\n")
             sync(self.fd)
             if size == 0:
-                sync_folder(os.path.dirname(self.path))
+                sync_folder(os.path.dirname(self.path) or os.curdir)
         except OSError:
             self._roll_back(size)
             raise
