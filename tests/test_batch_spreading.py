@@ -11,7 +11,7 @@ import pytest
 
 from pipechat.batch.asking import WorkerLostError
 from pipechat.batch.spreading import TRIES, Spreader
-from pipechat.errors import PipechatError, SetupError
+from pipechat.errors import BugError, PipechatError, SetupError
 
 
 class FakeActor:
@@ -47,9 +47,7 @@ class FakeActor:
 class Pool:
     """Starts actors, and notes them. `fails`: what comes of try 0, 1, … instead of an actor."""
 
-    def __init__(
-        self, fails: Callable[[int], PipechatError | WorkerLostError | None], *, is_let: bool
-    ) -> None:
+    def __init__(self, fails: Callable[[int], Exception | None], *, is_let: bool) -> None:
         self.actors: list[FakeActor] = []
         self.tries = 0
         self._fails = fails
@@ -73,7 +71,7 @@ def never(_number: int) -> None:
 def run(
     check: Callable[[Pool, Spreader], Awaitable[None]],
     count: int = 2,
-    fails: Callable[[int], PipechatError | WorkerLostError | None] = never,
+    fails: Callable[[int], Exception | None] = never,
     *,
     is_let: bool = True,
 ) -> None:
@@ -197,6 +195,14 @@ def test_what_would_fail_again_everywhere_stops_at_once_with_its_own_code() -> N
         assert pool.tries <= 2
 
     run(check, 2, lambda _number: SetupError("bad_worker", "another version"))
+
+
+def test_a_bug_in_starting_one_is_told_and_nobody_waits_for_ever() -> None:
+    async def check(_pool: Pool, spreader: Spreader) -> None:
+        with pytest.raises(BugError, match="unforeseen KeyError"):
+            await spreader.open()
+
+    run(check, 2, lambda _number: KeyError("of Ray's"))
 
 
 def test_what_is_in_flight_may_end_when_nobody_else_can_be_had() -> None:

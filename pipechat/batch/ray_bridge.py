@@ -49,8 +49,11 @@ class Bridge:
                     self._tasks[number] = task
                 elif number in self._tasks:
                     self._tasks[number].cancel()
-            for task in self._tasks.values():
+            in_flight = list(self._tasks.values())
+            for task in in_flight:
                 task.cancel()
+            # Before Ray ends: who gives up a request of its tells it so.
+            await asyncio.gather(*in_flight, return_exceptions=True)
             if self._spreader is not None:
                 self._spreader.close()
 

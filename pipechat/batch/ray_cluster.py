@@ -11,7 +11,7 @@ import socket
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from pipechat.batch.asking import Asked, LocalWorker, WorkerLostError
@@ -97,7 +97,8 @@ class RayActor:
     def end(self) -> None:
         """As `Actor.end`."""
         self._cluster.left(self._node)
-        self._ray.kill(self._remote)
+        with suppress(self._ray.exceptions.RayError):
+            self._ray.kill(self._remote)
 
     def _lost(self, error: Exception) -> WorkerLostError:
         self._cluster.lost(self._node)
@@ -129,27 +130,32 @@ class RayCluster:
     async def start(self) -> RayActor:
         """One more actor, where fewest were lost: a node that died is taken for alive for a
         while. Raises as `Spreader` wants it."""
-        from ray.util.scheduling_strategies import (  # type: ignore[import-not-found]  # an extra, too large for every environment of tests
-            NodeAffinitySchedulingStrategy,
-        )
-
-        node = min(self.nodes, key=lambda each: (self._losses[each], self._actors[each]))
-        self._actors[node] += 1
-        remote = (
-            self._ray.remote(Asker)
-            .options(
-                num_cpus=0,
-                max_concurrency=self._jobs + 1,
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
-            )
-            .remote()
-        )
-        actor = RayActor(self._ray, remote, node, self)
+        try:
+            actor = self._new_actor()
+        except (self._ray.exceptions.RayError, LookupError) as error:
+            raise WorkerLostError(_in_short(error)) from error
         try:
             await actor.begin(self._plan)
         except BaseException:
             actor.end()
             raise
+        return actor
+
+    def _new_actor(self) -> RayActor:
+        from ray.util.scheduling_strategies import (  # type: ignore[import-not-found]  # an extra, too large for every environment of tests
+            NodeAffinitySchedulingStrategy,
+        )
+
+        nodes = sorted(self.nodes, key=lambda each: (self._losses[each], self._actors[each]))
+        if not nodes:
+            raise LookupError("no node is alive")
+        remote = self._ray.remote(Asker).options(
+            num_cpus=0,
+            max_concurrency=self._jobs + 1,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(nodes[0], soft=False),
+        )
+        actor = RayActor(self._ray, remote.remote(), nodes[0], self)
+        self._actors[nodes[0]] += 1
         return actor
 
     def lost(self, node: str) -> None:
