@@ -16,12 +16,12 @@ def check_engine(settings: Settings) -> None:
     """Raises UsageError where the options about the engine do not go together, or it is not
     installed."""
     origins = settings.origins
-    engine = origins.get("engine", "--engine local")
     if settings.engine == "local":
         if origins.get("ray_address", "").startswith("--"):
             message = f"{origins['ray_address']} needs --engine ray"
             raise UsageError("bad_option", message)
         return
+    engine = origins["engine"]
     for name in ("workers", "record", "replay"):
         origin = origins.get(name)
         # A file of this machine, or its processes; what is set for all runs is passed over.
