@@ -29,7 +29,9 @@ MAY_IMPORT = {
     "turn": GROUND | {"settings"},
     "client": GROUND | {"settings", "wire", "signals"},
     "store": GROUND | {"signals"},
-    "batch": GROUND | {"settings", "wire", "turn", "client", "store", "signals"},
+    "batch": GROUND
+    | {"settings", "wire", "turn", "client", "store", "signals", "environment"}
+    | {"__init__"},
     "show": GROUND | {"signals"},
     "line_editor": GROUND | {"signals"},
     "stdin": GROUND | {"line_editor"},
@@ -191,6 +193,7 @@ def test_only_the_index_of_once_knows_sqlite() -> None:
 
 def test_an_extra_is_known_where_it_is_used_and_comes_only_when_it_is_asked_for() -> None:
     assert who_imports("jsonschema_rs") == {"answers.validation"}
+    assert who_imports("ray") == {"batch.ray_cluster"}
     assert who_imports("jinja2") == {"turn.sandbox", "turn.template_limits", "turn.template_tree"}
     modules = "answers.validation, pipechat.answers.strict_subset, pipechat.turn.template"
     script = (
@@ -211,8 +214,9 @@ def test_only_environment_touches_the_processs_streams_and_environment() -> None
     assert who_says("os.putenv", "sys.stdin", "input()") == {"line_editor"}
     assert who_says("sys.stdout", "sys.stderr", "sys.__stdout__", "sys.__stderr__") == set()
     assert who_says("print()", "sys.exit()", "exit()", "quit()") == set()
-    # A worker is a process of its own, and ends as `main` does.
-    assert who_says("os._exit", "os.kill") <= {"main", "signals", "batch.worker_process"}
+    # A worker, and the bridge to Ray, are processes of their own, and end as `main` does.
+    of_their_own = {"batch.worker_process", "batch.ray_bridge"}
+    assert who_says("os._exit", "os.kill") <= {"main", "signals", *of_their_own}
 
 
 def test_what_shows_and_what_asks_never_meet() -> None:

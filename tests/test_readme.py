@@ -159,8 +159,9 @@ def test_the_commands_that_need_a_server_of_ones_own_are_read_as_meant(
             command = line.removeprefix("$ ")
             if command.startswith("pipechat ask"):
                 command += " --dry-run"
-            else:  # the bench takes minutes and installs: here only that it takes these options
-                command = f"{ROOT}/{command} --help"
+            else:  # the bench takes minutes and installs, a cluster is not here: here only that
+                # they take these options
+                command = f"{command} --help".replace("scripts/", f"{ROOT}/scripts/")
             run_in_bash(program, here, "http://127.0.0.1:1/v1", command)
 
 

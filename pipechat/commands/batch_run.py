@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
-from pipechat.batch.asking import LocalWorker, Worker
 from pipechat.batch.items import ItemReader
 from pipechat.batch.journal import GroupWriter, InOrder, OutputFile
 from pipechat.batch.keeping import Keepers
@@ -20,8 +19,6 @@ from pipechat.batch.rows import Row
 from pipechat.batch.run import BatchRun, Limit
 from pipechat.batch.source import SessionOrder, items_to_ask, rows_as_they_come, rows_at_hand
 from pipechat.batch.summary import Summary
-from pipechat.batch.worker_process import SetUp
-from pipechat.batch.workers import ProcessWorker, Workers
 from pipechat.commands.batch_ends import (
     Source,
     conclude,
@@ -31,9 +28,10 @@ from pipechat.commands.batch_ends import (
     open_source,
     rows_of,
 )
+from pipechat.commands.batch_engine import check_engine, make_worker
 from pipechat.commands.batch_progress import progress_shown
 from pipechat.commands.wanted import read_wanted
-from pipechat.commands.wiring import make_async_sender, open_keeper, with_key
+from pipechat.commands.wiring import open_keeper, with_key
 from pipechat.environment import Environment
 from pipechat.errors import Interrupted, UsageError
 from pipechat.settings.resolve import Settings
@@ -71,6 +69,7 @@ def _check(settings: Settings) -> None:
         if name in settings.origins and not needed:
             message = f"{settings.origins[name]} needs a file: -o OUT"
             raise UsageError("bad_option", message)
+    check_engine(settings)
 
 
 def _open_output(
@@ -96,7 +95,7 @@ async def _run(
     wanted: Wanted | None,
     began: float,
 ) -> Summary:
-    worker = _make_worker(env, settings, wanted)
+    worker = await make_worker(env, settings, wanted)
     come = rows_at_hand(rows) if source.is_file else rows_as_they_come(rows)
     summary = Summary()
 
@@ -131,16 +130,6 @@ async def _run(
     finally:
         await writers.aclose()
         await worker.aclose()
-
-
-def _make_worker(env: Environment, settings: Settings, wanted: Wanted | None) -> Worker:
-    local = LocalWorker(settings, make_async_sender(env, settings), wanted)
-    alone = settings.offline or settings.record or settings.replay
-    # What streams into events is shown as it comes, which only this process can.
-    if alone or settings.workers == 1 or (settings.events and settings.batch_stream):
-        return local
-    common = SetUp(settings, dict(env.environ), wanted, settings.jobs)
-    return Workers(local, lambda: ProcessWorker(common), settings.workers)
 
 
 class _Writers:

@@ -28,7 +28,8 @@ _AS_GIVEN = (
     "schema_mode", "schema_retries", "extract", "record",
     "replay", "replay_pace", "raw", "lossy", "verbose",
     "batch_output", "input_format", "jobs", "rpm", "tpm", "ordered", "fresh", "retry_failed",
-    "grace", "max_failures", "events", "batch_stream", "workers", "wait", "summary_format",
+    "grace", "max_failures", "events", "batch_stream", "workers", "wait", "engine", "ray_address",
+    "summary_format",
 )  # fmt: skip
 
 
@@ -100,6 +101,8 @@ class Settings:
     batch_stream: bool
     workers: int
     wait: bool
+    engine: str
+    ray_address: str | None
     summary_format: str
     origins: Mapping[str, str] = field(repr=False, compare=False)
 

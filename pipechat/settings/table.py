@@ -218,6 +218,11 @@ OPTIONS = (
            help="Processes that ask [one; another where a core is full, while cores are left]."),
     _switch("wait", "--wait", group=_BATCH, commands=("batch fetch",), in_file=False,
             help="Wait until every part has come to its end."),
+    _value("engine", v.one_of("local", "ray"), "--engine", default="local", metavar="local|ray",
+           group=_BATCH, commands=BATCH,
+           help="Who asks: this machine, or actors on the nodes of a Ray cluster [local]."),
+    _value("ray_address", v.text, "--ray-address", metavar="HOST:PORT|auto", group=_BATCH,
+           commands=BATCH, help="The cluster of --engine ray; else one of its own, here."),
     _value("summary_format", v.one_of("text", "json"), "--output-format", default="text",
            metavar="text|json", group=_BATCH, commands=(*BATCH, *PROVIDER), in_file=False,
            in_environment=False, help="json: what came of it as JSON on stdout; of `run` where "

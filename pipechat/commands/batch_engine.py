@@ -1,0 +1,62 @@
+"""--engine: who asks the items of a batch."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from pipechat.batch.asking import LocalWorker, Worker
+from pipechat.batch.worker_process import SetUp
+from pipechat.batch.workers import ProcessWorker, Workers
+from pipechat.commands.wiring import make_async_sender
+from pipechat.environment import Environment
+from pipechat.errors import UsageError, missing_extra
+from pipechat.settings.resolve import Settings
+from pipechat.turn.conversation import Wanted
+
+
+def check_engine(settings: Settings) -> None:
+    """Raises UsageError where the options about the engine do not go together, or it is not
+    installed."""
+    origins = settings.origins
+    if settings.engine == "local":
+        if origins.get("ray_address", "").startswith("--"):
+            message = f"{origins['ray_address']} needs --engine ray"
+            raise UsageError("bad_option", message)
+        return
+    engine = origins["engine"]
+    for name in ("workers", "record", "replay"):
+        origin = origins.get(name)
+        # A file of this machine, or its processes; what is set for all runs is passed over.
+        if origin is not None and (name != "workers" or origin.startswith("--")):
+            raise UsageError("bad_option", f"{origin} does not go with {engine} ray")
+    address = settings.ray_address
+    if address is not None and (not address or "://" in address):
+        message = f"{origins['ray_address']}: {address!r} is not HOST:PORT or auto"
+        hint = "Run it on a node of the cluster, with the address that `ray start` was given."
+        raise UsageError("bad_option", message, hint)
+    if find_spec("ray") is None:
+        raise missing_extra(f"{engine} ray needs Ray", "ray>=2.50")
+
+
+async def make_worker(env: Environment, settings: Settings, wanted: Wanted | None) -> Worker:
+    """Who asks, ready.
+
+    Raises:
+        PipechatError: there is nobody.
+    """
+    if settings.engine == "local":
+        return _on_this_machine(env, settings, wanted)
+    from pipechat.batch.ray_worker import start_ray_worker
+
+    tell = env.stderr.note if env.verbose else lambda _line: None
+    return await start_ray_worker(settings, env.environ, wanted, tell)
+
+
+def _on_this_machine(env: Environment, settings: Settings, wanted: Wanted | None) -> Worker:
+    local = LocalWorker(settings, make_async_sender(env, settings), wanted)
+    alone = settings.offline or settings.record or settings.replay
+    # What streams into events is shown as it comes, which only this process can.
+    if alone or settings.workers == 1 or (settings.events and settings.batch_stream):
+        return local
+    common = SetUp(settings, dict(env.environ), wanted, settings.jobs)
+    return Workers(local, lambda: ProcessWorker(common), settings.workers)
