@@ -32,8 +32,7 @@ def load_settings(env: Environment, given: Mapping[str, Any], command: str) -> S
     path = find_folders(env.environ).config_file
     settings = resolve_settings(flags, env.environ, read_config(path), path)
     env.quiet, env.verbose = settings.quiet, settings.verbose
-    if settings.api_key and not settings.offline:
-        env.stderr.hide(settings.api_key)
+    env.stderr.hide(*settings.secrets)
     if settings.system is not None:  # the other one is not even read
         system = text_or_file(settings, "system", settings.system, started)
         return replace(settings, system=system, default_system=None)
