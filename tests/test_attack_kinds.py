@@ -1,12 +1,36 @@
 """What an attacker tried, by kind: secrets, errors that vanish, work without a bound, files."""
 
+import asyncio
 import base64
+import resource
+import time
 from collections.abc import Callable
 
 import pytest
 
+from pipechat.client.async_exchange import ThreadedSender, read_response
+from pipechat.client.deadlines import Deadlines, Limits
+from pipechat.client.exchange import Request as Sent
+from pipechat.client.exchange import Response, in_one
+from pipechat.client.reading import ResponseReading
+from pipechat.client.record_replay import RecordingSender
+from pipechat.errors import OutputError
+from pipechat.turn.reducer import TurnReducer
+from pipechat.wire.chat_completions import ChatCompletions
 from tests.program import Program, Result
-from tests.servers import ChatServer, Reply, Request, chunk, http_reply, stream_reply
+from tests.servers import (
+    ChatServer,
+    Reply,
+    Request,
+    Stall,
+    answer,
+    chunk,
+    completion,
+    http_reply,
+    json_reply,
+    sse,
+    stream_reply,
+)
 
 FORMATS = ("text", "ndjson")
 
@@ -67,3 +91,72 @@ def check_hidden(program: Program, result: Result) -> None:
     for written in (result.stdout, result.stderr, *kept):
         for secret in SECRETS:
             assert secret.encode() not in written
+
+
+def small_files() -> None:
+    """In the child: no file grows beyond a kilobyte, as on a disk that is full."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))
+
+
+# Else Python would write what it compiled, cut at the limit, for all that run after it.
+NO_BYTECODE = {"PYTHONDONTWRITEBYTECODE": "1"}
+LONG = "A long answer. " * 20_000
+UNRECORDED: dict[str, tuple[Reply, tuple[str, ...]]] = {
+    "short": (answer("Hi" * 1000), ()),
+    "long": (answer(LONG, pieces=200), ()),
+    "in one piece": (json_reply(200, completion(LONG)), ("--no-stream",)),
+    "open at its end": (stream_reply(chunk(LONG), STOP, Stall()), ()),
+}
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
+@pytest.mark.parametrize("kind", UNRECORDED)
+def test_a_recording_that_cannot_be_written_is_told_however_the_answer_ended(
+    program: Program, kind: str, output_format: str
+) -> None:
+    reply, more = UNRECORDED[kind]
+    record = program.home / "rec"
+    with ChatServer(reply) as server:
+        result = program.run(
+            "ask", "--base-url", server.url, "--record", str(record), *more,
+            "--output-format", output_format, "hello", preexec_fn=small_files,
+            env=NO_BYTECODE,
+        )  # fmt: skip
+    assert (result.status, result.code) == (11, "recording_unwritable")
+    assert b"--record" in result.stderr
+    if output_format == "ndjson":
+        assert (result.events[-1]["exit_code"], result.events[-1]["status"]) == (11, "partial")
+
+
+class Canned:
+    """A sender whose response is there already."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def send(self, request: Sent) -> Response:
+        assert request.path == "/x"
+        headers = {"content-type": "text/event-stream"}
+        return Response(200, headers, in_one(self._body))
+
+
+@pytest.mark.parametrize("text", ["Hi", LONG, ""])
+def test_on_an_event_loop_a_recording_that_cannot_be_written_is_told_as_well(text: str) -> None:
+    def append(block: bytes) -> None:
+        raise OutputError("recording_unwritable", f"no room for {len(block)} bytes")
+
+    async def read() -> None:
+        recorder = RecordingSender(Canned(sse(chunk(text), STOP)), append, ())
+        sender = ThreadedSender(recorder, 1)
+        reducer = TurnReducer(time.monotonic)
+        reading = ResponseReading(
+            ChatCompletions(), Deadlines(Limits(60, None, None), time.monotonic), reducer,
+            host="here", secrets=(), own_parameters=(),
+        )  # fmt: skip
+        try:
+            await read_response(sender, Sent("/x", {}), reading, [].append)
+        finally:
+            await sender.aclose()
+
+    with pytest.raises(OutputError, match="no room"):
+        asyncio.run(read())
