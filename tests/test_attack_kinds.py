@@ -15,6 +15,7 @@ from pipechat.client.exchange import Response, in_one
 from pipechat.client.reading import ResponseReading
 from pipechat.client.record_replay import RecordingSender
 from pipechat.errors import OutputError
+from pipechat.events import Chunk
 from pipechat.turn.reducer import TurnReducer
 from pipechat.wire.chat_completions import ChatCompletions
 from tests.program import Program, Result
@@ -145,6 +146,8 @@ def test_on_an_event_loop_a_recording_that_cannot_be_written_is_told_as_well(tex
     def append(block: bytes) -> None:
         raise OutputError("recording_unwritable", f"no room for {len(block)} bytes")
 
+    chunks: list[Chunk] = []
+
     async def read() -> None:
         recorder = RecordingSender(Canned(sse(chunk(text), STOP)), append, ())
         sender = ThreadedSender(recorder, 1)
@@ -154,7 +157,7 @@ def test_on_an_event_loop_a_recording_that_cannot_be_written_is_told_as_well(tex
             host="here", secrets=(), own_parameters=(),
         )  # fmt: skip
         try:
-            await read_response(sender, Sent("/x", {}), reading, [].append)
+            await read_response(sender, Sent("/x", {}), reading, chunks.append)
         finally:
             await sender.aclose()
 
