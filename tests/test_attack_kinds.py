@@ -2,9 +2,11 @@
 
 import asyncio
 import base64
+import json
 import resource
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -163,3 +165,79 @@ def test_on_an_event_loop_a_recording_that_cannot_be_written_is_told_as_well(tex
 
     with pytest.raises(OutputError, match="no room"):
         asyncio.run(read())
+
+
+def doubling(keyword: str, reference: str, levels: int, **named: str) -> dict[str, Any]:
+    """A schema that comes to one place in 2 ** `levels` ways."""
+    definitions: dict[str, Any] = {f"d{levels}": {"type": "string", **_of(named, levels)}}
+    for level in range(levels):
+        step = {"$ref": reference.format(level + 1)}
+        alternatives: Any = [step, dict(step)]
+        if keyword == "if":
+            parts: dict[str, Any] = {"if": step, "then": dict(step)}
+        elif keyword == "properties":
+            parts = {"anyOf": [{"properties": {"x": each}} for each in alternatives]}
+        else:
+            parts = {keyword: alternatives}
+        definitions[f"d{level}"] = {**parts, **_of(named, level)}
+    return {"$defs": definitions, "$ref": reference.format(0)}
+
+
+def _of(named: dict[str, str], level: int) -> dict[str, str]:
+    return {keyword: text.format(level) for keyword, text in named.items()}
+
+
+POINTER = "#/$defs/d{}"
+EXPLODING = {
+    "anyOf": doubling("anyOf", POINTER, 28),
+    "oneOf": doubling("oneOf", POINTER, 28),
+    "allOf": doubling("allOf", POINTER, 28),
+    "if": doubling("if", POINTER, 28),
+    "properties": doubling("properties", POINTER, 28),
+    "anchors": doubling("anyOf", "#d{}", 28, **{"$anchor": "d{}"}),
+}
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("output_format", FORMATS)
+@pytest.mark.parametrize("kind", EXPLODING)
+def test_a_schema_that_takes_for_ever_is_refused_before_anything_is_sent(
+    program: Program, kind: str, output_format: str
+) -> None:
+    with ChatServer(answer("1")) as server:
+        result = program.run(
+            "ask", "--base-url", server.url, "--schema", json.dumps(EXPLODING[kind]),
+            "--output-format", output_format, "hello",
+        )  # fmt: skip
+        assert server.requests == []
+    assert (result.status, result.code) == (2, "bad_schema")
+
+
+TREE = {
+    "$ref": "#/$defs/node",
+    "$defs": {
+        "node": {
+            "type": "object",
+            "properties": {"left": {"$ref": "#/$defs/node"}, "right": {"$ref": "#/$defs/node"}},
+        }
+    },
+}
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize(
+    ("schema", "said", "status"),
+    [
+        (TREE, {"left": {"right": {}}}, 0),
+        (TREE, {"left": {"right": 1}}, 7),
+        ({"anyOf": [{"const": number} for number in range(5000)]}, 4999, 0),
+        (doubling("anyOf", POINTER, 10), "x", 0),
+        (doubling("anyOf", POINTER, 10), 1, 7),
+    ],
+)
+def test_a_schema_with_references_and_many_alternatives_is_judged_as_ever(
+    program: Program, schema: dict[str, Any], said: Any, status: int
+) -> None:
+    with ChatServer(answer(json.dumps(said))) as server:
+        where = ("--base-url", server.url, "--schema", json.dumps(schema))
+        assert program.run("ask", *where, "hello").status == status
