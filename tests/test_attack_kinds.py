@@ -16,9 +16,10 @@ from pipechat.client.exchange import Request as Sent
 from pipechat.client.exchange import Response, in_one
 from pipechat.client.reading import ResponseReading
 from pipechat.client.record_replay import RecordingSender
-from pipechat.errors import OutputError
+from pipechat.errors import OutputError, UsageError
 from pipechat.events import Chunk
 from pipechat.turn.reducer import TurnReducer
+from pipechat.turn.template import compile_template
 from pipechat.wire.chat_completions import ChatCompletions
 from tests.program import Program, Result
 from tests.servers import (
@@ -241,3 +242,43 @@ def test_a_schema_with_references_and_many_alternatives_is_judged_as_ever(
     with ChatServer(answer(json.dumps(said))) as server:
         where = ("--base-url", server.url, "--schema", json.dumps(schema))
         assert program.run("ask", *where, "hello").status == status
+
+
+NUMBERS, TEXT = "{% set a = range(100000)|list %}", "{% set a = 'x' * 1000000 %}"
+UNENDING = {
+    "in a list": NUMBERS + "{% for i in range(30000) %}{{ -i in a }}{% endfor %}",
+    "in a text": TEXT + "{% for i in range(30000) %}{{ 'xy' in a }}{% endfor %}",
+    "equal": NUMBERS + "{% set b = a[:] %}{% for i in range(30000) %}{{ b == a }}{% endfor %}",
+    "a test": NUMBERS + "{% for i in range(30000) %}{{ -1 is in(a) }}{% endfor %}",
+    "sort": NUMBERS + "{% for i in range(30000) %}{{ (a|sort)[0] }}{% endfor %}",
+    "max": NUMBERS + "{% for i in range(30000) %}{{ a|max }}{% endfor %}",
+    "select": NUMBERS + "{% for i in range(30000) %}{{ a|select('eq', -1)|list }}{% endfor %}",
+    "maps": NUMBERS + "{% set b = a" + "|map('abs')" * 40 + "|list %}",
+    "replace": TEXT + "{% for i in range(30000) %}{{ a|replace('x', '') }}{% endfor %}",
+    "split": TEXT + "{% for i in range(30000) %}{{ a.split('y')|length }}{% endfor %}",
+    "find": TEXT + "{% for i in range(30000) %}{{ a.find('xy') }}{% endfor %}",
+    "count": NUMBERS + "{% for i in range(30000) %}{{ a.count(-1) }}{% endfor %}",
+    "changed": NUMBERS + "{% for i in range(30000) %}{{ loop.changed(a) }}{% endfor %}",
+}
+
+
+@pytest.mark.parametrize("kind", UNENDING)
+def test_a_template_is_bounded_by_what_it_looks_at_as_by_what_it_makes(kind: str) -> None:
+    template = compile_template(UNENDING[kind])
+    with pytest.raises(UsageError, match="more than 2000000 steps"):
+        template.render({})
+
+
+def test_a_template_that_looks_at_a_large_input_is_rendered() -> None:
+    source = "{{ 'needle' in input }} {{ input|wordcount }} {{ input.split('n')|length }}"
+    assert compile_template(source).render({"input": "hay " * 1_000_000 + "needle"}) == (
+        "True 1000001 2"
+    )
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("output_format", FORMATS)
+def test_a_template_without_an_end_is_a_usage_error(program: Program, output_format: str) -> None:
+    given = ("--offline", "--output-format", output_format, "--template", UNENDING["in a list"])
+    result = program.run("ask", *given)
+    assert (result.status, result.code) == (2, "template_failed")
