@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pipechat.errors import OutputError, ReaderLeft
 from pipechat.signals import LONGEST_WAIT_S, Waits
 from pipechat.stdin import Input
-from pipechat.text import is_secret, redacted, visible_line
+from pipechat.text import redacted, visible_line
 
 
 class Output:
@@ -105,10 +105,9 @@ class Messages:
         self._secrets: list[str] = []
         self.is_terminal = output.is_terminal
 
-    def hide(self, secret: str) -> None:
-        """Never show `secret`, whatever says it; what is none is left (`is_secret`)."""
-        if is_secret(secret) and secret not in self._secrets:
-            self._secrets.append(secret)
+    def hide(self, *secrets: str) -> None:
+        """Never show `secrets`, whatever says them; what is none is left (`is_secret`)."""
+        self._secrets += [each for each in secrets if each not in self._secrets]
 
     def hurry(self, seconds: float) -> None:
         """As `Output.hurry`."""
@@ -116,9 +115,7 @@ class Messages:
 
     def line(self, text: str) -> None:
         """Write `text` and a newline, control characters shown."""
-        for secret in self._secrets:
-            text = redacted(text, secret)
-        data = visible_line(text).encode("utf-8", "replace") + b"\n"
+        data = visible_line(redacted(text, self._secrets)).encode("utf-8", "replace") + b"\n"
         try:
             self._output.write(data)
         except (OutputError, ReaderLeft):

@@ -1,6 +1,6 @@
 """Text made fit to be read and shown: UTF-8, control characters, secrets (FAULTS §4). Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pipechat.errors import UsageError
@@ -40,29 +40,32 @@ _PLACEHOLDERS = frozenset(
 )
 
 
-def is_secret(text: str | None) -> bool:
+def is_secret(text: str) -> bool:
     """Whether `text` is worth hiding: no placeholder, and too long to stand in other words."""
-    return text is not None and len(text) >= _SHORTEST_SECRET and text not in _PLACEHOLDERS
+    return len(text) >= _SHORTEST_SECRET and text not in _PLACEHOLDERS
 
 
-def redacted(text: str, secret: str | None) -> str:
-    """`text` with `secret` blotted out, wherever a server or a library echoed it."""
-    return text.replace(secret, "[key]") if secret and is_secret(secret) else text
+def redacted(text: str, secrets: Iterable[str]) -> str:
+    """`text` with `secrets` blotted out, wherever a server or a library echoed them."""
+    for secret in secrets:
+        if is_secret(secret):
+            text = text.replace(secret, "[key]")
+    return text
 
 
-def redacted_values(value: Any, secret: str | None) -> Any:
-    """The decoded JSON `value` with `secret` blotted out of its strings. Keys are names and stay
-    as they are; an entry whose key is no plain name and holds the secret goes."""
+def redacted_values(value: Any, secrets: Iterable[str]) -> Any:
+    """The decoded JSON `value` with `secrets` blotted out of its strings. Keys are names and stay
+    as they are; an entry whose key is no plain name and holds a secret goes."""
     if isinstance(value, str):
-        return redacted(value, secret)
+        return redacted(value, secrets)
     if isinstance(value, Mapping):
         return {
-            key: redacted_values(item, secret)
+            key: redacted_values(item, secrets)
             for key, item in value.items()
-            if key.replace("_", "").isalpha() or redacted(key, secret) == key
+            if key.replace("_", "").isalpha() or redacted(key, secrets) == key
         }
     if isinstance(value, list):
-        return [redacted_values(item, secret) for item in value]
+        return [redacted_values(item, secrets) for item in value]
     return value
 
 

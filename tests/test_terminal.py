@@ -88,8 +88,7 @@ def test_a_message_of_one_line_stays_one() -> None:
 @given(st.text(max_size=10), st.text(max_size=10))
 def test_a_secret_is_blotted_out_wherever_it_stands(before: str, after: str) -> None:
     secret = "sk-0123456789"
-    cleaned = redacted(before + secret + after + secret, secret)
+    cleaned = redacted(before + secret + after + secret, [secret])
     assert secret not in cleaned
     assert cleaned == f"{before}[key]{after}[key]"
-    for none in (None, ""):
-        assert redacted(before, none) == before
+    assert redacted(before, []) == redacted(before, [""]) == before

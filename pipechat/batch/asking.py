@@ -78,7 +78,7 @@ class LocalWorker:
             Deadlines(limits, time.monotonic),
             reducer,
             host=settings.host,
-            key=settings.api_key,
+            secrets=settings.secrets,
             own_parameters=job.own_parameters,
         )
 

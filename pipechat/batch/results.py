@@ -54,7 +54,7 @@ class Results:
                 reducer.feed(chunk)
             events = reducer.close()
         except PipechatError as error:
-            error.message = cleaned(error.message, self._settings.api_key)
+            error.message = cleaned(error.message, self._settings.secrets)
             events = reducer.fail(error)
         except Exception as error:
             events = reducer.fail(BugError(error))
@@ -65,7 +65,7 @@ class Results:
     def failed(self, item: KeptItem, why: BatchError) -> Turn:
         """The turn of an item that has no result."""
         reducer = make_reducer(self._settings, self._wanted)
-        message = cleaned(why.message, self._settings.api_key)
+        message = cleaned(why.message, self._settings.secrets)
         terminal = reducer.fail(TryLaterError(_word(why.code) or "batch_failed", message))[-1]
         assert isinstance(terminal, TerminalEvent)
         return self._kept(item, terminal)
@@ -107,7 +107,7 @@ class Results:
             Deadlines(Limits(None, None, None), time.monotonic),
             reducer,
             host=self._settings.host,
-            key=self._settings.api_key,
+            secrets=self._settings.secrets,
             own_parameters=(),
         )
         return _read(reading, (carried, data, None))

@@ -21,7 +21,7 @@ def advise(error: PipechatError, settings: Settings, path: str) -> None:
         elif not settings.only_replays:
             error.hint = "No key was sent: set OPENAI_API_KEY, or check the base URL."
     elif error.code == "not_found" and not settings.offline:
-        url = redacted(settings.endpoint.url, settings.api_key)
+        url = redacted(settings.endpoint.url, settings.secrets)
         error.message += f" (asked: {url}{path})"
         if url.endswith(path):
             error.hint = f"Leave {path} out of the base URL."

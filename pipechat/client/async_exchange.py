@@ -14,7 +14,7 @@ from typing import Protocol
 
 from pipechat.client.exchange import Request, Response, Sender
 from pipechat.client.reading import Item, ResponseReading
-from pipechat.errors import NetworkError, PipechatError
+from pipechat.errors import NetworkError, OutputError, PipechatError
 from pipechat.events import Chunk
 
 _ROOM = 64  # items that may wait for the turn
@@ -103,9 +103,13 @@ class AsyncExchange:
             raise item
         return item
 
-    def stop(self) -> None:
-        """Give up what has not come."""
+    async def stop(self) -> None:
+        """Give up what has not come. Raises OutputError where its recording failed meanwhile."""
         self._task.cancel()
+        await asyncio.wait([self._task])
+        for item in self._items:
+            if isinstance(item, OutputError):
+                raise item
 
     async def _carry(self, sender: AsyncSender, request: Request) -> None:
         try:
@@ -160,4 +164,4 @@ async def read_response(
     except StopIteration:
         return
     finally:
-        exchange.stop()
+        await exchange.stop()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
@@ -48,13 +48,13 @@ class BatchApi:
         sender: SdkSender,
         *,
         host: str,
-        key: str | None,
+        secrets: Iterable[str],
         ends_at: float | None = None,
         waits: AbstractContextManager[object] = nullcontext(),  # noqa: B008 — it holds nothing
     ) -> None:
         self._sender = sender
         self._host = host
-        self._key = key
+        self._secrets = secrets
         self._ends_at = math.inf if ends_at is None else ends_at
         self._waits = waits
 
@@ -152,7 +152,7 @@ class BatchApi:
             document = None
         if not isinstance(document, dict):
             raise malformed("no JSON object where one is due")
-        shown: Mapping[str, Any] = redacted_values(document, self._key)
+        shown: Mapping[str, Any] = redacted_values(document, self._secrets)
         return shown
 
     def _segments(self, call: Callable[[], Response]) -> Iterator[bytes]:
@@ -166,7 +166,7 @@ class BatchApi:
                 assert isinstance(part, bytes)
                 yield part
         except PipechatError as error:
-            error.message = cleaned(error.message, self._key)
+            error.message = cleaned(error.message, self._secrets)
             raise
         finally:
             exchange.stop()

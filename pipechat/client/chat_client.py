@@ -119,7 +119,7 @@ class AnswerInFlight:
             self._deadlines,
             self._judge,
             host=client.settings.host,
-            key=client.settings.api_key,
+            secrets=client.settings.secrets,
             own_parameters=self._form.own_parameters(self._request),
             longest_wait_s=LONGEST_WAIT_S,
         )

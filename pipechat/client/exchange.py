@@ -136,7 +136,8 @@ class Exchange:
         self._bell.put(None)
 
     def stop(self) -> None:
-        """Give the request up: the server sees the connection closed."""
+        """Give the request up: the server sees the connection closed. Raises OutputError where
+        a recording of it could not be written."""
         self._stopped = True
         self._items.clear()
         self._space.set()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
 from pipechat import jsonl
 from pipechat.client.deadlines import Deadlines
@@ -36,7 +36,7 @@ class ResponseReading:
     """How one attempt's response is read.
 
     Args:
-        key: what must appear in nothing that a server echoes.
+        secrets: what must appear in nothing that a server says back.
         own_parameters: those of the request that nobody asked for by name, which a refusal may
             be about.
         longest_wait_s: no single wait is longer.
@@ -51,7 +51,7 @@ class ResponseReading:
         judge: Judge,
         *,
         host: str,
-        key: str | None,
+        secrets: Sequence[str],
         own_parameters: tuple[str, ...],
         longest_wait_s: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
@@ -60,7 +60,7 @@ class ResponseReading:
         self._deadlines = deadlines
         self._judge = judge
         self._host = host
-        self._key = key
+        self._secrets = secrets
         self._own_parameters = own_parameters
         self._longest_wait_s = longest_wait_s
         self._clock = clock
@@ -71,13 +71,13 @@ class ResponseReading:
         """The chunks of the response, and what is waited for on the way.
 
         Raises:
-            PipechatError: it is no answer, or it broke off; no key in the message, where a
-                server echoes it, and no page where one line is due.
+            PipechatError: it is no answer, or it broke off; no secret in the message, where a
+                server says it back, and no page where one line is due.
         """
         try:
             yield from self._steps()
         except PipechatError as error:
-            error.message = cleaned(error.message, self._key)
+            error.message = cleaned(error.message, self._secrets)
             raise
 
     def _steps(self) -> Steps:
@@ -89,7 +89,7 @@ class ResponseReading:
             content = yield from self._error_body()
             raise self._refusal(response, content)
         request_id = response.headers.get("x-request-id")
-        yield Chunk(request_id=redacted(request_id, self._key) if request_id else None)
+        yield Chunk(request_id=redacted(request_id, self._secrets) if request_id else None)
         yield from self._chunks(response.headers.get("content-type", ""))
 
     def _chunks(self, content_type: str) -> Steps:
@@ -155,16 +155,17 @@ class ResponseReading:
         return error
 
     def _clean_chunk(self, chunk: Chunk) -> Chunk:
-        """No key in what events and records carry of a server's words."""
+        """No secret in what events and records carry of a server's words."""
         if chunk.finish_reason is None and chunk.usage is None:
             return chunk
-        reason = chunk.finish_reason and redacted(chunk.finish_reason, self._key)
-        return chunk._replace(finish_reason=reason, usage=redacted_values(chunk.usage, self._key))
+        reason = chunk.finish_reason and redacted(chunk.finish_reason, self._secrets)
+        usage = redacted_values(chunk.usage, self._secrets)
+        return chunk._replace(finish_reason=reason, usage=usage)
 
 
-def cleaned(message: str, key: str | None) -> str:
-    """What a server says, fit for a line: without the key, and no longer than a line."""
-    message = redacted(message, key)
+def cleaned(message: str, secrets: Iterable[str]) -> str:
+    """What a server says, fit for a line: without secrets, and no longer than a line."""
+    message = redacted(message, secrets)
     return message if len(message) <= _MESSAGE_LENGTH else message[:_MESSAGE_LENGTH] + "…"
 
 

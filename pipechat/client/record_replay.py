@@ -74,6 +74,7 @@ class _Tape:
         self._segments: list[tuple[float, bytes]] = []
         self._lock = Lock()
         self._ended = False
+        self._failure: PipechatError | None = None
 
     def begin(self, response: Response) -> None:
         """The headers are there."""
@@ -97,11 +98,14 @@ class _Tape:
         self._end(fault_of(error, self._now()))
 
     def end(self, kind: str) -> None:
-        """It ended in another way."""
+        """It ended in another way. Raises what kept it from being kept, however often it is
+        called: of the turn and its thread, only one is still listened to."""
         self._end(End(kind, self._now()))
 
     def _end(self, end: End) -> None:
         with self._lock:  # the turn gives it up while its thread still reads
+            if self._failure is not None:
+                raise self._failure
             if self._ended:
                 return
             self._ended = True
@@ -114,7 +118,11 @@ class _Tape:
                 list(self._segments),
                 end,
             )
-            self._keep(recorded)
+            try:
+                self._keep(recorded)
+            except PipechatError as error:
+                self._failure = error
+                raise
 
     def _now(self) -> float:
         return round(time.monotonic() - self._began, 3)

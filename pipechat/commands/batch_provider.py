@@ -144,7 +144,7 @@ class _Provider:
         self.api = BatchApi(
             SdkSender(each, env.environ, load_openai(env.environ)),
             host=settings.host,
-            key=settings.api_key,
+            secrets=settings.secrets,
             ends_at=ends_at,
             waits=env.waits,
         )

@@ -36,8 +36,7 @@ def load_settings(env: Environment, given: Mapping[str, Any], command: str) -> S
     env.quiet, env.verbose = settings.quiet, settings.verbose
     for line in unknown_variables(env.environ):
         env.warn(line)
-    if settings.api_key and not settings.offline:
-        env.stderr.hide(settings.api_key)
+    env.stderr.hide(*settings.secrets)
     if settings.system is not None:  # the other one is not even read
         system = text_or_file(settings, "system", settings.system, started)
         return replace(settings, system=system, default_system=None)

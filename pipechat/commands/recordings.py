@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from typing import NoReturn
-from urllib.parse import urlsplit
 
 from pipechat.client.exchange import Sender
 from pipechat.client.record_replay import RecordingSender, ReplaySender
@@ -47,12 +46,10 @@ def recorded_and_replayed(
 
 
 def _secrets(env: Environment, settings: Settings) -> Sequence[str]:
-    """What must not reach a recording, whoever echoes it."""
-    found = [settings.api_key, env.environ.get("OPENAI_API_KEY")]
-    found += [env.environ.get(name) for name in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID")]
-    if settings.proxy is not None:
-        found.append(urlsplit(settings.proxy.url).password)
-    return [secret for secret in found if secret]
+    """What must not reach a recording, whoever echoes it: recordings are committed, so whose
+    account it was is in none of them either."""
+    accounts = (env.environ.get(name, "") for name in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID"))
+    return [*settings.secrets, *accounts]
 
 
 def _appending(path: str, origin: str) -> Callable[[bytes], None]:

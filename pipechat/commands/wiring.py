@@ -75,8 +75,8 @@ def with_key(env: Environment, settings: Settings, spent_s: float = 0.0) -> Sett
     if settings.api_key_command and not settings.only_replays:
         left = None if settings.timeout_s is None else max(settings.timeout_s - spent_s, 0.0)
         settings = replace(settings, api_key=run_key_command(settings.api_key_command, left))
+    env.stderr.hide(*settings.secrets)
     if settings.api_key and not settings.offline:
-        env.stderr.hide(settings.api_key)
         if not settings.only_replays:
             check_key(settings.api_key, settings.origins["api_key"])
     elif settings.needs_key:

@@ -11,6 +11,7 @@ from pipechat.errors import SetupError
 from pipechat.settings.endpoint import Endpoint
 from pipechat.settings.layers import Layer, check_needs, make_layers
 from pipechat.settings.proxy import Proxy, find_proxy
+from pipechat.settings.secrets import secrets_beside_the_key
 from pipechat.settings.table import BY_NAME, OPTIONS
 
 OFFLINE_MODEL = "offline"
@@ -105,11 +106,17 @@ class Settings:
     ray_address: str | None
     summary_format: str
     origins: Mapping[str, str] = field(repr=False, compare=False)
+    other_secrets: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def host(self) -> str:
         """Where requests go, for messages: `HOST` or `HOST:PORT`."""
         return "offline" if self.offline else self.endpoint.host
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must be shown and kept nowhere, whoever says it back: the one list of it."""
+        return (self.api_key or "", *self.other_secrets)
 
     @property
     def only_replays(self) -> bool:
@@ -170,6 +177,7 @@ def resolve_settings(
         whole_reasons=frozenset(found["whole_reasons"]),
         max_input_bytes=int(found["max_input_mib"] * MEBIBYTE),
         origins=origins,
+        other_secrets=secrets_beside_the_key(proxy, environ),
     )
 
 

@@ -1,7 +1,8 @@
 """Jinja2 held in: a template reads what it is given, and is bounded in time and in memory.
 
 Beyond Jinja2's own sandbox: methods and filters are those named here; every value that a
-template makes is measured before or when it is made; loops and calls are counted. Macros and
+template makes is measured before or when it is made, and what work is done on as well; loops and
+calls are counted. Macros and
 recursive loops are not to be had, since nothing bounds how often they call themselves.
 """
 
@@ -41,6 +42,8 @@ _FILTERS = (
     *("rejectattr", "reverse", "select", "selectattr", "sort", "string", "sum", "title"),
     *("trim", "truncate", "unique", "upper", "wordcount"),
 )
+# Those that take as long whatever they are given.
+_AT_ONCE = {"count", "length", "first", "last", "d", "default", "_made"}
 _OUR_FILTERS: dict[str, Callable[..., Any]] = {
     "join": limits.join,
     "replace": limits.replace,
@@ -131,9 +134,13 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         self._given: Mapping[str, Any] = {}
         self.globals = {"range": limits.number_range}
         works = {name: self.filters[name] for name in _FILTERS} | _OUR_FILTERS
-        self.filters = {name: self._measured(work) for name, work in works.items()}
+        self.filters = {
+            name: self._measured(work, looks=name not in _AT_ONCE) for name, work in works.items()
+        }
         self.filters["_counted"] = self._counted
         self.filters["_read"] = self._noted
+        tests: Any = self.tests  # Jinja2 declares its own as no more than functions
+        self.tests = {name: self._measured(test) for name, test in tests.items()}
         self.concat = limits.concat_texts  # type: ignore[method-assign]  # because Jinja2 looks it up there
 
     def begin(self, given: Mapping[str, Any]) -> None:
@@ -142,11 +149,16 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         self.read = set()
         self._given = given
 
-    def _measured(self, work: Callable[..., Any]) -> Callable[..., Any]:
+    def _measured(self, work: Callable[..., Any], *, looks: bool = True) -> Callable[..., Any]:
+        """`work` with its result measured, and what it is given where it `looks` at all of it."""
+
         @wraps(work)  # with the mark that says which of them take the environment first
         def measured(*args: Any, **named: Any) -> Any:
             self.meter.step()
-            return self.meter.measure(work(*args, **named))
+            if looks:
+                self._measure_each(args, named)
+            made = self.meter.measure(work(*args, **named))
+            return self._count_each(made) if isinstance(made, Iterator) else made
 
         return measured
 
@@ -155,6 +167,10 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         if name in self._given and value is self._given[name]:
             self.read.add(name)
         return value
+
+    def _measure_each(self, args: Iterable[Any], named: Mapping[str, Any]) -> None:
+        for value in (*args, *named.values()):
+            self.meter.measure(value)
 
     def _counted(self, values: Iterable[Any]) -> Any:
         """`values` for a loop, each of them counted; what is undefined says so itself."""
@@ -189,6 +205,10 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
     def call(self, context: Context, obj: Any, /, *args: Any, **named: Any) -> Any:
         self.meter.step()
+        owner = getattr(obj, "__self__", None)
+        if isinstance(owner, str | list | tuple):  # a dict's methods look at none of it
+            self.meter.measure(owner)
+        self._measure_each(args, named)
         return self.meter.measure(super().call(context, obj, *args, **named))
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:

@@ -74,7 +74,9 @@ class _Bounds(NodeTransformer):
 
     def visit_Compare(self, node: nodes.Compare) -> nodes.Node:  # noqa: N802 — because Jinja2 calls it so
         self.generic_visit(node)
-        node.expr = _filtered(node.expr, "_made")  # to compare long texts takes long
+        node.expr = _filtered(node.expr, "_made")  # to compare what is long takes long
+        for operand in node.ops:
+            operand.expr = _filtered(operand.expr, "_made")
         return node
 
     def _built(self, node: nodes.Node) -> nodes.Node:

@@ -1,0 +1,39 @@
+"""What goes out beside the key and must be shown and kept nowhere, in each form that a server or
+a proxy could say it back. Pure: the one list of secrets is made here, `Settings.secrets`."""
+
+from collections.abc import Iterator, Mapping
+from urllib.parse import quote, unquote, urlsplit
+
+from pipechat.settings.proxy import Proxy
+
+
+def secrets_beside_the_key(proxy: Proxy | None, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The other keys of the environment, the values of OPENAI_CUSTOM_HEADERS, and the proxy's
+    login; the longest first, since a short one may be a part of another."""
+    found = {environ.get("OPENAI_API_KEY", ""), environ.get("PIPECHAT_API_KEY", "")}
+    found.update(_header_values(environ.get("OPENAI_CUSTOM_HEADERS", "")))
+    if proxy is not None:
+        found.update(_login_forms(proxy.url))
+    return tuple(sorted(found - {""}, key=lambda secret: (-len(secret), secret)))
+
+
+def _header_values(headers: str) -> Iterator[str]:
+    """The values of a `NAME: VALUE` a line, and of `Bearer TOKEN` the token alone."""
+    for line in headers.split("\n"):
+        value = line.partition(":")[2].strip()
+        yield from (value, value.rpartition(" ")[2])
+
+
+def _login_forms(url: str) -> Iterator[str]:
+    parts = urlsplit(url)
+    if parts.username is None:
+        return
+    import base64  # only where a proxy wants a login
+
+    user, password = parts.username, parts.password or ""
+    plain = f"{unquote(user)}:{unquote(password)}"
+    # RFC 7617; without the padding, which an echo may leave out.
+    yield base64.b64encode(plain.encode()).decode().rstrip("=")
+    # A token may stand alone, as the user.
+    for secret in (password or user, f"{user}:{password}"):
+        yield from (secret, unquote(secret), quote(unquote(secret), safe=""))

@@ -1,0 +1,284 @@
+"""What an attacker tried, by kind: secrets, errors that vanish, work without a bound, files."""
+
+import asyncio
+import base64
+import json
+import resource
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pipechat.client.async_exchange import ThreadedSender, read_response
+from pipechat.client.deadlines import Deadlines, Limits
+from pipechat.client.exchange import Request as Sent
+from pipechat.client.exchange import Response, in_one
+from pipechat.client.reading import ResponseReading
+from pipechat.client.record_replay import RecordingSender
+from pipechat.errors import OutputError, UsageError
+from pipechat.events import Chunk
+from pipechat.turn.reducer import TurnReducer
+from pipechat.turn.template import compile_template
+from pipechat.wire.chat_completions import ChatCompletions
+from tests.program import Program, Result
+from tests.servers import (
+    ChatServer,
+    Reply,
+    Request,
+    Stall,
+    answer,
+    chunk,
+    completion,
+    http_reply,
+    json_reply,
+    sse,
+    stream_reply,
+)
+
+FORMATS = ("text", "ndjson")
+
+PASSWORD = "Hunter2!passw0rd"
+ENCODED = "Hunter2%21passw0rd"
+BASIC = base64.b64encode(f"proxyuser:{PASSWORD}".encode()).decode()
+HEADER_SECRET = "tok-0f1e2d3c4b5a"
+SECRETS = (PASSWORD, ENCODED, BASIC, HEADER_SECRET)
+STOP = chunk(finish_reason="stop")
+
+
+def _said(status: int) -> Callable[[str], Reply]:
+    return lambda said: http_reply(status, said.encode(), content_type="text/plain")
+
+
+ECHOES: dict[str, Callable[[str], Reply]] = {
+    "403": _said(403),
+    "407": _said(407),
+    "502": _said(502),
+    "finish reason": lambda said: stream_reply(chunk("Hi"), chunk(finish_reason=said)),
+    "usage": lambda said: stream_reply(chunk("Hi"), chunk(finish_reason="stop", usage={"x": said})),
+    "request id": lambda said: stream_reply(
+        chunk("Hi"), STOP, headers={"x-request-id": said.replace("\n", " ")}
+    ),
+}
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("output_format", FORMATS)
+@pytest.mark.parametrize("where", ECHOES)
+def test_no_secret_that_goes_along_is_shown_or_kept_in_any_form_that_is_said_back(
+    program: Program, where: str, output_format: str
+) -> None:
+    def echo(request: Request) -> Reply:
+        basic = request.headers["proxy-authorization"].partition(" ")[2]
+        login = base64.b64decode(basic).decode()
+        assert login == f"proxyuser:{PASSWORD}"
+        return ECHOES[where](f"{basic} {login} {ENCODED} {request.headers['x-token']}")
+
+    with ChatServer(echo) as server:
+        result = program.run(
+            "ask", "--base-url", "http://elsewhere.test/v1", "--insecure-http", "--retries", "0",
+            "--session", "s", "--record", f"{program.home}/rec", "--output-format", output_format,
+            "-v", "hello",
+            env={
+                "HTTP_PROXY": f"http://proxyuser:{ENCODED}@127.0.0.1:{server.port}",
+                "OPENAI_CUSTOM_HEADERS": f"x-token: {HEADER_SECRET}",
+            },
+        )  # fmt: skip
+        assert len(server.requests) == 1
+    check_hidden(program, result)
+
+
+def check_hidden(program: Program, result: Result) -> None:
+    """None of the secrets is in what a run wrote."""
+    kept = [path.read_bytes() for path in program.home.rglob("*") if path.is_file()]
+    assert kept, "nothing was kept that could hold one"
+    for written in (result.stdout, result.stderr, *kept):
+        for secret in SECRETS:
+            assert secret.encode() not in written
+
+
+def small_files() -> None:
+    """In the child: no file grows beyond a kilobyte, as on a disk that is full."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))
+
+
+# Else Python would write what it compiled, cut at the limit, for all that run after it.
+NO_BYTECODE = {"PYTHONDONTWRITEBYTECODE": "1"}
+LONG = "A long answer. " * 20_000
+UNRECORDED: dict[str, tuple[Reply, tuple[str, ...]]] = {
+    "short": (answer("Hi" * 1000), ()),
+    "long": (answer(LONG, pieces=200), ()),
+    "in one piece": (json_reply(200, completion(LONG)), ("--no-stream",)),
+    "open at its end": (stream_reply(chunk(LONG), STOP, Stall()), ()),
+}
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
+@pytest.mark.parametrize("kind", UNRECORDED)
+def test_a_recording_that_cannot_be_written_is_told_however_the_answer_ended(
+    program: Program, kind: str, output_format: str
+) -> None:
+    reply, more = UNRECORDED[kind]
+    record = program.home / "rec"
+    with ChatServer(reply) as server:
+        result = program.run(
+            "ask", "--base-url", server.url, "--record", str(record), *more,
+            "--output-format", output_format, "hello", preexec_fn=small_files,
+            env=NO_BYTECODE,
+        )  # fmt: skip
+    assert (result.status, result.code) == (11, "recording_unwritable")
+    assert b"--record" in result.stderr
+    if output_format == "ndjson":
+        assert (result.events[-1]["exit_code"], result.events[-1]["status"]) == (11, "partial")
+
+
+class Canned:
+    """A sender whose response is there already."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def send(self, request: Sent) -> Response:
+        assert request.path == "/x"
+        headers = {"content-type": "text/event-stream"}
+        return Response(200, headers, in_one(self._body))
+
+
+@pytest.mark.parametrize("text", ["Hi", LONG, ""])
+def test_on_an_event_loop_a_recording_that_cannot_be_written_is_told_as_well(text: str) -> None:
+    def append(block: bytes) -> None:
+        raise OutputError("recording_unwritable", f"no room for {len(block)} bytes")
+
+    chunks: list[Chunk] = []
+
+    async def read() -> None:
+        recorder = RecordingSender(Canned(sse(chunk(text), STOP)), append, ())
+        sender = ThreadedSender(recorder, 1)
+        reducer = TurnReducer(time.monotonic)
+        reading = ResponseReading(
+            ChatCompletions(), Deadlines(Limits(60, None, None), time.monotonic), reducer,
+            host="here", secrets=(), own_parameters=(),
+        )  # fmt: skip
+        try:
+            await read_response(sender, Sent("/x", {}), reading, chunks.append)
+        finally:
+            await sender.aclose()
+
+    with pytest.raises(OutputError, match="no room"):
+        asyncio.run(read())
+
+
+def doubling(keyword: str, reference: str, levels: int, **named: str) -> dict[str, Any]:
+    """A schema that comes to one place in 2 ** `levels` ways."""
+    definitions: dict[str, Any] = {f"d{levels}": {"type": "string", **_of(named, levels)}}
+    for level in range(levels):
+        step = {"$ref": reference.format(level + 1)}
+        alternatives: Any = [step, dict(step)]
+        if keyword == "if":
+            parts: dict[str, Any] = {"if": step, "then": dict(step)}
+        elif keyword == "properties":
+            parts = {"anyOf": [{"properties": {"x": each}} for each in alternatives]}
+        else:
+            parts = {keyword: alternatives}
+        definitions[f"d{level}"] = {**parts, **_of(named, level)}
+    return {"$defs": definitions, "$ref": reference.format(0)}
+
+
+def _of(named: dict[str, str], level: int) -> dict[str, str]:
+    return {keyword: text.format(level) for keyword, text in named.items()}
+
+
+POINTER = "#/$defs/d{}"
+EXPLODING = {
+    "anyOf": doubling("anyOf", POINTER, 28),
+    "oneOf": doubling("oneOf", POINTER, 28),
+    "allOf": doubling("allOf", POINTER, 28),
+    "if": doubling("if", POINTER, 28),
+    "properties": doubling("properties", POINTER, 28),
+    "anchors": doubling("anyOf", "#d{}", 28, **{"$anchor": "d{}"}),
+}
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("output_format", FORMATS)
+@pytest.mark.parametrize("kind", EXPLODING)
+def test_a_schema_that_takes_for_ever_is_refused_before_anything_is_sent(
+    program: Program, kind: str, output_format: str
+) -> None:
+    with ChatServer(answer("1")) as server:
+        result = program.run(
+            "ask", "--base-url", server.url, "--schema", json.dumps(EXPLODING[kind]),
+            "--output-format", output_format, "hello",
+        )  # fmt: skip
+        assert server.requests == []
+    assert (result.status, result.code) == (2, "bad_schema")
+
+
+TREE = {
+    "$ref": "#/$defs/node",
+    "$defs": {
+        "node": {
+            "type": "object",
+            "properties": {"left": {"$ref": "#/$defs/node"}, "right": {"$ref": "#/$defs/node"}},
+        }
+    },
+}
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize(
+    ("schema", "said", "status"),
+    [
+        (TREE, {"left": {"right": {}}}, 0),
+        (TREE, {"left": {"right": 1}}, 7),
+        ({"anyOf": [{"const": number} for number in range(5000)]}, 4999, 0),
+        (doubling("anyOf", POINTER, 10), "x", 0),
+        (doubling("anyOf", POINTER, 10), 1, 7),
+    ],
+)
+def test_a_schema_with_references_and_many_alternatives_is_judged_as_ever(
+    program: Program, schema: dict[str, Any], said: Any, status: int
+) -> None:
+    with ChatServer(answer(json.dumps(said))) as server:
+        where = ("--base-url", server.url, "--schema", json.dumps(schema))
+        assert program.run("ask", *where, "hello").status == status
+
+
+NUMBERS, TEXT = "{% set a = range(100000)|list %}", "{% set a = 'x' * 1000000 %}"
+UNENDING = {
+    "in a list": NUMBERS + "{% for i in range(30000) %}{{ -i in a }}{% endfor %}",
+    "in a text": TEXT + "{% for i in range(30000) %}{{ 'xy' in a }}{% endfor %}",
+    "equal": NUMBERS + "{% set b = a[:] %}{% for i in range(30000) %}{{ b == a }}{% endfor %}",
+    "a test": NUMBERS + "{% for i in range(30000) %}{{ -1 is in(a) }}{% endfor %}",
+    "sort": NUMBERS + "{% for i in range(30000) %}{{ (a|sort)[0] }}{% endfor %}",
+    "max": NUMBERS + "{% for i in range(30000) %}{{ a|max }}{% endfor %}",
+    "select": NUMBERS + "{% for i in range(30000) %}{{ a|select('eq', -1)|list }}{% endfor %}",
+    "maps": NUMBERS + "{% set b = a" + "|map('abs')" * 40 + "|list %}",
+    "replace": TEXT + "{% for i in range(30000) %}{{ a|replace('x', '') }}{% endfor %}",
+    "split": TEXT + "{% for i in range(30000) %}{{ a.split('y')|length }}{% endfor %}",
+    "find": TEXT + "{% for i in range(30000) %}{{ a.find('xy') }}{% endfor %}",
+    "count": NUMBERS + "{% for i in range(30000) %}{{ a.count(-1) }}{% endfor %}",
+    "changed": NUMBERS + "{% for i in range(30000) %}{{ loop.changed(a) }}{% endfor %}",
+}
+
+
+@pytest.mark.parametrize("kind", UNENDING)
+def test_a_template_is_bounded_by_what_it_looks_at_as_by_what_it_makes(kind: str) -> None:
+    template = compile_template(UNENDING[kind])
+    with pytest.raises(UsageError, match="more than 2000000 steps"):
+        template.render({})
+
+
+def test_a_template_that_looks_at_a_large_input_is_rendered() -> None:
+    source = "{{ 'needle' in input }} {{ input|wordcount }} {{ input.split('n')|length }}"
+    assert compile_template(source).render({"input": "hay " * 1_000_000 + "needle"}) == (
+        "True 1000001 2"
+    )
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("output_format", FORMATS)
+def test_a_template_without_an_end_is_a_usage_error(program: Program, output_format: str) -> None:
+    given = ("--offline", "--output-format", output_format, "--template", UNENDING["in a list"])
+    result = program.run("ask", *given)
+    assert (result.status, result.code) == (2, "template_failed")
