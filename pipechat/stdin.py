@@ -60,6 +60,13 @@ class Input:
                 return taken.all()
             taken.add(part)
 
+    def is_at(self, path: str) -> bool:
+        """Whether it is the file at `path`."""
+        try:
+            return self.is_file and os.path.samestat(os.fstat(self._fd), os.stat(path))
+        except OSError:  # there is none
+            return False
+
     def blocks(self) -> Iterator[bytes]:
         """All of it in pieces, each the moment it is there.
 

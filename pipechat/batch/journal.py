@@ -155,6 +155,12 @@ class InOrder:
         if ready:
             await self._writer.add(*ready)
 
+    async def flush(self) -> None:
+        """Write what is held, in its order, with what is missing left out."""
+        lines = [line for place in sorted(self._held) for line in self._held.pop(place)]
+        if lines:
+            await self._writer.add(*lines)
+
 
 def unwritable(path: str, error: OSError) -> OutputError:
     """The error for a file of a batch that the system refused to write."""

@@ -114,11 +114,11 @@ class Keepers:
         keeper = self._open_keeper(session)
         writer = keeper.begin()
         try:
-            if self._resumes and (answered := _answered(keeper, item)) is not None:
+            question = Question(item.question)
+            if self._resumes and (answered := self._answered(settings, keeper, item)) is not None:
                 writer.abandon()
                 prepared = Prepared(answered, _NO_CONTEXT, item.request)
                 return Kept(prepared, item.hash, session, answered=answered)
-            question = Question(item.question)
             prepared = prepare_turn(settings, keeper, writer.id, question, self._wanted)
             prepared = prepared.hashed(self._dialect)
             writer.head(replace(prepared.head, item=item.id))
@@ -126,6 +126,17 @@ class Keepers:
             writer.abandon()
             raise
         return Kept(prepared, item.hash, session, writer)
+
+    def _answered(self, settings: Settings, keeper: Keeper, item: Item) -> Turn | None:
+        """The session's last turn, where the item asks just that: a run that was killed kept it
+        there, and not in the output yet."""
+        turns, system = keeper.earlier(settings.last_turns + 1)
+        if not turns or turns[-1].item != item.id:
+            return None
+        before = _Before(turns[:-1], system)
+        asked = prepare_turn(settings, before, "", Question(item.question), self._wanted)
+        same = asked.hashed(self._dialect).head.request == turns[-1].request
+        return turns[-1] if same else None
 
     def _schema(self) -> dict[str, object] | None:
         wanted = self._wanted
@@ -148,10 +159,17 @@ def turn_of_bad_item(error: BadItemError) -> Turn:
     )
 
 
-def _answered(keeper: Keeper, item: Item) -> Turn | None:
-    """The session's last turn, where it is the item's: a run that was killed kept it there, and
-    not in the output yet."""
-    turns, _ = keeper.earlier(1)
-    last = turns[-1] if turns else None
-    same = last is not None and last.item == item.id and last.question == item.question
-    return last if same else None
+class _Before:
+    """A session as it was before its last turn."""
+
+    name: str | None = None
+
+    def __init__(self, turns: list[Turn], system: str | None) -> None:
+        self._turns = turns
+        self._system = system
+
+    def begin(self) -> TurnWriter:
+        raise NotImplementedError  # it is read alone
+
+    def earlier(self, last_turns: int) -> tuple[list[Turn], str | None]:
+        return self._turns[-last_turns:] if last_turns else [], self._system

@@ -22,7 +22,10 @@ _BACK_UP_PER_S = 0.05
 _BEYOND_PER_S = 0.01
 # A server's 429 without a word of when: this long nobody asks.
 _PAUSE_S = 0.25
+_LONGEST_UNTOLD_S = 8.0
 _LONGEST_PAUSE_S = 3600.0
+# A reset further away than this is the time of day, or nonsense.
+_FARTHEST_RESET_S = 2 * 86400.0
 _SLOWEST_PER_S = 1 / 60
 _LATE_S = 0.02
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
@@ -65,6 +68,7 @@ class Pace:
         self._ceiling_per_s: float | None = None  # where the last 429 met a pace
         self._grown_at = 0.0
         self._paused_until = 0.0
+        self._in_vain = 0  # 429s, each after a pause, since one was let through
         self._let_through: deque[float] = deque()
         self._tokens_each = 0.0  # what one cost, on average
 
@@ -93,6 +97,7 @@ class Pace:
     def went_through(self, headers: Mapping[str, str], tokens: int | None) -> None:
         """A request was answered. `tokens`: what it cost."""
         now = self._clock()
+        self._in_vain = 0
         self._let_through.append(now)
         while self._let_through[0] < now - _WINDOW_S:
             self._let_through.popleft()
@@ -109,6 +114,12 @@ class Pace:
         pause = min(told if told is not None else _PAUSE_S, _LONGEST_PAUSE_S)
         if now < self._paused_until:  # one of those that were on their way already
             self._paused_until = max(self._paused_until, now + pause)
+            return
+        if self._in_vain and told is None:  # nobody is let through: that says nothing of a pace
+            pause = min(pause * 2**self._in_vain, _LONGEST_UNTOLD_S)
+        self._in_vain = min(self._in_vain + 1, 16)
+        if self._in_vain > 1:
+            self._paused_until = now + pause
             return
         pace, seen = self.learned_per_s, self._seen_per_s(now)
         if pace is None:
@@ -197,4 +208,4 @@ def _seconds(text: str | None) -> float | None:
         if not parts or "".join(number + unit for number, unit in parts) != text:
             return None
         value = sum(float(number) * _UNITS_S[unit] for number, unit in parts)
-    return value if 0 <= value < float("inf") else None
+    return value if 0 <= value < _FARTHEST_RESET_S else None

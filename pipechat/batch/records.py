@@ -30,14 +30,16 @@ class Records:
         self._writer = writer
         self._events = events
         self._in_order = in_order
-        self._places = 0
 
-    async def place(self) -> int:
-        """The place of the next item among those that have a record."""
-        place, self._places = self._places, self._places + 1
+    async def wait_for_room(self, place: int) -> None:
+        """Wait until the record of `place`, in the order of the input, may be written or held."""
         if self._in_order is not None:
             await self._in_order.wait_for_room(place)
-        return place
+
+    async def flush(self) -> None:
+        """Write what is held back: the run has ended, and what comes before it does not come."""
+        if self._in_order is not None:
+            await self._in_order.flush()
 
     def shower(self, item: Item) -> Show | None:
         """What takes the events of an answer as they come; None where nobody looks."""

@@ -7,6 +7,7 @@ and gives an error in the place of a row that is none. Knows no item.
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
@@ -87,11 +88,7 @@ def _not_utf8(byte: int, offset: int) -> UsageError:
 def _lines(blocks: Iterable[bytes], longest: int) -> Iterator[tuple[int, bytes | UsageError]]:
     """The lines, with their numbers; of one that is too long no more than that it is."""
     number, begun, size, cut = 1, [], 0, False
-    at_start = True
-    for block in blocks:
-        data = block
-        if at_start:
-            data, at_start = block.removeprefix(_BOM), False
+    for data in _without_bom(blocks):
         first, *others = data.split(b"\n")
         begun.append(first)
         size += len(first)
@@ -102,6 +99,21 @@ def _lines(blocks: Iterable[bytes], longest: int) -> Iterator[tuple[int, bytes |
             begun, cut = [], True
     if begun or cut:
         yield number, _too_long(longest) if cut or size > longest else b"".join(begun)
+
+
+def _without_bom(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """`blocks` less the mark that some editors begin a file with, cut or not."""
+    head: bytes | None = b""
+    for block in blocks:
+        if head is None:
+            yield block
+            continue
+        head += block
+        if len(head) >= len(_BOM) or not _BOM.startswith(head):
+            yield head.removeprefix(_BOM)
+            head = None
+    if head:
+        yield head
 
 
 def _too_long(longest: int) -> UsageError:
@@ -162,7 +174,7 @@ class _TableLines:
 
 def _header(cells: list[str]) -> list[str]:
     names = [cell.strip() for cell in cells]
-    twice = next((name for name in names if names.count(name) > 1), None)
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
     if twice is not None or not any(names):
         what = "is empty" if not twice else f"names {visible_line(twice)!r} twice"
         raise UsageError("bad_header", f"the header {what}")

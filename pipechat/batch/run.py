@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from pipechat.batch.asking import Asked, Job, Show, Worker, WorkerLostError
@@ -131,7 +132,9 @@ class BatchRun:
                     return
                 self._asking.add(task)
                 try:
-                    await self._take(found)
+                    await self._take(*found)
+                except GivenUpError:
+                    continue
                 finally:
                     self._asking.discard(task)
             except PipechatError as error:  # the input failed, or the output
@@ -139,8 +142,9 @@ class BatchRun:
             except Exception as error:
                 self.stop(BugError(error))
 
-    async def _take(self, found: Item | BadItemError) -> None:
-        place = await self._records.place()
+    async def _take(self, place: int, found: Item | BadItemError) -> None:
+        await self._records.wait_for_room(place)
+        self._check_going()
         if isinstance(found, BadItemError):
             turn = self._keepers.of_bad_item(found)
             await self._records.bad(place, found, turn)
@@ -193,9 +197,12 @@ class BatchRun:
         began, attempts = time.monotonic(), 1
         asked = await self._ask_once(kept, self._settings.timeout_s, show)
         while (again := self._again(kept, policy, asked, attempts)) is not None:
+            left_s = self._left_s(began)
+            if left_s is not None and left_s <= again.wait_s:
+                break
             if again.wait_s:
                 await self._records.retry(item, again)
-                await asyncio.sleep(again.wait_s)
+                await self._rest(again.wait_s)
             await self._wait_for_turn()
             left_s = self._left_s(began)
             if left_s is not None and left_s <= 0:
@@ -237,11 +244,23 @@ class BatchRun:
         return None if limit_s is None else limit_s - (time.monotonic() - began)
 
     async def _wait_for_turn(self) -> None:
-        """Wait until the pace lets a request go."""
+        """Wait until the pace lets a request go. Raises GivenUpError."""
         async with self._pacing:
             while wait_s := self._pace.wait_s():
-                await asyncio.sleep(wait_s)
+                await self._rest(wait_s)
+            self._check_going()
             self._pace.starts()
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait, unless the run is to stop: then nothing more is sent. Raises GivenUpError."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        self._check_going()
+
+    def _check_going(self) -> None:
+        if self._stopping.is_set():
+            raise GivenUpError
 
     def _learn(self, asked: Asked) -> None:
         cause = asked.cause
@@ -251,6 +270,10 @@ class BatchRun:
         total = (asked.terminal.usage or {}).get("total_tokens")
         tokens = total if isinstance(total, int) and not isinstance(total, bool) else None
         self._pace.went_through(asked.headers, tokens)
+
+
+class GivenUpError(Exception):
+    """The run is to stop, and the item was not sent, or is not sent again: the next run asks."""
 
 
 class TooManyFailedError(PipechatError):

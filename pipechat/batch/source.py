@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from heapq import heappop, heappush
 from itertools import chain, islice
 from threading import Condition, Thread
 from typing import NamedTuple
@@ -17,7 +18,9 @@ from pipechat.errors import BugError, PipechatError
 
 # So many rows are looked at before others get their turn.
 _AT_ONCE = 256
-# Rows that may wait for the loop, and items that may wait for their session.
+# Rows that may wait for the loop: a row may be large.
+_ROWS_AHEAD = 32
+# Items that may wait for their session.
 _ROOM = 1024
 
 
@@ -56,7 +59,7 @@ async def rows_as_they_come(rows: Iterator[Row]) -> Rows:
 
 
 class _Pump:
-    """Carries rows from a thread to the loop, no more than `_ROOM` ahead."""
+    """Carries rows from a thread to the loop, no more than `_ROWS_AHEAD` ahead."""
 
     def __init__(self, rows: Iterator[Row], loop: asyncio.AbstractEventLoop) -> None:
         self._rows = rows
@@ -82,7 +85,7 @@ class _Pump:
 
     def _put(self, row: Row) -> None:
         with self._changed:
-            while len(self._ready) >= _ROOM:
+            while len(self._ready) >= _ROWS_AHEAD:
                 self._changed.wait()
             self._ready.append(row)
             self._tell()
@@ -141,6 +144,10 @@ def _noted(error: BadItemError, known: KnownItems) -> BadItemError:
     return error
 
 
+Found = tuple[int, Item | BadItemError]
+"""What is to be done, and its place in the order of the input (from 0)."""
+
+
 class SessionOrder:
     """Holds items back whose session has one on its way already, in their order.
 
@@ -151,19 +158,21 @@ class SessionOrder:
     def __init__(self, items: AsyncIterator[Item | BadItemError]) -> None:
         self._items = items
         self._lock = asyncio.Lock()
-        self._busy: dict[str, deque[Item]] = {}
+        self._busy: dict[str, deque[tuple[int, Item]]] = {}
         self._held = 0
-        self._freed: deque[Item] = deque()
+        # The first in the order of the input goes first: others may wait for its record.
+        self._freed: list[tuple[int, Item]] = []
         self._changed = asyncio.Event()
+        self._places = 0
         self._ended = False
         self._pending: asyncio.Future[Item | BadItemError | None] | None = None
 
-    async def next(self) -> Item | BadItemError | None:
+    async def next(self) -> Found | None:
         """The next that may be asked; None at the end."""
         async with self._lock:
             while True:
                 if self._freed:
-                    return self._freed.popleft()
+                    return heappop(self._freed)
                 if self._ended or self._held >= _ROOM:
                     if not self._held:
                         return None
@@ -173,13 +182,14 @@ class SessionOrder:
                 found = await self._next_or_freed()
                 if found is None:
                     continue
+                place, self._places = self._places, self._places + 1
                 if not isinstance(found, Item) or found.session is None:
-                    return found
+                    return place, found
                 waiting = self._busy.get(found.session)
                 if waiting is None:
                     self._busy[found.session] = deque()
-                    return found
-                waiting.append(found)
+                    return place, found
+                waiting.append((place, found))
                 self._held += 1
 
     async def _next_or_freed(self) -> Item | BadItemError | None:
@@ -206,7 +216,7 @@ class SessionOrder:
             return
         waiting = self._busy[item.session]
         if waiting:
-            self._freed.append(waiting.popleft())
+            heappush(self._freed, waiting.popleft())
             self._held -= 1
         else:
             del self._busy[item.session]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import httpx2
 
 _ERROR_BYTES = 64 * 1024
+_KEPT_TRIED = 5
 
 
 def is_available(settings: Settings) -> bool:
@@ -56,14 +57,17 @@ class AioSender:
         )
         self._openai = openai
         self._heads: dict[str, httpx2.Request] = {}
+        self._kept = False  # whether a connection may be one that was used before
 
     async def carry(self, request: Request, put: Put) -> None:
         """As `AsyncSender.carry`."""
         head = self._heads.get(request.path) or await self._write_head(request.path)
+        asked = self._with_body(head, request.body)
         response: httpx2.Response | None = None
         try:
-            response = await self._http.send(self._with_body(head, request.body), stream=True)
+            response = await self._send(asked)
             await self._take(response, put)
+            self._kept = True
         except PipechatError:
             raise
         except Exception as error:
@@ -71,6 +75,18 @@ class AioSender:
         finally:
             if response is not None:
                 await response.aclose()
+
+    async def _send(self, request: httpx2.Request) -> httpx2.Response:
+        for left in reversed(range(_KEPT_TRIED)):
+            try:
+                sent: httpx2.Response = await self._http.send(request, stream=True)
+                return sent
+            except Exception as error:
+                # A server may close a connection that is kept while a request is on its way to
+                # it: it said nothing, and curl sends it again as well. The next may be closed too.
+                if not (left and self._kept and _is_hung_up(error)):
+                    raise
+        raise AssertionError
 
     async def _take(self, response: httpx2.Response, put: Put) -> None:
         headers = dict(response.headers.items())
@@ -128,14 +144,28 @@ class AioSender:
         return head
 
     def _translated(self, error: Exception) -> Exception:
+        import aiohttp
         import httpx2
 
+        cut = isinstance(error.__cause__, aiohttp.ClientPayloadError)
+        if cut or _is_hung_up(error):
+            # The SDK's transport takes these for a time-out, or for what a status would be.
+            error = httpx2.RemoteProtocolError("it broke off" if cut else "it hung up")
         if isinstance(error, httpx2.HTTPError | OSError):
             return network_error(error, host=self._settings.host, proxy=None)
         return error
 
     async def aclose(self) -> None:
         await self._http.aclose()
+
+
+def _is_hung_up(error: Exception) -> bool:
+    """Whether the server closed a connection that had been made, before it said anything."""
+    import aiohttp
+
+    cause = error.__cause__
+    made = not isinstance(cause, aiohttp.ClientConnectorError)
+    return made and isinstance(cause, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
 
 
 # Our own deadlines bound every wait.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import NamedTuple
 
@@ -26,11 +26,12 @@ _BLOCK_BYTES = 1 << 16
 
 
 class Source(NamedTuple):
-    """An input that is open. `is_file`: all of it is there. `path`: of a file that was named."""
+    """An input that is open. `is_file`: all of it is there. `is_at`: whether it is the file of a
+    path."""
 
     blocks: Iterator[bytes]
     is_file: bool
-    path: str | None = None
+    is_at: Callable[[str], bool]
 
 
 def open_source(env: Environment, name: str, stack: ExitStack) -> Source:
@@ -38,7 +39,7 @@ def open_source(env: Environment, name: str, stack: ExitStack) -> Source:
     if name == "-":
         if env.stdin.is_terminal:
             env.warn("type an item a line, then Ctrl-D")
-        return Source(env.stdin.blocks(), env.stdin.is_file)
+        return Source(env.stdin.blocks(), env.stdin.is_file, env.stdin.is_at)
     try:
         fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
         stack.callback(os.close, fd)
@@ -48,12 +49,15 @@ def open_source(env: Environment, name: str, stack: ExitStack) -> Source:
         raise UsageError("unreadable_input", message) from error
     if stat.S_ISDIR(mode):
         raise UsageError("unreadable_input", f"{name}: it is a folder")
-    return Source(_blocks(fd), stat.S_ISREG(mode), name)
+    return Source(_blocks(fd, name), stat.S_ISREG(mode), lambda path: _is_same(path, name))
 
 
-def _blocks(fd: int) -> Iterator[bytes]:
-    while block := os.read(fd, _BLOCK_BYTES):
-        yield block
+def _blocks(fd: int, name: str) -> Iterator[bytes]:
+    try:
+        while block := os.read(fd, _BLOCK_BYTES):
+            yield block
+    except OSError as error:
+        raise UsageError("unreadable_input", f"{name}: {error.strerror or error}") from error
 
 
 def rows_of(settings: Settings, source: Source, name: str) -> Iterator[Row]:
@@ -95,7 +99,7 @@ def open_output(settings: Settings, path: str, source: Source, stack: ExitStack)
     """
     if not path:
         raise UsageError("bad_option", f"{settings.origins['batch_output']}: there is no name")
-    if source.path is not None and _is_same(path, source.path):
+    if source.is_at(path):
         raise UsageError("bad_option", f"{path} is the input and the output")
     output = OutputFile(path, fresh=settings.fresh)
     stack.callback(output.close)

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 
 from pipechat.batch.items import ItemReader
@@ -33,7 +33,7 @@ from pipechat.commands.batch_progress import progress_shown
 from pipechat.commands.wanted import read_wanted
 from pipechat.commands.wiring import open_keeper, with_key
 from pipechat.environment import Environment
-from pipechat.errors import Interrupted, UsageError
+from pipechat.errors import Interrupted, PipechatError, UsageError
 from pipechat.settings.resolve import Settings
 from pipechat.turn.conversation import Wanted
 from pipechat.wire.chat_completions import ChatCompletions
@@ -109,7 +109,7 @@ async def _run(
         ChatCompletions().name,
         lambda name: open_keeper(env, name, None, settings.timeout_s),
         wanted,
-        resumes=output is not None,
+        resumes=output is not None and not settings.fresh,
     )
     run = BatchRun(
         settings,
@@ -148,6 +148,8 @@ class _Writers:
         self.records = Records(writer, stdout if settings.events else None, in_order)
 
     async def aclose(self) -> None:
+        with suppress(PipechatError):  # what cannot be written is told already
+            await self.records.flush()
         for each in self._all:
             await each.aclose()
 
