@@ -246,7 +246,7 @@ def test_without_the_extra_it_is_exit_2_and_the_line_that_installs_it(
         "batch", "run", *flags, *form, input=items(1), env=env, cwd=tmp_path, events=False
     )
     assert (result.status, result.code, result.stdout) == (2, "missing_extra", b"")
-    assert result.stderr.decode().endswith("Install it: pip install 'pipechat[ray]'.\n")
+    assert result.stderr.decode().endswith(" install 'ray>=2.50'.\n")
 
 
 def test_an_address_in_the_config_file_waits_for_the_engine(program: Program) -> None:

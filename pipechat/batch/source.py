@@ -51,9 +51,12 @@ async def rows_as_they_come(rows: Iterator[Row]) -> Rows:
     pump = _Pump(rows, loop)
     Thread(target=pump.run, daemon=True, name="input").start()
     ended = False
-    while not ended:
-        rows_there, ended = await pump.next_rows()
-        yield rows_there
+    try:
+        while not ended:
+            rows_there, ended = await pump.next_rows()
+            yield rows_there
+    finally:
+        pump.close()
     if pump.error is not None:
         raise pump.error
 
@@ -69,12 +72,14 @@ class _Pump:
         self._came = asyncio.Event()
         self._told = False
         self._ended = False
+        self._closed = False
         self.error: PipechatError | None = None
 
     def run(self) -> None:
         try:
             for row in self._rows:
-                self._put(row)
+                if not self._put(row):
+                    return
         except PipechatError as error:
             self.error = error
         except Exception as error:
@@ -83,12 +88,20 @@ class _Pump:
             self._tell()
             self._ended = True
 
-    def _put(self, row: Row) -> None:
+    def _put(self, row: Row) -> bool:
+        """Whether the row is wanted."""
         with self._changed:
-            while len(self._ready) >= _ROWS_AHEAD:
+            while len(self._ready) >= _ROWS_AHEAD and not self._closed:
                 self._changed.wait()
             self._ready.append(row)
             self._tell()
+            return not self._closed
+
+    def close(self) -> None:
+        """Nobody takes any more: the thread ends, unless it waits for the input."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
 
     def _tell(self) -> None:
         if not self._told and not self._loop.is_closed():

@@ -164,8 +164,10 @@ def _is_hung_up(error: Exception) -> bool:
     import aiohttp
 
     cause = error.__cause__
-    made = not isinstance(cause, aiohttp.ClientConnectorError)
-    return made and isinstance(cause, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
+    if isinstance(cause, aiohttp.ClientConnectorError):
+        return False
+    gone = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionResetError)
+    return isinstance(cause, gone)
 
 
 # Our own deadlines bound every wait.
