@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import resource
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -282,3 +283,36 @@ def test_a_template_without_an_end_is_a_usage_error(program: Program, output_for
     given = ("--offline", "--output-format", output_format, "--template", UNENDING["in a list"])
     result = program.run("ask", *given)
     assert (result.status, result.code) == (2, "template_failed")
+
+
+class Threadless:
+    """In the process of the tests: the first `count` threads of an exchange cannot be started."""
+
+    def __init__(self, count: int) -> None:
+        self.left = count
+
+    def start(self, thread: threading.Thread) -> None:
+        if thread.name == "exchange" and self.left:
+            self.left -= 1
+            raise RuntimeError("can't start new thread")
+        _START(thread)
+
+
+_START = threading.Thread.start
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("output_format", FORMATS)
+@pytest.mark.parametrize(("missing", "retries", "status"), [(1, 0, 5), (9, 1, 5), (1, 1, 0)])
+def test_where_no_thread_is_to_be_had_it_is_tried_again_and_then_later(
+    program: Program, monkeypatch: pytest.MonkeyPatch, missing: int, retries: int, status: int,
+    output_format: str,
+) -> None:  # fmt: skip
+    threadless = Threadless(missing)
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: threadless.start(thread))
+    with ChatServer(answer("Hi")) as server:
+        result = program.run(
+            "ask", "--base-url", server.url, "--retries", str(retries),
+            "--output-format", output_format, "hello",
+        )  # fmt: skip
+    assert (result.status, result.code) == (status, "no_thread" if status else "")

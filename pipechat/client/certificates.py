@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,30 @@ from pipechat.errors import SetupError
 
 if TYPE_CHECKING:
     import ssl
+
+
+def check_tls_files(environ: Mapping[str, str]) -> None:
+    """Whether what OpenSSL opens by itself, as soon as an HTTP library is imported, is there to
+    be opened: it waits for a FIFO without an end, and names no file that it fails on.
+
+    Raises:
+        SetupError: `bad_certificates`: SSL_CERT_FILE is no plain file; `bad_key_log`:
+            SSLKEYLOGFILE cannot be written.
+    """
+    file, log = environ.get("SSL_CERT_FILE"), environ.get("SSLKEYLOGFILE")
+    if file and os.path.exists(file) and not os.path.isdir(file) and not os.path.isfile(file):
+        raise _wrong("SSL_CERT_FILE", file, "it is not a regular file")
+    if not log:
+        return
+    try:
+        fd = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o600)
+        is_plain = stat.S_ISREG(os.fstat(fd).st_mode)
+        os.close(fd)
+        if not is_plain:
+            raise OSError(0, "it is not a regular file")
+    except OSError as error:
+        message = f"SSLKEYLOGFILE: {log}: {error.strerror}"
+        raise SetupError("bad_key_log", message, "Correct it, or unset it.") from error
 
 
 def own_authorities(environ: Mapping[str, str]) -> ssl.SSLContext | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
+from queue import Empty, SimpleQueue
 
 from pipechat.client.advice import advise
 from pipechat.client.deadlines import Deadlines, Limits
@@ -76,12 +77,14 @@ class AnswerInFlight:
         client.spent_s = 0.0  # the turns after this one begin when they are asked
         self._deadlines = Deadlines(client.limits, time.monotonic, started)
         self._exchange: Exchange | None = None
+        self._pause = SimpleQueue[None]()  # its put may be called from a signal handler
         self._cancelled: PipechatError | None = None
         self._form = RequestForm(client.tell)
 
     def cancel(self, cause: PipechatError) -> None:
         """Make the iteration raise `cause`; may be called from a signal handler."""
         self._cancelled = cause
+        self._pause.put(None)
         if self._exchange is not None:
             self._exchange.wake(cause)
 
@@ -132,13 +135,13 @@ class AnswerInFlight:
             exchange.stop()
 
     def _rest(self, seconds: float) -> None:
-        assert self._exchange is not None
+        """Wait between two attempts, of which the first may have had no thread to begin in."""
         ends_at = time.monotonic() + seconds
         while (left := ends_at - time.monotonic()) > 0:
-            try:
-                self._exchange.next_item(left)  # it is stopped, and still listens for a cancel
-            except TimeoutError:
-                return
+            if self._cancelled is not None:
+                raise self._cancelled
+            with suppress(Empty), self._client.waits:
+                self._pause.get(timeout=min(left, LONGEST_WAIT_S))
 
 
 def _driven(steps: Steps, exchange: Exchange) -> Iterator[Chunk]:

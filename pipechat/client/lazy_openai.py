@@ -25,6 +25,8 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import CodeType, ModuleType, SimpleNamespace
 from typing import NamedTuple
 
+from pipechat.client.certificates import check_tls_files
+
 # `openai.lib` offers two schema functions and, beside them, the parsers of all chat models.
 # `openai.providers` is left out: its names are also those of its submodules.
 _PUT_OFF = ("openai.types", "openai.lib")
@@ -40,8 +42,10 @@ def load_openai(environ: Mapping[str, str]) -> ModuleType:
         The module `openai`; as it is, where it was imported before.
 
     Raises:
+        SetupError: as `check_tls_files`.
         ImportError: the SDK is not installed, or cannot be imported the plain way either.
     """
+    check_tls_files(environ)
     if "openai" in sys.modules or environ.get("PIPECHAT_PLAIN_IMPORT") == "1":
         return import_module("openai")
     finder = _Finder()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import select
+import errno
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,10 +14,9 @@ from pipechat.environment import Environment
 from pipechat.errors import OutputError, SetupError, UsageError
 from pipechat.settings.config import find_folders, read_config
 from pipechat.settings.layers import unknown_variables
+from pipechat.settings.named_file import read_named
 from pipechat.settings.resolve import Settings, resolve_settings
 from pipechat.text import check_argument, decode_text, in_mib
-
-_READ_BYTES = 1 << 16
 
 
 def load_settings(env: Environment, given: Mapping[str, Any], command: str) -> Settings:
@@ -98,22 +96,11 @@ def _read_file(path: str, limit: int, ends_at: float | None) -> bytes:
     Raises:
         OSError: it cannot be read, holds more than `limit` bytes, or does not end in time.
     """
-    parts: list[bytes] = []
-    size = 0
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        ready = select.poll()
-        ready.register(fd, select.POLLIN)
-        while True:
-            left = None if ends_at is None else max(ends_at - time.monotonic(), 0.0) * 1000
-            if not ready.poll(left):
-                raise OSError("it did not end within --timeout")
-            part = os.read(fd, _READ_BYTES)
-            if not part:
-                return b"".join(parts)
-            parts.append(part)
-            size += len(part)
-            if size > limit:
-                raise OSError(f"it holds more than {in_mib(limit)} (max_input_mib)")
-    finally:
-        os.close(fd)
+        return read_named(path, limit, ends_at)
+    except TimeoutError:
+        raise OSError("it did not end within --timeout") from None
+    except OSError as error:
+        if error.errno != errno.EFBIG:
+            raise
+        raise OSError(f"it holds more than {in_mib(limit)} (max_input_mib)") from None

@@ -55,7 +55,6 @@ def _secrets(env: Environment, settings: Settings) -> Sequence[str]:
 def _appending(path: str, origin: str) -> Callable[[bytes], None]:
     """Adds a block to the file, whole or not at all, whoever else adds to it. That it can be
     done is tried now, before anything is sent."""
-    whole_path = os.path.abspath(path)
 
     def fail(error: OSError) -> NoReturn:
         what, _ = words_for(error)
@@ -69,6 +68,7 @@ def _appending(path: str, origin: str) -> Callable[[bytes], None]:
             fail(error)
 
     try:
+        whole_path = os.path.abspath(path)
         with LockedFile(whole_path, create=True):
             return append
     except OSError as error:

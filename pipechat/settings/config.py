@@ -2,11 +2,16 @@
 
 import os
 import stat
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipechat.errors import SetupError
+from pipechat.errors import SessionError, SetupError
+from pipechat.settings.named_file import open_named, read_open
+
+_MOST_BYTES = 1 << 20
+_LONGEST_S = 2.0  # for what is no plain file, since --timeout may stand in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +27,15 @@ def find_folders(environ: Mapping[str, str]) -> Folders:
 
     Raises:
         SetupError: `no_home`: no HOME, and the user has no entry in the password database.
+        SessionError: the current folder, from which PIPECHAT_HOME is named, was deleted.
     """
     home = environ.get("PIPECHAT_HOME")
     if home:
-        home = os.path.abspath(home)
+        try:
+            home = os.path.abspath(home)
+        except OSError as error:
+            message = f"PIPECHAT_HOME: {home}: the current folder was deleted"
+            raise SessionError("session_unreadable", message, "Name it from / on.") from error
         return Folders(os.path.join(home, "config.toml"), os.path.join(home, "sessions"))
     config = _xdg(environ, "XDG_CONFIG_HOME", ".config")
     data = _xdg(environ, "XDG_DATA_HOME", os.path.join(".local", "share"))
@@ -60,13 +70,16 @@ def read_config(path: str) -> dict[str, Any]:
         SetupError: `bad_config`: unreadable, no TOML, or it holds a key and others may read it.
     """
     try:
-        with open(path, "rb") as file:
-            data = file.read()
-            status = os.fstat(file.fileno())
+        fd = open_named(path)
+        try:
+            data = read_open(fd, _MOST_BYTES, time.monotonic() + _LONGEST_S)
+            status = os.fstat(fd)
+        finally:
+            os.close(fd)
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
-        raise SetupError("bad_config", f"{path}: {error.strerror}") from error
+        raise SetupError("bad_config", f"{path}: {error.strerror or error}") from error
     import tomllib  # only where there is a file: the parser is not free
 
     try:

@@ -35,7 +35,10 @@ class FileOutput:
 
     def __init__(self, path: str, mode: int) -> None:
         self._path = path
-        self._target = os.path.realpath(path)
+        try:
+            self._target = os.path.realpath(path)
+        except OSError as error:  # the current folder was deleted
+            raise _failure(path, error) from error
         folder, name = os.path.split(self._target)
         # The limit of a name is in bytes: a letter cut in two is left out.
         short = os.fsencode(name)[:_NAME_BYTES].decode("utf-8", "ignore")
