@@ -362,3 +362,55 @@ def test_two_requests_differ_in_a_line_or_not_at_all(
     assert len(told) < 1000
     requests = [Request("/p", {**here, "other": 1}), Request("/p", here), Request("/q", here)]
     assert nearest(Request("/p", here), requests) == 1
+
+
+_FIRST: dict[str, Any] = {
+    "v": 1,
+    "method": "POST",
+    "path": "/chat/completions",
+    "body": {"model": "m"},
+}
+_HEAD: dict[str, Any] = {
+    "status": 200,
+    "headers": {"content-type": "application/json"},
+    "at_s": 0.1,
+}
+_PART: dict[str, Any] = {"text": "{}", "at_s": 0.1}
+_LAST: dict[str, Any] = {"end": "closed", "at_s": 0.2}
+_FAULT: dict[str, Any] = {
+    "end": "fault", "kind": "network", "code": "c", "message": "m", "hint": "h", "again": True,
+    "at_s": 0.2,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [{**_FIRST, "body": []}, _HEAD, _PART, _LAST],
+        [{**_FIRST, "body": "x"}, _HEAD, _PART, _LAST],
+        [{**_FIRST, "v": 2}, _HEAD, _PART, _LAST],
+        [{**_FIRST, "path": 7}, _HEAD, _PART, _LAST],
+        *([_FIRST, {**_HEAD, "status": status}, _PART, _LAST] for status in (True, -1, "200", 7e9)),
+        [_FIRST, {**_HEAD, "headers": {"x-request-id": 7}}, _PART, _LAST],
+        [_FIRST, {**_HEAD, "headers": {"x-request-id": {}}}, _PART, _LAST],
+        [_FIRST, {**_HEAD, "headers": []}, _PART, _LAST],
+        *([_FIRST, {**_HEAD, "at_s": at_s}, _PART, _LAST] for at_s in (1e300, "inf", -1, True)),
+        [_FIRST, _HEAD, {**_PART, "text": 7}, _LAST],
+        [_FIRST, _HEAD, {**_PART, "text": []}, _LAST],
+        *([_FIRST, _HEAD, _PART, {**_LAST, "end": end}] for end in ("foo", None, 7)),
+        *([_FIRST, {"end": end, "at_s": 0.1}] for end in ("closed", "stopped")),
+        *([_FIRST, {**_FAULT, name: 7}] for name in ("kind", "code", "message", "hint", "again")),
+    ],
+)
+@pytest.mark.parametrize("output_format", ["text", "ndjson"])
+def test_an_exchange_with_a_value_of_another_kind_is_none(
+    program: Program, tmp_path: Path, lines: list[dict[str, Any]], output_format: str
+) -> None:
+    path = tmp_path / "damaged"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    result = program.run(
+        "ask", "hi", "--replay", str(path), "--replay-pace", "--output-format", output_format
+    )
+    assert result.status == 2
+    assert result.stderr.count(b"\n") == 1
+    assert b"line 1" in result.stderr

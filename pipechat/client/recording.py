@@ -19,6 +19,7 @@ from pipechat.text import is_secret
 CLOSED, STOPPED, FAULT = "closed", "stopped", "fault"
 # The headers that an answer is judged by.
 _HEADERS = ("content-type", "retry-after", "retry-after-ms", "x-request-id")
+_LONGEST_S = 1e9
 _FAULTS: dict[str, type[PipechatError]] = {
     "network": NetworkError,
     "try_later": TryLaterError,
@@ -144,20 +145,54 @@ def _recorded(block: list[tuple[int, dict[str, Any]]]) -> Recorded:
     (line, first), *others = block
     *middle, last = [entry for _, entry in others]
     head = middle.pop(0) if middle else None
-    names = ("kind", "code", "message", "hint", "again")
-    fault: dict[str, Any] = {name: last[name] for name in names if name in last}
-    end = End(last["end"], float(last["at_s"]), fault or None)
-    if end.kind == FAULT:
-        end.error()
+    end = _end(last)
+    if first.get("v", 1) != 1 or (head is None and end.kind != FAULT):
+        raise ValueError("of another version, or an end without a beginning")
     return Recorded(
-        Request(first["path"], first["body"]),
-        None if head is None else int(head["status"]),
-        {} if head is None else dict(head["headers"]),
-        end.at_s if head is None else float(head["at_s"]),
-        [(float(entry["at_s"]), _as_bytes(entry)) for entry in middle],
+        Request(_is(first["path"], str), _is(first["body"], dict)),
+        None if head is None else _status(head["status"]),
+        {} if head is None else _headers(head["headers"]),
+        end.at_s if head is None else _seconds(head["at_s"]),
+        [(_seconds(entry["at_s"]), _as_bytes(entry)) for entry in middle],
         end,
         line,
     )
+
+
+def _end(entry: Mapping[str, Any]) -> End:
+    kind, at_s = entry["end"], _seconds(entry["at_s"])
+    if kind != FAULT:
+        if kind not in (CLOSED, STOPPED):
+            raise ValueError("no end that there is")
+        return End(kind, at_s)
+    fault = {name: _is(entry[name], str) for name in ("kind", "code", "message", "hint")}
+    end = End(FAULT, at_s, {**fault, "again": _is(entry["again"], bool)})
+    end.error()
+    return end
+
+
+def _is(value: Any, kind: type) -> Any:
+    if not isinstance(value, kind):
+        raise TypeError(f"not of {kind}")
+    return value
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError("no number of seconds")
+    if not 0 <= value <= _LONGEST_S:
+        raise ValueError("no time that an exchange takes")
+    return float(value)
+
+
+def _status(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 100 <= value <= 999:
+        raise ValueError("no status")
+    return value
+
+
+def _headers(value: Any) -> Mapping[str, str]:
+    return {_is(name, str): _is(said, str) for name, said in _is(value, dict).items()}
 
 
 def _as_json(segment: bytes) -> dict[str, str]:
@@ -169,5 +204,6 @@ def _as_json(segment: bytes) -> dict[str, str]:
 
 def _as_bytes(entry: Mapping[str, Any]) -> bytes:
     if "text" in entry:
-        return str(entry["text"]).encode()
-    return base64.b64decode(entry["base64"], validate=True)
+        text: str = _is(entry["text"], str)
+        return text.encode()
+    return base64.b64decode(_is(entry["base64"], str), validate=True)

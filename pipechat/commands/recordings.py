@@ -93,7 +93,8 @@ def _read(env: Environment, settings: Settings, path: str) -> list[Recorded]:
         raise UsageError("unreadable_input", f"{origin}: {path}: {words_for(error)[0]}") from error
     recorded, strange = read_recording(content)
     if strange and not recorded:
-        raise UsageError("unreadable_input", f"{origin}: {path}: it is no recording")
+        message = f"{origin}: {path}: it is no recording (line {strange[0]} is of none)"
+        raise UsageError("unreadable_input", message)
     for number in strange:
         env.warn(f"{path}: line {number} belongs to no whole exchange, and is passed over")
     return recorded
