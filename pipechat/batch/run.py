@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from pipechat.batch.asking import Asked, Job, Show, Worker, WorkerLostError
 from pipechat.batch.items import BadItemError, Item
@@ -18,6 +18,7 @@ from pipechat.batch.keeping import Keepers, Kept
 from pipechat.batch.pace import Pace
 from pipechat.batch.records import Records
 from pipechat.batch.source import SessionOrder
+from pipechat.batch.stopping import GivenUpError, Limit, TooManyFailedError
 from pipechat.batch.summary import Summary
 from pipechat.client.request_form import RequestForm
 from pipechat.client.retries import RetryPolicy
@@ -37,20 +38,6 @@ from pipechat.wire.chat_completions import ChatCompletions
 
 # What says the same of every item: nobody need ask the others.
 _FINAL_CODES = ("insufficient_quota",)
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """How many items may fail: `count` of them, or this `share` of those that ended (0 to 1)."""
-
-    count: int | None = None
-    share: float | None = None
-
-    def is_passed(self, summary: Summary) -> bool:
-        if self.count is not None:
-            return summary.failed > self.count
-        enough = summary.ended >= 20  # a share of a few says nothing
-        return self.share is not None and enough and summary.failed > self.share * summary.ended
 
 
 class BatchRun:
@@ -270,13 +257,3 @@ class BatchRun:
         total = (asked.terminal.usage or {}).get("total_tokens")
         tokens = total if isinstance(total, int) and not isinstance(total, bool) else None
         self._pace.went_through(asked.headers, tokens)
-
-
-class GivenUpError(Exception):
-    """The run is to stop, and the item was not sent, or is not sent again: the next run asks."""
-
-
-class TooManyFailedError(PipechatError):
-    """More items failed than --max-failures allows."""
-
-    exit_code = ExitCode.SOME_FAILED
