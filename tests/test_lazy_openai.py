@@ -67,6 +67,8 @@ def test_the_names_served_are_those_of_the_plain_import() -> None:
         names.setdefault(package, []).append(name)
     quick = run(f"names, openai = {names}, load_openai({{}})" + FACES + "print(json.dumps(face))")
     assert len(plain) > 300
+    # The client of an extra is asked for by its own name, and here stands as if it were missing.
+    del quick["openai:DefaultAioHttpClient"], plain["openai:DefaultAioHttpClient"]
     assert quick == plain
 
 

@@ -101,3 +101,12 @@ def test_a_chunk_is_one_write(monkeypatch: pytest.MonkeyPatch, kind: type[Sink],
     os.close(reader)
     os.close(writer)
     assert len(written) == 50 + more  # text: the newline; ndjson: start and end
+
+
+def test_a_plain_ask_imports_no_client_that_only_a_batch_needs(program: Program) -> None:
+    with ChatServer(answer("so")) as server:
+        asked = imported(program, "ask", "hello", "--base-url", server.url)
+    assert any(name.startswith("openai.") for name in asked)
+    extras = ("aiohttp", "jinja2", "jsonschema_rs", "ray")
+    assert not {name for name in asked if name.partition(".")[0] in extras}
+    assert not {name for name in asked if name.startswith("pipechat.batch")}

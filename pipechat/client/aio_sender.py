@@ -8,6 +8,7 @@ each is the body.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from pipechat import jsonl
 from pipechat.client.async_exchange import Put
 from pipechat.client.certificates import own_authorities
 from pipechat.client.exchange import Request, Response, in_one
+from pipechat.client.lazy_openai import AIOHTTP_CLIENT
 from pipechat.client.network_errors import network_error
 from pipechat.client.sdk_sender import NO_KEY, check_account_names, inflated
 from pipechat.errors import PipechatError
@@ -46,7 +48,7 @@ class AioSender:
 
         self._settings = settings
         check_account_names(environ)
-        self._http = openai.DefaultAioHttpClient(
+        self._http = import_module(AIOHTTP_CLIENT).Httpx2AiohttpClient(
             verify=own_authorities(environ) or True
             if settings.endpoint.scheme == "https"
             else False,

@@ -30,6 +30,8 @@ from pipechat.client.certificates import check_tls_files
 # `openai.lib` offers two schema functions and, beside them, the parsers of all chat models.
 # `openai.providers` is left out: its names are also those of its submodules.
 _PUT_OFF = ("openai.types", "openai.lib")
+# The SDK's client over aiohttp, which a plain `import openai` brings where that is installed.
+AIOHTTP_CLIENT = "openai._vendor.httpx_aiohttp"
 
 
 def load_openai(environ: Mapping[str, str]) -> ModuleType:
@@ -73,6 +75,10 @@ class _Finder:
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
+        if fullname == AIOHTTP_CLIENT:
+            # An optional extra of the SDK's, which costs more than the SDK itself: it is asked for
+            # by its own name where it is used.
+            raise ModuleNotFoundError(name=fullname)
         if not any(fullname == root or fullname.startswith(f"{root}.") for root in _PUT_OFF):
             return None
         spec = PathFinder.find_spec(fullname, path, target)
