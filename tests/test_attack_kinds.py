@@ -154,7 +154,7 @@ def test_on_an_event_loop_a_recording_that_cannot_be_written_is_told_as_well(tex
 
     async def read() -> None:
         recorder = RecordingSender(Canned(sse(chunk(text), STOP)), append, ())
-        sender = ThreadedSender(recorder, 1)
+        sender = ThreadedSender(recorder)
         reducer = TurnReducer(time.monotonic)
         reading = ResponseReading(
             ChatCompletions(), Deadlines(Limits(60, None, None), time.monotonic), reducer,

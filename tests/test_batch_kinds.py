@@ -19,6 +19,7 @@ from tests.servers import (
     Reply,
     Request,
     Reset,
+    Stall,
     completion,
     cut,
     error_reply,
@@ -210,6 +211,39 @@ def test_a_header_of_many_columns_is_read_once() -> None:
     header = ",".join(f"c{n}" for n in range(50_000))
     rows = list(read_rows([header.encode() + b"\n"], "csv", longest=1 << 20))
     assert rows == []
+
+
+def test_requests_that_hang_keep_no_others_waiting_whoever_carries_them(
+    program: Program, out: Path, tmp_path: Path
+) -> None:
+    whole = mirror()
+
+    def choose(request: Request) -> Reply:
+        return (
+            raw_reply(Stall())
+            if request.question in ("question 0", "question 1")
+            else (whole(request))
+        )
+
+    source = tmp_path / "in.ndjson"
+    source.write_bytes(items(8))
+    blocked = tmp_path / "blocked"
+    blocked.mkdir()
+    (blocked / "sitecustomize.py").write_text(
+        "import importlib.util as u; find = u.find_spec\n"
+        "u.find_spec = lambda name, *more: None if name == 'aiohttp' else find(name, *more)\n"
+    )
+    for path in ("", f"{blocked}:"):
+        with ChatServer(choose) as server:
+            python_path = path + program.environ()["PYTHONPATH"]
+            process = start(
+                program, server, source, "-o", out, "-j", "2", "--fresh", "--timeout", "1",
+                "--retries", "0", "--workers", "1", env={"PYTHONPATH": python_path},
+            )  # fmt: skip
+            result = program.finish(process, input=b"")
+        assert result.status == 10
+        counts = Counter(each["status"] for each in records(out))
+        assert counts == {"complete": 6, "failed": 2}
 
 
 @pytest.mark.parametrize("way", ["named", "stdin", "link"])

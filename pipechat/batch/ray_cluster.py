@@ -60,7 +60,7 @@ def _sender(settings: Settings, environ: Mapping[str, str]) -> AsyncSender:
         return network_sender(settings, environ, settings.jobs)
     from pipechat.client.offline import OfflineSender
 
-    return ThreadedSender(OfflineSender(), settings.jobs)
+    return ThreadedSender(OfflineSender())
 
 
 class RayActor:

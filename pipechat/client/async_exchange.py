@@ -39,18 +39,15 @@ class AsyncSender(Protocol):
 
 
 class ThreadedSender:
-    """A Sender of threads as one of the loop: each response has a thread while it comes.
+    """A Sender of threads as one of the loop: each response has a thread of its own, so that one
+    that is given up, and hangs, keeps no other waiting."""
 
-    Args:
-        jobs: how many may be on their way at once.
-    """
-
-    def __init__(self, sender: Sender, jobs: int) -> None:
+    def __init__(self, sender: Sender) -> None:
         self._sender = sender
-        self._threads = ThreadPoolExecutor(jobs, thread_name_prefix="exchange")
 
     async def carry(self, request: Request, put: Put) -> None:
         loop = asyncio.get_running_loop()
+        thread = ThreadPoolExecutor(1, thread_name_prefix="exchange")
         responses: list[Response] = []
         given_up = False
 
@@ -65,11 +62,9 @@ class ThreadedSender:
             return next(response.segments, None)
 
         try:
-            response = await loop.run_in_executor(self._threads, send)
+            response = await loop.run_in_executor(thread, send)
             await put(response)
-            while (
-                data := await loop.run_in_executor(self._threads, segment, response)
-            ) is not None:
+            while (data := await loop.run_in_executor(thread, segment, response)) is not None:
                 await put(data)
             await put(None)
         except asyncio.CancelledError:
@@ -77,9 +72,11 @@ class ThreadedSender:
             for each in responses:
                 each.abort()
             raise
+        finally:
+            thread.shutdown(wait=False, cancel_futures=True)
 
     async def aclose(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Nothing is kept between requests."""
 
 
 class AsyncExchange:

@@ -23,4 +23,4 @@ def network_sender(settings: Settings, environ: Mapping[str, str], jobs: int) ->
         return aio_sender.AioSender(settings, environ, openai, jobs)
     from pipechat.client.sdk_sender import SdkSender
 
-    return ThreadedSender(SdkSender(settings, environ, openai), jobs)
+    return ThreadedSender(SdkSender(settings, environ, openai))

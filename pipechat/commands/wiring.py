@@ -112,7 +112,7 @@ def make_async_sender(env: Environment, settings: Settings) -> AsyncSender:
     if settings.offline or settings.record or settings.replay:
         from pipechat.client.async_exchange import ThreadedSender
 
-        return ThreadedSender(_make_sender(env, settings), settings.jobs)
+        return ThreadedSender(_make_sender(env, settings))
     from pipechat.client.async_senders import network_sender
 
     return network_sender(settings, env.environ, settings.jobs)
