@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipechat.errors import SetupError, UsageError
+from pipechat.settings.key import check_key_is_safe
 from pipechat.settings.resolve import (
     OFFLINE_MODEL,
     Settings,
-    check_key_is_safe,
     resolve_settings,
 )
 from pipechat.settings.table import BY_NAME

@@ -1,4 +1,4 @@
-"""Numbered frames between two processes of ours, over a socket."""
+"""Numbered frames between two processes of ours, over a pipe or a socket."""
 
 from __future__ import annotations
 

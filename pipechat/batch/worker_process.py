@@ -1,7 +1,7 @@
 """A worker in a process of its own: what is said over its pipe, and its side of it.
 
-Frames go both ways, a length of four bytes and a pickle: first what all jobs have in common, then
-each job and what came of it, by number. Only this program's own processes talk so.
+Frames of pickles go both ways: first what all jobs have in common, then each job and what came of
+it, by number. Only this program's own processes talk so.
 """
 
 from __future__ import annotations
@@ -11,15 +11,13 @@ import os
 import pickle
 import signal
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from pipechat.batch.asking import LocalWorker
+from pipechat.batch.frames import frame, next_frame
 from pipechat.client.async_senders import network_sender
 from pipechat.settings.resolve import Settings
 from pipechat.turn.conversation import Wanted
-
-_LENGTH_BYTES = 4
 
 
 class SetUp(NamedTuple):
@@ -31,23 +29,9 @@ class SetUp(NamedTuple):
     jobs: int
 
 
-def frame(value: Any) -> bytes:
-    """`value` as a frame."""
-    data = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
-    return len(data).to_bytes(_LENGTH_BYTES) + data
-
-
-async def read_frame(reader: asyncio.StreamReader) -> Any:
-    """The next frame's value.
-
-    Raises:
-        EOFError: the other side is gone.
-    """
-    try:
-        size = int.from_bytes(await reader.readexactly(_LENGTH_BYTES))
-        return pickle.loads(await reader.readexactly(size))
-    except (asyncio.IncompleteReadError, ConnectionError) as error:
-        raise EOFError from error
+def pickled(value: Any) -> bytes:
+    """`value` as a frame's content."""
+    return pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
 
 
 def main() -> None:
@@ -66,22 +50,29 @@ async def _serve() -> None:
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), source)
         transport, _ = await loop.connect_write_pipe(lambda: protocol, target)
         writer = asyncio.StreamWriter(transport, protocol, None, loop)
-        with suppress(ExceptionGroup, EOFError):  # nobody is there to be answered
-            await _take_jobs(reader, writer)
+        await _take_jobs(reader, writer)
 
 
 async def _take_jobs(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    common: SetUp = await read_frame(reader)
+    first = await next_frame(reader)
+    if first is None:
+        return
+    common: SetUp = pickle.loads(first[1])
     sender = network_sender(common.settings, common.environ, common.jobs)
     worker = LocalWorker(common.settings, sender, common.wanted)
-    async with asyncio.TaskGroup() as tasks:
-        while True:
-            number, job = await read_frame(reader)
-            tasks.create_task(_answer(worker, writer, number, job))
+    tasks: set[asyncio.Task[None]] = set()
+    while (came := await next_frame(reader)) is not None:
+        task = asyncio.ensure_future(_answer(worker, writer, *came))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+    for task in tasks:  # nobody is there to be answered
+        task.cancel()
 
 
-async def _answer(worker: LocalWorker, writer: asyncio.StreamWriter, number: int, job: Any) -> None:
-    writer.write(frame((number, await worker.ask(job))))
+async def _answer(
+    worker: LocalWorker, writer: asyncio.StreamWriter, number: int, job: bytes
+) -> None:
+    writer.write(frame(number, pickled(await worker.ask(pickle.loads(job)))))
 
 
 if __name__ == "__main__":

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pickle
 import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 
 from pipechat.batch.asking import Asked, Job, LocalWorker, Show, Worker, WorkerLostError
-from pipechat.batch.worker_process import SetUp, frame, read_frame
+from pipechat.batch.frames import frame, next_frame
+from pipechat.batch.worker_process import SetUp, pickled
 from pipechat.events import TextChunk
 
 _LOOK_EVERY_S = 1.0
@@ -47,7 +49,7 @@ class ProcessWorker:
                 limit=1 << 20,
             )
             assert self._process.stdin is not None
-            self._process.stdin.write(frame(self._common))
+            self._process.stdin.write(frame(0, pickled(self._common)))
             self._reading = asyncio.ensure_future(self._read())
 
     async def ask(self, job: Job, show: Show | None = None) -> Asked:
@@ -62,7 +64,7 @@ class ProcessWorker:
         future = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
         try:
-            self._process.stdin.write(frame((number, job)))
+            self._process.stdin.write(frame(number, pickled(job)))
             asked: Asked = await future
         finally:
             self._waiting.pop(number, None)
@@ -73,17 +75,14 @@ class ProcessWorker:
     async def _read(self) -> None:
         assert self._process is not None
         assert self._process.stdout is not None
-        try:
-            while True:
-                number, asked = await read_frame(self._process.stdout)
-                future = self._waiting.get(number)
-                if future is not None and not future.done():
-                    future.set_result(asked)
-        except EOFError:
-            self.is_lost = True
-            for future in self._waiting.values():
-                if not future.done():
-                    future.set_exception(WorkerLostError())
+        while (came := await next_frame(self._process.stdout)) is not None:
+            future = self._waiting.get(came[0])
+            if future is not None and not future.done():
+                future.set_result(pickle.loads(came[1]))
+        self.is_lost = True
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(WorkerLostError())
 
     async def aclose(self) -> None:
         """End the process; what it has in flight is given up."""

@@ -18,8 +18,8 @@ from pipechat.errors import (
 )
 from pipechat.events import Error, Event, Retry, Sink, TerminalEvent
 from pipechat.settings.config import find_folders
-from pipechat.settings.key import check_key, run_key_command
-from pipechat.settings.resolve import Settings, check_key_is_safe
+from pipechat.settings.key import check_key, check_key_is_safe, run_key_command
+from pipechat.settings.resolve import Settings
 from pipechat.signals import TurnSignals
 from pipechat.turn.run import TurnRun
 

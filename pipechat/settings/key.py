@@ -1,4 +1,4 @@
-"""The key: the command that prints it, and what a key may hold."""
+"""The key: the command that prints it, what it may hold, and where it may go."""
 
 import os
 import select
@@ -10,6 +10,8 @@ from pipechat.errors import SetupError
 
 if TYPE_CHECKING:
     from subprocess import Popen
+
+    from pipechat.settings.resolve import Settings
 
 _KEY_COMMAND_S = 60.0
 _LONGEST_KEY = 64 * 1024
@@ -95,3 +97,25 @@ def check_key(key: str, origin: str) -> None:
     if not (key.isascii() and key.isprintable()) or " " in key:
         message = f"{origin} holds characters that no key has (a newline, a blank, an accent)"
         raise SetupError("bad_key", message, f"Set {origin} again.")
+
+
+def check_key_is_safe(settings: "Settings") -> None:
+    """Refuse to send a key in the clear over a network, on the way to a proxy or behind it.
+
+    Raises:
+        SetupError: `insecure_http`.
+    """
+    endpoint, proxy = settings.endpoint, settings.proxy
+    leaves = not endpoint.is_loopback or (proxy is not None and not proxy.is_loopback)
+    exposed = endpoint.scheme == "http" and leaves
+    if (
+        settings.api_key
+        and exposed
+        and not (settings.insecure_http or settings.offline or settings.only_replays)
+    ):
+        way = f" by way of {proxy.shown} ({proxy.named_by})" if proxy else ""
+        raise SetupError(
+            "insecure_http",
+            f"the key would go to {settings.host}{way} unencrypted",
+            "Use https, or --insecure-http if that network is yours.",
+        )

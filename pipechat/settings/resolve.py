@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipechat.errors import SetupError
 from pipechat.settings.endpoint import Endpoint
 from pipechat.settings.layers import Layer, check_needs, make_layers
 from pipechat.settings.proxy import Proxy, find_proxy
@@ -179,28 +178,6 @@ def resolve_settings(
         origins=origins,
         other_secrets=secrets_beside_the_key(proxy, environ),
     )
-
-
-def check_key_is_safe(settings: Settings) -> None:
-    """Refuse to send a key in the clear over a network, on the way to a proxy or behind it.
-
-    Raises:
-        SetupError: `insecure_http`.
-    """
-    endpoint, proxy = settings.endpoint, settings.proxy
-    leaves = not endpoint.is_loopback or (proxy is not None and not proxy.is_loopback)
-    exposed = endpoint.scheme == "http" and leaves
-    if (
-        settings.api_key
-        and exposed
-        and not (settings.insecure_http or settings.offline or settings.only_replays)
-    ):
-        way = f" by way of {proxy.shown} ({proxy.named_by})" if proxy else ""
-        raise SetupError(
-            "insecure_http",
-            f"the key would go to {settings.host}{way} unencrypted",
-            "Use https, or --insecure-http if that network is yours.",
-        )
 
 
 def _found(layers: list[Layer]) -> tuple[dict[str, Any], dict[str, str]]:
