@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import io
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -120,6 +122,35 @@ def _install(root: Path, bench: Path, say: Callable[[str], None]) -> None:
     stamp.write_text("\n".join(made_of) + "\n")
 
 
+def install_commit(root: Path, revision: str, say: Callable[[str], None]) -> tuple[str, Path]:
+    """The short name of a commit, and the folder of commands of an environment that holds its
+    pipechat, with the dependencies of today's.
+
+    Raises:
+        SetUpError
+    """
+    commit = _called(["git", "-C", str(root), "rev-parse", "--short", f"{revision}^{{commit}}"])
+    name = commit.decode().strip()
+    venv = root / ".bench" / f"venv-{name}"
+    python = str(venv / "bin/python")
+    if (venv / "installed").exists():
+        return name, venv / "bin"
+    say(f"installing pipechat of {name} into {venv} (once)")
+    _call([sys.executable, "-m", "venv", "--clear", str(venv)])
+    today = str(root / ".bench/venv/bin/python")
+    with tempfile.TemporaryDirectory(dir=root / ".bench") as folder:
+        sources, pins = Path(folder, "sources"), Path(folder, "pins.txt")
+        archive = _called(["git", "-C", str(root), "archive", name])
+        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+            tar.extractall(sources, filter="data")
+        pinned = _called([today, "-m", "pip", "freeze", "--exclude", "pipechat"])
+        pins.write_bytes(pinned)
+        _call([python, "-m", "pip", "install", "-q", "-c", str(pins), f"{sources}[batch]"])
+    _call([python, "-m", "compileall", "-q", "-j", "0", str(venv / "lib")], can_fail=True)
+    (venv / "installed").touch()
+    return name, venv / "bin"
+
+
 def _fingerprint(root: Path) -> list[str]:
     """Of what the environment is made: the Python and the dependencies; pipechat's sources."""
     base = hashlib.sha256(f"{root} {sys.version} {os.path.realpath(sys.executable)}".encode())
@@ -131,6 +162,11 @@ def _fingerprint(root: Path) -> list[str]:
 
 
 def _call(command: list[str], *, can_fail: bool = False) -> None:
+    _called(command, can_fail=can_fail)
+
+
+def _called(command: list[str], *, can_fail: bool = False) -> bytes:
+    """What the command wrote."""
     environ = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_PIP}
     done = subprocess.run(
         command, env=environ, stdin=subprocess.DEVNULL, capture_output=True, check=False
@@ -138,3 +174,4 @@ def _call(command: list[str], *, can_fail: bool = False) -> None:
     if done.returncode != 0 and not can_fail:
         words = (done.stderr or done.stdout).decode("utf-8", "replace").strip()
         raise SetUpError(f"{' '.join(command)} failed:\n{words[-2000:]}")
+    return done.stdout

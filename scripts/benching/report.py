@@ -138,7 +138,7 @@ def as_text(record: dict[str, Any]) -> str:
         ", ".join(f"{name} {version}" for name, version in versions.items()),
         *(f"- {note}" for note in record["notes"]),
         "",
-        *_table(["row", "wall", "CPU", "at most"], [_row_cells(row) for row in record["rows"]]),
+        *as_table(["row", "wall", "CPU", "at most"], [_row_cells(row) for row in record["rows"]]),
     ]
     for group in record["groups"]:
         title = f"{group['group']}: {group['about']}"
@@ -173,7 +173,7 @@ def _party_table(parties: list[dict[str, Any]]) -> list[str]:
         if late:
             line += [_number(median["p50_ms"], 1, 3), _number(median["p99_ms"], 1, 3)]
         cells.append(line)
-    return _table(header + (["p50 ms", "p99 ms"] if late else []), cells)
+    return as_table(header + (["p50 ms", "p99 ms"] if late else []), cells)
 
 
 def _peak(party: dict[str, Any]) -> str:
@@ -193,7 +193,8 @@ def _number(value: float | None, factor: float, digits: int) -> str:
     return "" if value is None else f"{value * factor:.{digits}f}"
 
 
-def _table(header: list[str], lines: list[list[str]]) -> list[str]:
+def as_table(header: list[str], lines: list[list[str]]) -> list[str]:
+    """A table in Markdown: text to the left, numbers to the right."""
     # A bar inside a cell would end it.
     cells = [[cell.replace("|", "\\|") for cell in line] for line in [header, *lines]]
     widths = [max(len(line[column]) for line in cells) for column in range(len(header))]
