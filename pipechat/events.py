@@ -44,8 +44,7 @@ class Again(NamedTuple):
     """The request is sent once more, at once and otherwise put: no event, but a new attempt."""
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(NamedTuple):
     """A request is about to be made, or an answer to be told again from the record (`replayed`).
     Turns counted are earlier turns of the session."""
 
@@ -58,11 +57,10 @@ class Start:
     replayed: bool = False
 
     def record(self) -> dict[str, Any]:
-        return {"type": "start", "v": EVENTS_VERSION, **_fields(self)}
+        return {"type": "start", "v": EVENTS_VERSION, **self._asdict()}
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(NamedTuple):
     """The request failed before any text and is sent again after `wait_s` seconds."""
 
     attempt: int
@@ -71,11 +69,10 @@ class Retry:
     code: str
 
     def record(self) -> dict[str, Any]:
-        return {"type": "retry", **_fields(self)}
+        return {"type": "retry", **self._asdict()}
 
 
-@dataclass(frozen=True, slots=True)
-class Reasoning:
+class Reasoning(NamedTuple):
     """What the model thought aloud; no part of the answer."""
 
     text: str
@@ -126,10 +123,6 @@ class Error(Outcome):
         first = {"type": "error", "status": self.status, "code": self.code}
         more = {"exit_code": self.exit_code, "retryable": self.retryable, "message": self.message}
         return {**first, **more, **self.outcome()}
-
-
-def _fields(event: Any) -> dict[str, Any]:
-    return {name: getattr(event, name) for name in event.__slots__}
 
 
 TerminalEvent = End | Error

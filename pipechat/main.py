@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import typer
 
 from pipechat import __version__
-from pipechat.commands.wiring import report
+from pipechat.commands.reporting import report
 from pipechat.environment import Environment
 from pipechat.errors import BugError, ExitCode, PipechatError, ReaderLeft, UsageError
 from pipechat.signals import die_by
@@ -100,7 +100,9 @@ def _named(arguments: list[str]) -> tuple[str, ...]:
     """The command that the arguments name, else all of them: for --help, and to say which
     there are. What is not run need be neither imported nor built."""
     first = next((word for word in arguments if not word.startswith("-")), None)
-    return (first,) if first in _COMMANDS else _COMMANDS
+    if first in _COMMANDS:
+        return (first,)
+    return () if arguments[:1] == ["--version"] else _COMMANDS
 
 
 def _make_app(names: tuple[str, ...]) -> typer.Typer:

@@ -6,7 +6,7 @@ Owns the types that the rest passes around; knows no file, no stream and no SDK.
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple, TypedDict
 
@@ -38,8 +38,10 @@ class TurnError(TypedDict):
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerFormat:
+_NOTHING_MORE: Mapping[str, Any] = {}
+
+
+class AnswerFormat(NamedTuple):
     """How an answer is asked to match a schema: by the API's own structured output, by its JSON
     mode and an instruction, or by the instruction alone."""
 
@@ -48,8 +50,7 @@ class AnswerFormat:
     strict: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
+class ChatRequest(NamedTuple):
     """What is asked of a model, in no dialect yet.
 
     `options` are further fields of the body (temperature, max_tokens, what -O gave), sent as
@@ -59,7 +60,7 @@ class ChatRequest:
     model: str
     messages: Sequence[Message]
     stream: bool = True
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = _NOTHING_MORE
     formats: Sequence[AnswerFormat] = ()
 
 

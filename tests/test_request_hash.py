@@ -1,6 +1,5 @@
 """The hash of what was asked, in every record: equal for equal requests, however they are sent."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,9 +16,9 @@ ASKED = ChatRequest("m", [{"role": "user", "content": "why?"}], options=OPTIONS)
 def test_the_order_of_keys_and_the_way_of_sending_change_nothing() -> None:
     turned = {"nested": {"b": [{"d": None, "c": 2}], "a": 1}, "temperature": 0.5}
     same = [
-        replace(ASKED, options=turned),
-        replace(ASKED, stream=False),
-        replace(ASKED, messages=[{"content": "why?", "role": "user"}]),
+        ASKED._replace(options=turned),
+        ASKED._replace(stream=False),
+        ASKED._replace(messages=[{"content": "why?", "role": "user"}]),
     ]
     assert {request_hash("chat", each) for each in same} == {request_hash("chat", ASKED)}
 
@@ -27,11 +26,11 @@ def test_the_order_of_keys_and_the_way_of_sending_change_nothing() -> None:
 def test_whatever_is_asked_changes_it() -> None:
     system: Any = [{"role": "system", "content": "s"}, *ASKED.messages]
     others = [
-        replace(ASKED, model="n"),
-        replace(ASKED, messages=[{"role": "user", "content": "why"}]),
-        replace(ASKED, messages=system),
-        replace(ASKED, options={}),
-        replace(ASKED, options={**OPTIONS, "temperature": 0.6}),
+        ASKED._replace(model="n"),
+        ASKED._replace(messages=[{"role": "user", "content": "why"}]),
+        ASKED._replace(messages=system),
+        ASKED._replace(options={}),
+        ASKED._replace(options={**OPTIONS, "temperature": 0.6}),
     ]
     hashes = {request_hash("chat", each) for each in [ASKED, *others]}
     assert len({*hashes, request_hash("responses", ASKED)}) == len(others) + 2

@@ -7,7 +7,7 @@ a line of the Batch API's own files (`custom_id`, `method`, `url`, `body`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from pipechat import jsonl
@@ -161,7 +161,7 @@ class ItemReader:
         question = _last_question(messages)
         model = self._model(_text(body, "model"))
         merged = self._merged(_options(rest))
-        request = replace(self._plain, messages=messages, model=model, options=merged)
+        request = self._plain._replace(messages=messages, model=model, options=merged)
         hashed = request_hash(self._dialect, request)
         system = _system_of(messages)
         return Item(number, item_id or hashed, hashed, question, request, None, system)

@@ -105,8 +105,7 @@ class Keepers:
         return turn_of_bad_item(error)
 
     def _begin_in_session(self, item: Item, session: str) -> Kept:
-        settings = replace(
-            self._settings,
+        settings = self._settings._replace(
             model=item.request.model,
             options=item.request.options,
             system=item.own_system if item.own_system is not None else self._settings.system,

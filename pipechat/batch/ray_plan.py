@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pipechat import __version__
@@ -36,7 +36,7 @@ class Plan:
             for name, value in environ.items()
             if name.startswith(ACCOUNT) and name != "OPENAI_API_KEY"
         }
-        bare = replace(settings, api_key=None, api_key_command=None)
+        bare = settings._replace(api_key=None, api_key_command=None)
         return cls(bare, wanted, settings.api_key, account)
 
     def own_settings(self) -> Settings:
@@ -48,7 +48,7 @@ class Plan:
         if self.version != __version__:
             message = f"a worker has pipechat {__version__}, and this is {self.version}"
             raise SetupError("bad_worker", message, "Install the same version on every node.")
-        return replace(self.settings, api_key=self.key)
+        return self.settings._replace(api_key=self.key)
 
 
 class Begin(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pipechat.errors import NetworkError
 from pipechat.events import Chunk
@@ -20,8 +20,7 @@ _AFTER_END_S = 3.0
 _OVERSLEPT_S = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """Seconds, None for no limit.
 
     `total_s` counts from the start of the turn to its end, `first_token_s` from each request

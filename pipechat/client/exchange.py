@@ -10,10 +10,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from pipechat.errors import NetworkError, PipechatError, TryLaterError
 from pipechat.signals import LONGEST_WAIT_S
@@ -28,8 +27,7 @@ _TOGETHER_BYTES = 256 * 1024
 _ANYWHERE = nullcontext()
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """What goes out: POST `path` (below the endpoint) with `body`, decoded JSON."""
 
     path: str
@@ -48,8 +46,7 @@ def in_one(data: bytes) -> Segments:
     yield data
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """What comes in, whatever carried it.
 
     `headers`: names in lower case. `segments`: the decoded body as it arrives; closing it gives
@@ -60,7 +57,7 @@ class Response:
     status: int
     headers: Mapping[str, str]
     segments: Segments
-    abort: Callable[[], None] = field(default=_nothing_to_abort)
+    abort: Callable[[], None] = _nothing_to_abort
 
 
 class Sender(Protocol):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import replace
 from threading import Event, Lock
 
 from pipechat.client.exchange import Request, Response, Segments, Sender
@@ -59,7 +58,7 @@ class RecordingSender:
             tape.end(STOPPED)  # first: what is aborted looks like a fault
             response.abort()
 
-        return replace(response, segments=tape.through(response.segments), abort=abort)
+        return response._replace(segments=tape.through(response.segments), abort=abort)
 
 
 class _Tape:

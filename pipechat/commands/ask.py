@@ -5,21 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from pipechat import jsonl
 from pipechat.commands import options as opt
 from pipechat.commands.loading import blaming, load_settings
+from pipechat.commands.reporting import report
+from pipechat.commands.stores import open_keeper
 from pipechat.commands.wiring import (
     TellingSink,
     failed_before_start,
     guard_against_signals,
     make_client,
-    open_keeper,
-    report,
     usage_line,
 )
 from pipechat.environment import Environment, Output
@@ -66,8 +65,7 @@ def ask(
         raise
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
+class _Asked(NamedTuple):
     """The question, what its answer has to be, and when its time began, as `time.monotonic`."""
 
     question: Question

@@ -14,7 +14,7 @@ from pipechat.batch.job_files import JobFiles
 from pipechat.batch.journal import OutputFile
 from pipechat.batch.rows import InputFormat, Row, format_of_name, read_rows
 from pipechat.batch.summary import Summary
-from pipechat.commands.wiring import report
+from pipechat.commands.reporting import report
 from pipechat.environment import Environment
 from pipechat.errors import Interrupted, ReaderLeft, SessionError, UsageError
 from pipechat.settings.resolve import Settings

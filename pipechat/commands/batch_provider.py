@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import Any
 
 from pipechat import jsonl
@@ -22,8 +21,9 @@ from pipechat.batch.standing import Standing, status_record
 from pipechat.batch.submitting import Submitter, new_job
 from pipechat.client.batch_api import BatchApi
 from pipechat.commands.batch_ends import conclude, item_reader, open_output, open_source, rows_of
+from pipechat.commands.reporting import report
 from pipechat.commands.wanted import read_wanted
-from pipechat.commands.wiring import report, with_key
+from pipechat.commands.wiring import with_key
 from pipechat.environment import Environment
 from pipechat.errors import PipechatError, UsageError
 from pipechat.settings.resolve import Settings
@@ -32,7 +32,7 @@ from pipechat.text import visible_line
 
 def submit_batch(env: Environment, settings: Settings, source_name: str) -> int:
     """Check every item, and hand over those that are to be asked; the exit status."""
-    settings = replace(_checked(settings), stream=False)
+    settings = _checked(settings)._replace(stream=False)
     path = settings.batch_output
     if path is None or path == "-":
         raise UsageError("bad_option", "the answers come later: they need a file", "Give -o OUT.")
@@ -140,7 +140,7 @@ class _Provider:
         if settings.timeout_s is not None:
             ends_at = time.monotonic() + settings.timeout_s
         # What is large takes long: no single wait for the server is longer than this.
-        each = replace(settings, timeout_s=settings.idle_timeout_s)
+        each = settings._replace(timeout_s=settings.idle_timeout_s)
         self.api = BatchApi(
             SdkSender(each, env.environ, load_openai(env.environ)),
             host=settings.host,
@@ -170,7 +170,7 @@ def _checked(settings: Settings) -> Settings:
             message = f"{settings.origins[name]}: a batch at the provider needs the provider"
             raise UsageError("bad_option", message)
     given = settings.origins.get("timeout", "").startswith(("--", "PIPECHAT_"))
-    return settings if given else replace(settings, timeout_s=None)
+    return settings if given else settings._replace(timeout_s=None)
 
 
 def _job_to_go_on_with(files: JobFiles, provider: _Provider) -> BatchJob:

@@ -7,7 +7,6 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
 
 from pipechat.batch.items import ItemReader
 from pipechat.batch.journal import GroupWriter, InOrder, OutputFile
@@ -31,8 +30,9 @@ from pipechat.commands.batch_ends import (
 )
 from pipechat.commands.batch_engine import check_engine, make_worker
 from pipechat.commands.batch_progress import progress_shown
+from pipechat.commands.stores import open_keeper
 from pipechat.commands.wanted import read_wanted
-from pipechat.commands.wiring import open_keeper, with_key
+from pipechat.commands.wiring import with_key
 from pipechat.environment import Environment
 from pipechat.errors import Interrupted, PipechatError, UsageError
 from pipechat.settings.resolve import Settings
@@ -45,7 +45,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def run_batch(env: Environment, settings: Settings, source_name: str) -> int:
     """One run; its exit status."""
     began = time.monotonic()
-    settings = replace(settings, stream=settings.batch_stream)
+    settings = settings._replace(stream=settings.batch_stream)
     _check(settings)
     wanted = read_wanted(env, settings)
     with ExitStack() as stack:

@@ -10,14 +10,9 @@ import typer
 
 from pipechat.commands import options as opt
 from pipechat.commands.loading import blaming, load_settings
-from pipechat.commands.wiring import (
-    TellingSink,
-    end_by_signal,
-    make_client,
-    open_keeper,
-    report,
-    usage_line,
-)
+from pipechat.commands.reporting import report
+from pipechat.commands.stores import open_keeper
+from pipechat.commands.wiring import TellingSink, end_by_signal, make_client, usage_line
 from pipechat.environment import Environment
 from pipechat.errors import ExitCode, PipechatError, UsageError
 from pipechat.events import Event, Sink, Start

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipechat import jsonl
-from pipechat.commands import options as opt
 from pipechat.commands.history_edit import delete, fork, prune, rename, repair
 from pipechat.commands.history_output import (
     OutputFormat,
+    Quiet,
+    Verbose,
     check_format,
     look_of,
     open_page,
@@ -39,8 +40,8 @@ history = typer.Typer(
 def list_sessions(
     context: typer.Context,
     output_format: OutputFormat = "text",
-    quiet: opt.Quiet = False,
-    verbose: opt.Verbose = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> int:
     """List the sessions: name, turns, time of the last one, size, first words.
 
@@ -81,8 +82,8 @@ def show(
         typer.Option("--last", "-n", help="Only the last N turns.", metavar="N", min=1),
     ] = None,
     output_format: OutputFormat = "text",
-    quiet: opt.Quiet = False,
-    verbose: opt.Verbose = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> int:
     """Show a session, or a file of turns: who said what, when, and with which model.
 
@@ -117,8 +118,8 @@ def path(
         str | None,
         typer.Argument(help="The session; the folder of all unless given.", show_default=False),
     ] = None,
-    quiet: opt.Quiet = False,
-    verbose: opt.Verbose = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> int:
     """Print where a session is, for other programs to read: jq -r .answer "$(…)"."""
     env, store = opened(context, quiet, verbose)

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipechat.commands import options as opt
-from pipechat.commands.history_output import open_page, opened
-from pipechat.commands.wiring import report
+from pipechat.commands.history_output import Quiet, Verbose, open_page, opened
+from pipechat.commands.reporting import report
 from pipechat.environment import Environment
 from pipechat.errors import ExitCode, SessionError, UsageError
 
@@ -37,8 +36,8 @@ def repair(
     context: typer.Context,
     name: OneSession = None,
     dry_run: DryRun = False,
-    quiet: opt.Quiet = False,
-    verbose: opt.Verbose = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> int:
     """Move lines that are no turns, and doubles of turns, to NAME.torn beside the session.
 
@@ -75,8 +74,8 @@ def prune(
     ],
     name: OneSession = None,
     dry_run: DryRun = False,
-    quiet: opt.Quiet = False,
-    verbose: opt.Verbose = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> int:
     """Drop old turns, from all sessions or one. They are gone for good."""
     env, store = opened(context, quiet, verbose)
@@ -115,8 +114,8 @@ def delete(
     context: typer.Context,
     name: ASession,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    quiet: opt.Quiet = False,
-    verbose: opt.Verbose = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> int:
     """Delete a session for good. Asks first on a terminal; elsewhere --yes is needed."""
     env, store = opened(context, quiet, verbose)
@@ -147,8 +146,8 @@ def rename(
     context: typer.Context,
     old: ASession,
     new: NewName,
-    quiet: opt.Quiet = False,
-    verbose: opt.Verbose = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> int:
     """Give a session another name. Refused while a turn of it is in flight."""
     env, store = opened(context, quiet, verbose)
@@ -171,8 +170,8 @@ def fork(
             metavar="TURN",
         ),
     ] = None,
-    quiet: opt.Quiet = False,
-    verbose: opt.Verbose = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> int:
     """Copy a session's turns into a new one, all or up to a turn."""
     env, store = opened(context, quiet, verbose)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipechat.commands.wiring import open_store
+from pipechat.commands.stores import open_store
 from pipechat.environment import Environment
 from pipechat.errors import PipechatError, ReaderLeft, UsageError
 from pipechat.show.transcript import Look
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 _BATCH_BYTES = 1 << 16
 _FORMATS = {"text": "text", "json": "json", "ndjson": "ndjson", "stream-json": "ndjson"}
 
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No warnings on stderr, only errors.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Tell on stderr what goes on; tracebacks for bugs.")
+]
 OutputFormat = Annotated[
     str,
     typer.Option(

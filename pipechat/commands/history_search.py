@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipechat import jsonl
-from pipechat.commands import options as opt
 from pipechat.commands.history_output import (
     OutputFormat,
     Page,
+    Quiet,
+    Verbose,
     check_format,
     look_of,
     open_page,
     opened,
 )
-from pipechat.commands.wiring import report
+from pipechat.commands.reporting import report
 from pipechat.environment import Environment
 from pipechat.errors import ExitCode, SessionError
 from pipechat.show.transcript import Look
@@ -56,8 +57,8 @@ def search(
         bool, typer.Option("--ignore-case", "-i", help="Upper and lower case are the same.")
     ] = False,
     output_format: OutputFormat = "text",
-    quiet: opt.Quiet = False,
-    verbose: opt.Verbose = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> int:
     """Search questions and answers, in all sessions, or in some sessions and files.
 

@@ -6,7 +6,6 @@ import errno
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, NoReturn
 
 from pipechat.commands.options import as_given
@@ -37,10 +36,10 @@ def load_settings(env: Environment, given: Mapping[str, Any], command: str) -> S
     env.stderr.hide(*settings.secrets)
     if settings.system is not None:  # the other one is not even read
         system = text_or_file(settings, "system", settings.system, started)
-        return replace(settings, system=system, default_system=None)
+        return settings._replace(system=system, default_system=None)
     if settings.default_system is not None:
         default = text_or_file(settings, "system", settings.default_system, started)
-        return replace(settings, default_system=default)
+        return settings._replace(default_system=default)
     return settings
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from pipechat.commands.wiring import open_store
+from pipechat.commands.stores import open_store
 from pipechat.environment import Environment
 from pipechat.errors import PipechatError
 from pipechat.events import End, Error, Sink, TerminalEvent

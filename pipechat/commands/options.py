@@ -77,9 +77,3 @@ def as_given(given: Mapping[str, Any], command: str) -> dict[str, Any]:
             (option.given if value else None) if option.shape == "switch" else value
         )
     return found
-
-
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No warnings on stderr, only errors.")]
-Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Tell on stderr what goes on; tracebacks for bugs.")
-]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 from pipechat.answers.wanted import WantedAnswer
 from pipechat.client.chat_client import ChatClient
@@ -57,7 +56,7 @@ def ask_until_it_matches(
     tries = _TriesSink(sink, settings.schema_retries, in_time)
     corrections: list[Message] = []
     while True:
-        terminal, cause = conversation.ask(replace(asked, corrections=corrections), tries)
+        terminal, cause = conversation.ask(asked._replace(corrections=corrections), tries)
         if not tries.asks_again or cause is None:
             return terminal, cause
         corrections += [

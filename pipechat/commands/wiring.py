@@ -1,15 +1,14 @@
-"""What several commands put together alike: settings, the store, the client, the sink."""
+"""What several commands put together alike: the key, the client, signals, the last words."""
 
 from __future__ import annotations
 
 import time
 from contextlib import AbstractContextManager, suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pipechat.commands.reporting import report
 from pipechat.environment import Environment
 from pipechat.errors import (
-    BugError,
     Interrupted,
     OutputError,
     PipechatError,
@@ -17,7 +16,6 @@ from pipechat.errors import (
     SetupError,
 )
 from pipechat.events import Error, Event, Retry, Sink, TerminalEvent
-from pipechat.settings.config import find_folders
 from pipechat.settings.key import check_key, check_key_is_safe, run_key_command
 from pipechat.settings.resolve import Settings
 from pipechat.signals import TurnSignals
@@ -27,40 +25,9 @@ if TYPE_CHECKING:
     from pipechat.client.async_exchange import AsyncSender
     from pipechat.client.chat_client import ChatClient
     from pipechat.client.exchange import Sender
-    from pipechat.store.sessions import SessionStore
-    from pipechat.turn.conversation import IfBusy, Keeper
 
 # How long the last words of a process that a signal ends may wait for a reader.
 _LAST_WORDS_S = 0.5
-
-
-def open_store(env: Environment) -> SessionStore:
-    """The session store of this user."""
-    from pipechat.store.sessions import SessionStore
-
-    return SessionStore(find_folders(env.environ).sessions, env.warn)
-
-
-def open_keeper(
-    env: Environment,
-    session: str | None,
-    if_busy: IfBusy | None = None,
-    wait_s: float | None = None,
-) -> Keeper:
-    """Where turns are kept: in `session`, or without one in memory.
-
-    Raises:
-        UsageError: `bad_session_name`.
-    """
-    from pipechat.turn.conversation import InMemory
-
-    if session is None:
-        return InMemory()
-    from pipechat.store.keeper import InSession
-
-    store = open_store(env)
-    store.path(session)  # a bad name is told before anything else is tried
-    return InSession(store, session, if_busy, wait_s)
 
 
 def with_key(env: Environment, settings: Settings, spent_s: float = 0.0) -> Settings:
@@ -74,7 +41,7 @@ def with_key(env: Environment, settings: Settings, spent_s: float = 0.0) -> Sett
     """
     if settings.api_key_command and not settings.only_replays:
         left = None if settings.timeout_s is None else max(settings.timeout_s - spent_s, 0.0)
-        settings = replace(settings, api_key=run_key_command(settings.api_key_command, left))
+        settings = settings._replace(api_key=run_key_command(settings.api_key_command, left))
     env.stderr.hide(*settings.secrets)
     if settings.api_key and not settings.offline:
         if not settings.only_replays:
@@ -168,26 +135,6 @@ class TellingSink:
                 f"{event.code}: trying again in {event.wait_s:g} s (retry {event.attempt})"
             )
         self._sink.emit(event)
-
-
-def report(env: Environment, error: PipechatError) -> None:
-    """The one line for a failure; with -v its causes, and for a bug where it came from. A reader
-    who has had enough is none to tell of: a filter dies silently."""
-    if isinstance(error, ReaderLeft):
-        return
-    env.stderr.line(error.line())
-    if not env.verbose:
-        return
-    if isinstance(error, BugError):
-        import traceback
-
-        for line in "".join(traceback.format_exception(error)).splitlines():
-            env.stderr.line(line)  # line by line, each as clean as any message
-        return
-    cause = error.__cause__
-    while cause is not None:
-        env.stderr.line(f"  caused by {type(cause).__name__}: {cause}")
-        cause = cause.__cause__
 
 
 def usage_line(terminal: TerminalEvent) -> str:

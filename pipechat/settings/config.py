@@ -4,8 +4,7 @@ import os
 import stat
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipechat.errors import SessionError, SetupError
 from pipechat.settings.named_file import open_named, read_open
@@ -14,8 +13,7 @@ _MOST_BYTES = 1 << 20
 _LONGEST_S = 2.0  # for what is no plain file, since --timeout may stand in it
 
 
-@dataclass(frozen=True, slots=True)
-class Folders:
+class Folders(NamedTuple):
     """Where things are: the config file and the folder of the sessions, as paths."""
 
     config_file: str

@@ -3,7 +3,7 @@
 urllib.parse rather than a URL class of the HTTP library, since it is already loaded by typer.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 _DEFAULT_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
@@ -11,8 +11,7 @@ _VENDOR = "openai.com"
 _AZURE = ("openai.azure.com", "cognitiveservices.azure.com", "services.ai.azure.com")
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """A base URL in its parts: `hostname` in lower case and without brackets, `port` as a number
     in any case, `path` without a closing slash."""
 

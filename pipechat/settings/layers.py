@@ -1,8 +1,7 @@
 """Where values come from: the layers of settings by strength, each value with its origin. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from pipechat.errors import SetupError, UsageError
 from pipechat.settings.table import BY_NAME, OPTIONS, Option
@@ -14,8 +13,7 @@ _OTHER_VARIABLES = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(NamedTuple):
     """Values from one place: `kind` is `flag`, `variable`, `profile` or `file`; `where` is what
     stands before a setting's name in a message."""
 

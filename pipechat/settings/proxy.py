@@ -7,7 +7,7 @@ option always counts.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from pipechat.errors import SetupError
 from pipechat.settings.endpoint import (
@@ -22,16 +22,18 @@ from pipechat.settings.endpoint import (
 _SCHEMES = ("http", "https", "socks5", "socks5h")
 
 
-@dataclass(frozen=True, slots=True)
-class Proxy:
+class Proxy(NamedTuple):
     """A proxy. `url` may hold a password, and is for the transport alone; `named_by` is the
     option, the variable or the place in a file that named it."""
 
     scheme: str
     hostname: str
     port: int
-    url: str = field(repr=False)
+    url: str
     named_by: str = "--proxy"
+
+    def __repr__(self) -> str:
+        return f"Proxy({self.shown})"  # the URL may hold a password
 
     @property
     def shown(self) -> str:

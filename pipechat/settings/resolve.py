@@ -4,8 +4,7 @@ Pure: mappings in, one frozen `Settings` out. Reads no file and no environment o
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipechat.settings.endpoint import Endpoint
 from pipechat.settings.layers import Layer, check_needs, make_layers
@@ -33,8 +32,7 @@ _AS_GIVEN = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """One set of settings. Seconds are floats, None for no limit; `options` are further fields
     of the request's body; None in `system`, `context_tokens` and the prompts: not set. `system`
     was given for this call, `default_system` stands in the config file. `origins` says, for each
@@ -42,7 +40,7 @@ class Settings:
 
     model: str
     endpoint: Endpoint
-    api_key: str | None = field(repr=False)
+    api_key: str | None
     api_key_command: str | None
     proxy: Proxy | None
     insecure_http: bool
@@ -104,8 +102,11 @@ class Settings:
     engine: str
     ray_address: str | None
     summary_format: str
-    origins: Mapping[str, str] = field(repr=False, compare=False)
-    other_secrets: tuple[str, ...] = field(default=(), repr=False)
+    origins: Mapping[str, str]
+    other_secrets: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Settings(model={self.model!r}, endpoint={self.endpoint!r})"  # a key is in it
 
     @property
     def host(self) -> str:

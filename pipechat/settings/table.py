@@ -5,8 +5,7 @@ config.toml, its reader, its default and its help. A new option is a new row, an
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pipechat.settings import values as v
 from pipechat.settings.endpoint import read_endpoint
@@ -26,8 +25,7 @@ ITEMS = (*BATCH, *SUBMIT)
 ASK_AND_BATCH = ("ask", *ITEMS)
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(NamedTuple):
     """One thing that can be set.
 
     `name` is that of the value, and of the setting in config.toml where `in_file`. `flags`: the

@@ -7,8 +7,7 @@ keys are allowed: readers have to pass over them (DESIGN §5).
 
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from inspect import cleandoc
+from inspect import cleandoc, signature
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from pipechat.events import Event
@@ -85,7 +84,7 @@ def turn_schema() -> dict[str, Any]:
 def _record_schema(kind: Any) -> dict[str, Any]:
     """The schema of what `kind` writes as its `record`."""
     hints = get_type_hints(kind)
-    names = [field.name for field in fields(kind)]
+    names = list(signature(kind).parameters)
     record = kind(**dict.fromkeys(names)).record()
     # A key of the record that is no field of the type has always the same value.
     return {

@@ -1,7 +1,7 @@
 """Which earlier turns go along, and what a turn adds to a context. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pipechat.messages import Turn, Usage
 
@@ -10,8 +10,7 @@ from pipechat.messages import Turn, Usage
 _BYTES_A_TOKEN = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """The turns that go along, oldest first, and how many of the last ones do not."""
 
     turns: Sequence[Turn]

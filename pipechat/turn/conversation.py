@@ -9,8 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from dataclasses import replace
+from typing import Literal, NamedTuple, Protocol
 
 from pipechat.errors import ExitCode, PipechatError
 from pipechat.events import Error, Judge, Judged, Sink, Start, Step, TerminalEvent
@@ -99,8 +99,7 @@ class _MemoryWriter:
         """Nothing to undo."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(NamedTuple):
     """A turn ready to be sent. `exact`: whether the server's count of its tokens is what it adds
     to later ones."""
 
@@ -112,7 +111,7 @@ class Prepared:
     def hashed(self, dialect: str, once: Mapping[str, str] | None = None) -> Prepared:
         """The same, with the hash of its request in what is kept, and the mark of --once."""
         hashed = request_hash(dialect, self.request)
-        return replace(self, head=replace(self.head, request=hashed, once=once))
+        return self._replace(head=replace(self.head, request=hashed, once=once))
 
     def turn(self, terminal: TerminalEvent) -> Turn:
         """The turn as it is kept, with what came of it."""

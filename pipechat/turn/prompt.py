@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipechat.errors import UsageError
 from pipechat.messages import Content, Message, Turn
@@ -13,8 +12,7 @@ if TYPE_CHECKING:
     from pipechat.turn.attachments import Attachment
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(NamedTuple):
     """What is asked: its text, the files that go along, and whether texts among them are kept
     with it. `corrections`: what was answered before, and what is wrong with it."""
 

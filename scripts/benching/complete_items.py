@@ -4,7 +4,6 @@ Run by the Python that pipechat is installed in: the hashes of the requests are 
 """
 
 import sys
-from dataclasses import replace
 
 from pipechat import jsonl
 from pipechat.batch.items import ItemReader
@@ -12,7 +11,7 @@ from pipechat.messages import Turn, new_turn_id, now
 from pipechat.settings.resolve import resolve_settings
 
 MODEL, SOURCE, OUT = sys.argv[1:]
-settings = replace(resolve_settings({"model": MODEL}, {}, {}), stream=False)
+settings = resolve_settings({"model": MODEL}, {}, {})._replace(stream=False)
 reader = ItemReader(settings, "chat")
 with open(SOURCE, "rb") as source, open(OUT, "wb") as out:
     for number, line in enumerate(source, 1):
