@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,13 +19,12 @@ from pipechat.commands.history_output import (
     opened,
 )
 from pipechat.commands.history_search import search
-from pipechat.errors import SessionError
+from pipechat.errors import SessionError, UsageError
 from pipechat.show.transcript import SessionTable, Transcript
 from pipechat.text import visible_line
 
 if TYPE_CHECKING:
-    from pipechat.messages import Turn
-    from pipechat.store.reading import Session
+    from pipechat.store.selection import Wanted
 
 history = typer.Typer(
     name="history",
@@ -81,6 +79,10 @@ def show(
         int | None,
         typer.Option("--last", "-n", help="Only the last N turns.", metavar="N", min=1),
     ] = None,
+    turn: Annotated[
+        int | None,
+        typer.Option("--turn", help="Only turn N, from 1; -1 is the last.", metavar="N"),
+    ] = None,
     output_format: OutputFormat = "text",
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -91,8 +93,10 @@ def show(
     give the records as they stand in the file.
     """
     env, store = opened(context, quiet, verbose)
-    wanted = check_format(output_format)
+    output_format = check_format(output_format)
+    wanted = _wanted(last, turn)
     from pipechat.store import sources
+    from pipechat.store.selection import records, turns
 
     named, source = source, source or store.last_used()
     if source is None:
@@ -102,12 +106,12 @@ def show(
         env.warn(f"session {source}, the one used last")
     sources.adopt(store, source)
     with sources.reading(store, source) as session, open_page(env) as page:
-        if wanted == "text":
+        if output_format == "text":
             transcript = Transcript(look_of(env))
-            for turn in _turns(session, last):
-                page.write(transcript.turn(turn).encode())
+            for each in turns(session, wanted):
+                page.write(transcript.turn(each).encode())
         else:
-            page.records(_records(session, last), wanted)
+            page.records(records(session, wanted), output_format)
     return 0
 
 
@@ -134,44 +138,17 @@ def path(
     return 0
 
 
-def _turns(session: Session, last: int | None) -> Iterator[Turn]:
-    """All turns, or the last ones, for which only the file's end is read."""
-    from pipechat.store.reading import last_turns, turns_forwards
+def _wanted(last: int | None, turn: int | None) -> Wanted:
+    from pipechat.store.selection import Wanted
 
+    if turn is None:
+        return Wanted(last)
     if last is not None:
-        yield from last_turns(session, last)
-        return
-    for _, turn, _ in turns_forwards(session):
-        yield turn
-
-
-def _records(session: Session, last: int | None) -> Iterator[bytes]:
-    """The same as the lines they stand in, unknown keys and all."""
-    from pipechat.store.reading import turn_of, turns_forwards
-
-    if last is None:
-        for _, _, line in turns_forwards(session):
-            yield _fit(line)
-        return
-    wanted = {turn.id: turn for turn in _turns(session, last)}
-    lines: dict[str, bytes] = {}
-    for _, line in jsonl.lines_backwards(session.fd, session.size):
-        if len(lines) == len(wanted):
-            break
-        turn = turn_of(line)
-        if turn and wanted.get(turn.id) == turn:
-            lines[turn.id] = line
-    for turn_id in wanted:
-        yield _fit(lines[turn_id])
-
-
-def _fit(line: bytes) -> bytes:
-    """`line` itself; one that is not UTF-8, which JSON has to be, written anew."""
-    try:
-        line.decode()
-    except UnicodeDecodeError:
-        return jsonl.dumps(jsonl.loads_line(line))
-    return line.strip()
+        message = "--turn is one turn, and --last the last ones"
+        raise UsageError("bad_option", message, "Leave one of them out.")
+    if turn == 0:
+        raise UsageError("bad_option", "--turn 0: the first turn is 1, the last is -1")
+    return Wanted(place=turn) if turn > 0 else Wanted(-turn, only_first_of_last=True)
 
 
 history.command()(search)

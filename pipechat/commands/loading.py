@@ -23,6 +23,7 @@ def load_settings(env: Environment, given: Mapping[str, Any], command: str) -> S
 
     Raises:
         UsageError, SetupError
+        SessionError: `session_missing`: of --continue and --existing.
     """
     started = time.monotonic()
     flags = as_given(given, command)
@@ -34,6 +35,10 @@ def load_settings(env: Environment, given: Mapping[str, Any], command: str) -> S
     for line in unknown_variables(env.environ):
         env.warn(line)
     env.stderr.hide(*settings.secrets)
+    if settings.continue_last or settings.existing:
+        from pipechat.commands.stores import in_session_that_is
+
+        settings = in_session_that_is(env, settings)
     if settings.system is not None:  # the other one is not even read
         system = text_or_file(settings, "system", settings.system, started)
         return settings._replace(system=system, default_system=None)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipechat.environment import Environment
+from pipechat.errors import SessionError, UsageError
 from pipechat.settings.config import find_folders
 
 if TYPE_CHECKING:
+    from pipechat.settings.resolve import Settings
     from pipechat.store.sessions import SessionStore
     from pipechat.turn.conversation import IfBusy, Keeper
 
@@ -39,3 +41,26 @@ def open_keeper(
     store = open_store(env)
     store.path(session)  # a bad name is told before anything else is tried
     return InSession(store, session, if_busy, wait_s)
+
+
+def in_session_that_is(env: Environment, settings: Settings) -> Settings:
+    """The settings with the session that --continue means; one that --existing asks for is there.
+
+    Raises:
+        UsageError: `bad_option`: --continue beside --session; `bad_session_name`.
+        SessionError: `session_missing`.
+    """
+    store, name = open_store(env), settings.session
+    if settings.continue_last:
+        if settings.origins.get("session") == "--session":
+            message = "--continue goes on with the session used last, and --session names one"
+            raise UsageError("bad_option", message, "Leave one of them out.")
+        name = store.last_used()
+        if name is None:
+            hint = "--session NAME begins one."
+            raise SessionError("session_missing", "there is no session to continue", hint)
+    elif name is not None and not store.exists(name):
+        from pipechat.store.faults import missing
+
+        raise missing(name)
+    return settings._replace(session=name)

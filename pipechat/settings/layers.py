@@ -147,8 +147,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def check_needs(origins: Mapping[str, str]) -> None:
     """Refuse a flag that changes an option which is not there."""
+    there = {*origins, *(BY_NAME[name].stands_for for name in origins if name in BY_NAME)}
     for option in OPTIONS:
         origin = origins.get(option.name, "")
-        if option.needs and option.needs not in origins and origin.startswith("--"):
+        if option.needs and option.needs not in there and origin.startswith("--"):
             needed = BY_NAME[option.needs].flags[0]
             raise UsageError("bad_option", f"{origin} needs a {needed}")

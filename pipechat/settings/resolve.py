@@ -18,18 +18,6 @@ MEBIBYTE = 1024 * 1024
 # Settings that are fields of the request, and the fields that say the same.
 TOKEN_FIELDS = ("max_tokens", "max_completion_tokens")
 _SAME_FIELDS = {"temperature": ("temperature",), "max_tokens": TOKEN_FIELDS}
-# Settings that hold what their option does, under the same name.
-_AS_GIVEN = (
-    "insecure_http", "offline", "retries", "last_turns", "context_tokens", "stream",
-    "allow_truncated", "output_format", "usage", "quiet", "user_prompt", "assistant_prompt",
-    "session", "if_busy", "once", "once_any", "output", "no_stdin", "dry_run", "template",
-    "variables", "files", "keep_files", "max_file_mib", "schema",
-    "schema_mode", "schema_retries", "extract", "record",
-    "replay", "replay_pace", "raw", "lossy", "verbose",
-    "batch_output", "input_format", "jobs", "rpm", "tpm", "ordered", "fresh", "retry_failed",
-    "grace", "max_failures", "events", "batch_stream", "workers", "wait", "engine", "ray_address",
-    "summary_format",
-)  # fmt: skip
 
 
 class Settings(NamedTuple):
@@ -64,6 +52,8 @@ class Settings(NamedTuple):
     user_prompt: str | None
     assistant_prompt: str | None
     session: str | None
+    continue_last: bool
+    existing: bool
     if_busy: str | None
     once: str | None
     once_any: bool
@@ -161,24 +151,26 @@ def resolve_settings(
     named_by = origins.get("proxy", "--proxy")
     proxy = None if offline else find_proxy(endpoint, found["proxy"], named_by, environ)
     above = [layer for layer in layers if layer.kind in ("flag", "variable")]
-    return Settings(
-        **{name: found[name] for name in _AS_GIVEN},
-        model=OFFLINE_MODEL if offline else found["model"],
-        endpoint=endpoint,
-        api_key="offline" if offline else key,
-        api_key_command=None if offline else key_command,
-        proxy=proxy,
-        timeout_s=found["timeout"] or None,
-        first_token_timeout_s=found["first_token_timeout"] or None,
-        idle_timeout_s=found["idle_timeout"] or None,
-        system=_first("system", above),
-        default_system=_first("system", layers[len(above) :]),
-        options=_options(layers, endpoint),
-        whole_reasons=frozenset(found["whole_reasons"]),
-        max_input_bytes=int(found["max_input_mib"] * MEBIBYTE),
-        origins=origins,
-        other_secrets=secrets_beside_the_key(proxy, environ),
-    )
+    made = {
+        "model": OFFLINE_MODEL if offline else found["model"],
+        "endpoint": endpoint,
+        "api_key": "offline" if offline else key,
+        "api_key_command": None if offline else key_command,
+        "proxy": proxy,
+        "timeout_s": found["timeout"] or None,
+        "first_token_timeout_s": found["first_token_timeout"] or None,
+        "idle_timeout_s": found["idle_timeout"] or None,
+        "system": _first("system", above),
+        "default_system": _first("system", layers[len(above) :]),
+        "options": _options(layers, endpoint),
+        "whole_reasons": frozenset(found["whole_reasons"]),
+        "max_input_bytes": int(found["max_input_mib"] * MEBIBYTE),
+        "origins": origins,
+        "other_secrets": secrets_beside_the_key(proxy, environ),
+    }
+    # The rest is what its option says, under the same name.
+    as_given = {name: found[name] for name in Settings._fields if name in found}
+    return Settings(**{**as_given, **made})
 
 
 def _found(layers: list[Layer]) -> tuple[dict[str, Any], dict[str, str]]:

@@ -33,7 +33,7 @@ class Option(NamedTuple):
     typed, what `read` takes. `given`: what a switch sets when it is given. `commands`: which take
     it. `group`: under which heading the help has it. `in_environment`: whether it has a variable.
     `needs`: the option that it changes; as a flag it is wrong without that, and elsewhere it waits
-    for it.
+    for it. `stands_for`: the option in whose place it stands.
     """
 
     name: str
@@ -50,6 +50,7 @@ class Option(NamedTuple):
     text: Callable[[str], Any] = str
     given: bool = True
     needs: str = ""
+    stands_for: str = ""
 
     @property
     def variable(self) -> str:
@@ -80,6 +81,10 @@ _BATCH = "Batch"
 OPTIONS = (
     _value("session", v.text, "--session", metavar="NAME", group=_SESSION, in_file=False,
            commands=TALK, help="Keep the turn in this session, and send its last turns along."),
+    _switch("continue_last", "--continue", "-c", group=_SESSION, commands=TALK, in_file=False,
+            in_environment=False, stands_for="session", help="Go on with the session used last."),
+    _switch("existing", "--existing", group=_SESSION, commands=TALK, needs="session",
+            help="Begin no new session: where it does not exist, exit 9."),
     _value("last_turns", v.whole_number(0), "--last-turns", default=20, metavar="N",
            group=_SESSION, **_NUMBER, help="Send at most the last N complete turns along [20]."),
     _value("context_tokens", v.whole_number(0), "--context-tokens", metavar="N", group=_SESSION,
