@@ -124,3 +124,15 @@ def test_a_turn_of_a_file_is_shown_by_its_place(program: Program, tmp_path: Path
     shown = program.run("history", "show", str(copy), "--turn", "2")
     assert b"second" in shown.stdout
     assert b"\nfirst" not in shown.stdout
+
+
+def test_a_turn_has_the_number_that_search_shows(program: Program) -> None:
+    path = program.home / "sessions" / "s.jsonl"
+    ask(program, "--session", "s", "first")
+    with path.open("ab") as file:
+        file.write(b"no turn\n" + path.read_bytes())  # a torn line, and the first turn once more
+    ask(program, "--session", "s", "needle")
+    found = program.run("history", "search", "-q", "needle", "--session", "s").stdout.decode()
+    number = found.split(":")[1]
+    assert number == "4"
+    assert b"needle" in program.run("history", "show", "-q", "s", "--turn", number).stdout

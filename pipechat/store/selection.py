@@ -51,11 +51,11 @@ def records(session: Session, wanted: Wanted) -> Iterator[bytes]:
 
 
 def _forwards(session: Session, place: int | None) -> Iterator[tuple[Turn, bytes]]:
-    """All turns with their lines, or the one at `place`."""
-    for count, (_, turn, line) in enumerate(turns_forwards(session), 1):
-        if place is None or count == place:
+    """All turns with their lines, or the one at `place`, the number of its line."""
+    for number, turn, line in turns_forwards(session):
+        if place is None or number == place:
             yield turn, line
-        if count == place:
+        if number == place:
             return
     if place is not None:
         raise _no_turn(session, place)
