@@ -2,12 +2,15 @@
 know which, who alone may touch what is outside, and what is pure."""
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
 from pathlib import Path
 
 import pytest
+
+import pipechat
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "pipechat"
@@ -238,3 +241,23 @@ def test_the_command_line_starts_without_the_sdk() -> None:
     script = "import sys, pipechat.main; print(*{'openai', 'httpx2', 'pydantic'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=True)
     assert done.stdout == b"\n"
+
+
+def _rooms_of_the_map() -> list[str]:
+    map_ = re.search(r"The rooms.*?\n\n(.*?)\n\n", pipechat.__doc__ or "", re.DOTALL)
+    assert map_ is not None
+    firsts = re.findall(r"^    (\w.*?)(?:  |$)", map_[1], re.MULTILINE)
+    return [room for line in firsts for room in line.split(", ")]
+
+
+def test_the_map_in_the_package_names_every_room_once_and_no_other() -> None:
+    assert sorted(_rooms_of_the_map()) == sorted(set(MAY_IMPORT) - {"__init__"})
+
+
+def test_the_map_stands_in_the_order_in_which_rooms_may_import() -> None:
+    rooms = _rooms_of_the_map()
+    assert [
+        (room, other)
+        for place, room in enumerate(rooms)
+        for other in MAY_IMPORT[room] & set(rooms[place:])
+    ] == []
