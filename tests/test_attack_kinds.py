@@ -245,6 +245,35 @@ def test_a_schema_with_references_and_many_alternatives_is_judged_as_ever(
         assert program.run("ask", *where, "hello").status == status
 
 
+def itself(*keywords: str) -> dict[str, Any]:
+    """A schema that refers to itself, at each level of an answer as often as there are keywords."""
+    node: dict[str, Any] = {"type": ["object", "array", "null"]}
+    for number, keyword in enumerate(keywords):
+        again = {"properties": {"a": {"$ref": "#/$defs/n"}}, "minProperties": number % 2}
+        node = {"allOf": [node, {keyword: [again, {**again, "title": "the same"}]}]}
+    return {"$ref": "#/$defs/n", "$defs": {"n": node}}
+
+
+def nested(levels: int, inner: Any) -> Any:
+    return {"a": nested(levels - 1, inner)} if levels else inner
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("output_format", FORMATS)
+@pytest.mark.parametrize(
+    "schema",
+    [itself("anyOf", "anyOf"), itself("allOf", "allOf"), itself("anyOf", "allOf", "oneOf")],
+    ids=["anyOf", "allOf", "mixed"],
+)
+def test_a_schema_that_grows_with_the_answer_is_judged_within_the_time(
+    program: Program, schema: dict[str, Any], output_format: str
+) -> None:
+    with ChatServer(answer(json.dumps(nested(60, "x")))) as server:
+        where = ("--base-url", server.url, "--schema", json.dumps(schema))
+        result = program.run("ask", *where, "--output-format", output_format, "hello")
+    assert (result.status, result.code) == (7, "schema_mismatch")
+
+
 NUMBERS, TEXT = "{% set a = range(100000)|list %}", "{% set a = 'x' * 1000000 %}"
 UNENDING = {
     "in a list": NUMBERS + "{% for i in range(30000) %}{{ -i in a }}{% endfor %}",

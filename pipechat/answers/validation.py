@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pipechat.answers.short_schema import Schema
-from pipechat.answers.ways import most_ways
+from pipechat.answers.ways import most_ways, most_ways_at
 from pipechat.errors import UsageError, missing_extra
 from pipechat.jsonl import loads_line
 from pipechat.text import visible_line, whole_text
@@ -49,6 +49,8 @@ class AnswerSchema:
         try:
             if self._validator.is_valid(value):  # a thousand times quicker than to look for errors
                 return None
+            if most_ways_at(self.schema, _depth(value), _MOST_WAYS) > _MOST_WAYS:
+                return Violation("", "it does not match; it is nested too deep to tell where")
             for error in self._validator.iter_errors(value):
                 return Violation(json_pointer(error.instance_path), _shortened(error.message))
         except ValueError as error:  # nested beyond its reach, or no text that UTF-8 has
@@ -113,6 +115,18 @@ def json_pointer(path: Iterable[str | int]) -> str:
     """`path` as a JSON pointer: `/a~1b/0`; the whole is the empty string."""
     steps = (str(step).replace("~", "~0").replace("/", "~1") for step in path)
     return "".join(f"/{step}" for step in steps)
+
+
+def _depth(value: object) -> int:
+    """How many levels of arrays and objects `value` has."""
+    depth, level = 0, [value]
+    while level:
+        inner = [each for each in level if isinstance(each, dict | list)]
+        depth += bool(inner)
+        level = [
+            each for part in inner for each in (part.values() if isinstance(part, dict) else part)
+        ]
+    return depth
 
 
 def _shortened(text: str) -> str:

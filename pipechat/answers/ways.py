@@ -1,8 +1,9 @@
 """How often a validator may come to one place of an answer, told by the schema alone. Pure.
 
 Alternatives that refer to alternatives multiply: a few lines of schema can stand for more work
-than a machine does in a year, and validating is native code that nothing interrupts. What grows
-with the answer (a schema that refers to itself) is not counted.
+than a machine does in a year, and validating is native code that nothing interrupts. A schema
+that refers to itself is counted once; how often it is gone through depends on how deep an answer
+is, and `most_ways_at` counts that.
 """
 
 from __future__ import annotations
@@ -26,24 +27,65 @@ _BY_NAME = ("properties", "patternProperties", "dependentSchemas", "dependencies
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 
 
+# Of each schema, by its identity: those that hold for the same place, and those below it.
+_Graph = dict[int, tuple[list[int], list[int]]]
+
+
 def most_ways(schema: Schema) -> int:
     """The most visits that one place of an answer may get, each reference followed."""
-    named = _named(schema)
-    ways: dict[int, int] = {}  # by the identity of a schema; 0: it is being counted
-    waiting: list[Any] = [schema]
+    ways: dict[int, int] = {}
+    _count(id(schema), _graph(schema), ways)
+    return ways[id(schema)]
+
+
+def most_ways_at(schema: Schema, depth: int, enough: int) -> int:
+    """The same for an answer that is nested `depth` levels deep, a schema that refers to itself
+    gone through at each. Counting stops at `enough`."""
+    graph = _graph(schema)
+    below = dict.fromkeys(graph, 1)
+    for _ in range(depth + 1):
+        here: dict[int, int] = {}
+        for part in graph:
+            _count(part, graph, here, below)
+        if here == below or here[id(schema)] > enough:
+            return here[id(schema)]
+        below = here
+    return below[id(schema)]
+
+
+def _count(
+    part: int, graph: _Graph, here: dict[int, int], below: dict[int, int] | None = None
+) -> None:
+    """The ways of `part`, and of what they are made of, into `here`; 0: it is being counted, and
+    what leads back to it adds nothing. `below`: the ways to places a level deeper, where they are
+    known."""
+    waiting = [part]
     while waiting:
         part = waiting[-1]
-        same = list(_same_place(part, schema, named))
-        below = list(_parts(part, _BELOW))
-        if id(part) not in ways:
-            ways[id(part)] = 0
-            waiting += [each for each in (*same, *below) if id(each) not in ways]
+        same, deeper = graph[part]
+        if part not in here:
+            here[part] = 0
+            unknown = same if below else [*same, *deeper]
+            waiting += [each for each in unknown if each not in here]
             continue
         waiting.pop()
-        if ways[id(part)] == 0:
-            deeper = max((ways[id(each)] for each in below), default=0)
-            ways[id(part)] = max(deeper, 1) + sum(max(ways[id(each)], 1) for each in same)
-    return ways[id(schema)]
+        if here[part] == 0:
+            most = max(((below or here)[each] for each in deeper), default=0)
+            here[part] = max(most, 1) + sum(max(here[each], 1) for each in same)
+
+
+def _graph(schema: Schema) -> _Graph:
+    named = _named(schema)
+    graph: _Graph = {}
+    waiting: list[Any] = [schema]
+    while waiting:
+        part = waiting.pop()
+        if id(part) not in graph:
+            same = list(_same_place(part, schema, named))
+            below = list(_parts(part, _BELOW))
+            graph[id(part)] = [id(each) for each in same], [id(each) for each in below]
+            waiting += [*same, *below]
+    return graph
 
 
 def _same_place(part: Any, schema: Schema, named: dict[str, Any]) -> Iterator[Any]:
