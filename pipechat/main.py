@@ -19,7 +19,7 @@ from pipechat.environment import Environment
 from pipechat.errors import BugError, ExitCode, PipechatError, ReaderLeft, UsageError
 from pipechat.signals import die_by
 
-_COMMANDS = ("ask", "chat", "batch", "history", "schema")
+_COMMANDS = ("ask", "chat", "batch", "history", "config", "schema")
 
 # typer ≥ 0.25 carries a click of its own; its errors are reached through typer, whose name for
 # them stays.

@@ -71,7 +71,7 @@ def make_layers(
     layers = [Layer("flag", given), *_from_environment(environ)]
     in_file = Layer("file", config, f"{config_name}: ")
     check_names(config, in_file.where)
-    for name, table in _tables(config).items():
+    for name, table in profiles_of(config).items():
         check_names(table, f"{config_name}: profiles.{name}.")
     profile = next((layer for layer in [*layers, in_file] if layer.values.get("profile")), None)
     if profile is not None:
@@ -101,7 +101,7 @@ def _of_variables(names: Mapping[str, str], environ: Mapping[str, str]) -> Layer
 
 def _profile(chosen: Layer, config: Mapping[str, Any], config_name: str) -> Layer:
     name = chosen.read(BY_NAME["profile"])
-    tables = _tables(config)
+    tables = profiles_of(config)
     if name not in tables:
         hint = nearest(name, tables) or f"Add [profiles.{name}] to config.toml."
         message = f"{chosen.origin('profile')}: there is no profile {name!r}"
@@ -109,7 +109,7 @@ def _profile(chosen: Layer, config: Mapping[str, Any], config_name: str) -> Laye
     return Layer("profile", tables[name], f"{config_name}: profiles.{name}.")
 
 
-def _tables(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+def profiles_of(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """The profiles of the file, by name."""
     profiles = config.get("profiles")
     named = profiles.items() if isinstance(profiles, dict) else ()

@@ -143,7 +143,7 @@ def resolve_settings(
         SetupError: a value of another variable or of the config file is.
     """
     layers = make_layers(flags, environ, config, config_name)
-    found, origins = _found(layers)
+    found, origins = found_in(layers)
     check_needs(origins)
     offline = found["offline"]
     endpoint, key, key_command, key_origin = _endpoint_and_key(layers)
@@ -173,7 +173,7 @@ def resolve_settings(
     return Settings(**{**as_given, **made})
 
 
-def _found(layers: list[Layer]) -> tuple[dict[str, Any], dict[str, str]]:
+def found_in(layers: list[Layer]) -> tuple[dict[str, Any], dict[str, str]]:
     """Each setting's value, and who set those that are no defaults."""
     found: dict[str, Any] = {}
     origins: dict[str, str] = {}

@@ -75,7 +75,7 @@ def _switch(name: str, *flags: str, **more: Any) -> Option:
 _NUMBER = {"text": v.number_text}
 _QUESTION, _SESSION, _MODEL = "Question", "Session", "Model"
 _LIMITS, _NETWORK, _OUTPUT, _ANSWER = "Limits", "Network", "Output", "Answer"
-_BATCH = "Batch"
+_BATCH, _CHAT = "Batch", "Chat"
 
 # 600 s bound a cron job; a model that thinks for two minutes without a word is taken for stuck.
 OPTIONS = (
@@ -230,13 +230,16 @@ OPTIONS = (
            metavar="text|json", group=_BATCH, commands=(*BATCH, *PROVIDER), in_file=False,
            in_environment=False, help="json: what came of it as JSON on stdout; of `run` where "
            "OUT is a file [text]."),
-    Option("api_key", v.text),
-    Option("api_key_command", v.text),
-    Option("max_input_mib", v.number(0, 1e6), default=16),
-    Option("max_file_mib", v.number(0, 1e6), default=16),
-    Option("user_prompt", v.text),
-    Option("assistant_prompt", v.text),
-    Option("whole_reasons", v.words, default=()),
+    Option("api_key", v.text, group=_NETWORK, help="The key. The file must have mode 0600."),
+    Option("api_key_command", v.text, group=_NETWORK, help="A command that prints the key."),
+    Option("max_input_mib", v.number(0, 1e6), default=16, group=_QUESTION,
+           help="The most that is read from stdin, or from @FILE, in MiB."),
+    Option("max_file_mib", v.number(0, 1e6), default=16, group=_QUESTION,
+           help="The most that is read from each file of -f, in MiB."),
+    Option("user_prompt", v.text, group=_CHAT, help="What stands before a question."),
+    Option("assistant_prompt", v.text, group=_CHAT, help="What stands before an answer."),
+    Option("whole_reasons", v.words, default=(), group=_ANSWER,
+           help="Finish reasons of whole answers that nobody else sends."),
 )  # fmt: skip
 
 BY_NAME = {option.name: option for option in OPTIONS}

@@ -1,0 +1,122 @@
+"""`pipechat config init|show|path`: the config file, and every setting with where it comes from."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any
+
+import typer
+
+from pipechat import jsonl
+from pipechat.commands.history_output import Quiet, Verbose, open_page
+from pipechat.commands.reporting import report
+from pipechat.environment import Environment
+from pipechat.errors import SetupError, UsageError
+from pipechat.settings.config import find_folders, read_config
+from pipechat.text import visible_line
+
+config = typer.Typer(name="config", no_args_is_help=True, help="Look at settings; begin a file.")
+
+
+@config.command()
+def show(
+    context: typer.Context,
+    profile: Annotated[
+        str | None, typer.Option(help="As with this profile of the file.", metavar="NAME")
+    ] = None,
+    output_format: Annotated[
+        str,
+        typer.Option(
+            "--output-format", help="text or json [text].", metavar="FORMAT", show_default=False
+        ),
+    ] = "text",
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> int:
+    """Tell every setting, its value and where it comes from; the whole file is looked at.
+
+    A key is not shown. Faults of profiles that are not selected are told as well: exit 3.
+    """
+    env = _env(context, quiet, verbose)
+    if output_format not in ("text", "json"):
+        message = f"--output-format {output_format}: no such format"
+        raise UsageError("bad_option", message, "Use text or json.")
+    from pipechat.settings.explained import explain, faults_of_profiles
+    from pipechat.settings.layers import unknown_variables
+
+    path = find_folders(env.environ).config_file
+    file = read_config(path)
+    settings = explain({"profile": profile}, env.environ, file, path)
+    faults = list(faults_of_profiles(file, path))
+    for line in unknown_variables(env.environ):
+        env.warn(line)
+    with open_page(env) as page:
+        if output_format == "json":
+            shown: Any = {"config_file": path, "settings": [each._asdict() for each in settings]}
+            page.write(jsonl.dumps(shown) + b"\n")
+        else:
+            for name, value, origin in settings:
+                page.write(f"{name}\t{_shown(value)}\t{origin}\n".encode())
+    for fault in faults:
+        report(env, fault)
+    return int(faults[0].exit_code) if faults else 0
+
+
+@config.command()
+def path(context: typer.Context, quiet: Quiet = False, verbose: Verbose = False) -> int:
+    """Print where the config file is, or would be."""
+    env = _env(context, quiet, verbose)
+    where = find_folders(env.environ).config_file
+    shown = visible_line(where) if env.stdout.is_terminal else where
+    with open_page(env) as page:
+        page.write(os.fsencode(shown) + b"\n")
+    return 0
+
+
+@config.command()
+def init(context: typer.Context, quiet: Quiet = False, verbose: Verbose = False) -> int:
+    """Write a config file in which every setting stands as a comment; never over one."""
+    env = _env(context, quiet, verbose)
+    from pipechat.settings.explained import first_file
+
+    where = find_folders(env.environ).config_file
+    _write_new(where, first_file().encode())
+    env.warn(f"wrote {where}; `pipechat config show` tells what holds")
+    return 0
+
+
+def _env(context: typer.Context, quiet: bool, verbose: bool) -> Environment:
+    env: Environment = context.obj
+    env.quiet, env.verbose = quiet, verbose
+    return env
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "-"
+    return visible_line(value) if isinstance(value, str) else jsonl.dumps(value).decode()
+
+
+def _write_new(path: str, data: bytes) -> None:
+    """Write a file of our own, whole or not at all.
+
+    Raises:
+        SetupError: `config_exists`, `config_unwritable`.
+    """
+    beside = f"{path}.{os.getpid()}.new"
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        try:
+            with os.fdopen(fd, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(fd)
+            os.link(beside, path)  # unlike a rename, it takes no name that is taken
+        finally:
+            os.unlink(beside)
+    except FileExistsError as error:
+        hint = "Edit it, or move it away."
+        raise SetupError("config_exists", f"{path} is there already", hint) from error
+    except OSError as error:
+        raise SetupError("config_unwritable", f"{path}: {error.strerror or error}") from error

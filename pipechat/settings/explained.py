@@ -1,0 +1,133 @@
+"""Settings for people: each with its value and who set it; a file looked at as a whole; and the
+file that begins with. Pure."""
+
+import json
+import textwrap
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from pipechat.errors import PipechatError
+from pipechat.settings.endpoint import Endpoint
+from pipechat.settings.layers import make_layers, profiles_of
+from pipechat.settings.proxy import Proxy
+from pipechat.settings.resolve import found_in, resolve_settings
+from pipechat.settings.table import OPTIONS, Option
+
+_WIDTH = 98
+# Of these is told only where they come from.
+_SECRET = ("api_key", "api_key_command")
+# What a setting without a default may look like: the first that its reader takes.
+_EXAMPLES = (100, 1, "TEXT", "http://127.0.0.1:3128", "ndjson", ["TEXT"])
+_OF_METAVAR = {"T": 0.5}
+
+
+class Explained(NamedTuple):
+    """One setting: its value as JSON has it, None where nothing is set; `origin`: who set it, or
+    `default`."""
+
+    name: str
+    value: Any
+    origin: str
+
+
+def explain(
+    flags: Mapping[str, Any],
+    environ: Mapping[str, str],
+    config: Mapping[str, Any],
+    config_name: str,
+) -> list[Explained]:
+    """Every setting that the file may hold, and what else the environment sets.
+
+    Raises:
+        UsageError, SetupError: as `resolve_settings`.
+    """
+    settings = resolve_settings(flags, environ, config, config_name)
+    found, origins = found_in(make_layers(flags, environ, config, config_name))
+    found |= {"options": settings.options, "base_url": settings.endpoint, "proxy": settings.proxy}
+    if settings.proxy is not None:
+        origins["proxy"] = settings.proxy.named_by
+    explained = []
+    for option in OPTIONS:
+        name = option.name
+        if name in _SECRET:
+            is_set = bool(getattr(settings, name))
+            explained.append(_told_of_key(name, is_set, settings.origins["api_key"]))
+        elif option.in_file or name in origins:
+            explained.append(Explained(name, _plain(found[name]), origins.get(name, "default")))
+    return explained
+
+
+def _told_of_key(name: str, is_set: bool, origin: str) -> Explained:
+    """A key is not shown, nor a command, which may hold one."""
+    return Explained(name, "set", origin) if is_set else Explained(name, None, "default")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Endpoint):
+        return value.url
+    if isinstance(value, Proxy):
+        return value.shown  # without its password
+    return list(value) if isinstance(value, tuple) else value
+
+
+def faults_of_profiles(config: Mapping[str, Any], config_name: str) -> Iterator[PipechatError]:
+    """What is wrong in profiles, whether one is selected or not."""
+    for name in profiles_of(config):
+        try:
+            resolve_settings({"profile": name}, {}, config, config_name)
+        except PipechatError as error:
+            yield error
+
+
+def first_file() -> str:
+    """A config file in which every setting stands, as a comment, with what it means."""
+    lines = [
+        "# Settings of pipechat; flags and PIPECHAT_* variables are stronger than they are, and",
+        "# `pipechat config show` tells what holds.",
+        "# A line counts once its `#` is gone.",
+    ]
+    for group in dict.fromkeys(option.group for option in OPTIONS if option.in_file):
+        lines += ["", f"# -- {group} --"]
+        for option in OPTIONS:
+            if option.in_file and option.group == group and option.name != "options":
+                lines += ["", *_described(option), f"# {option.name} = {_example(option)}"]
+    lines += [
+        "",
+        "# Further fields of every request.",
+        "# [options]",
+        "# seed = 7",
+        "",
+        "# Settings of their own for --profile local.",
+        "# [profiles.local]",
+        '# base_url = "http://localhost:11434/v1"',
+        '# model = "llama3.2"',
+        '# api_key = "none"',
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _described(option: Option) -> list[str]:
+    text = option.help if option.given else f"false: {option.help}"
+    return [f"# {line}" for line in textwrap.wrap(text, _WIDTH)]
+
+
+def _example(option: Option) -> str:
+    """The default, or else a value that it takes, as TOML has it."""
+    default = _plain(option.default)
+    if default not in (None, [], {}) and _takes(option, default):
+        return _toml(default)
+    examples = (_OF_METAVAR.get(option.metavar, _EXAMPLES[0]), *_EXAMPLES)
+    return next(_toml(value) for value in examples if _takes(option, value))
+
+
+def _takes(option: Option, value: Any) -> bool:
+    try:
+        option.read(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _toml(value: Any) -> str:
+    # What JSON says of text, numbers, truth and lists, TOML says as well.
+    return json.dumps(value, ensure_ascii=False)
