@@ -123,7 +123,9 @@ def test_the_commands_of_the_readme_are_replayed_from_one_recording_without_netw
     played = [
         run_in_bash(other, there, "http://127.0.0.1:1/v1", script, extra) for script in scripts
     ]
-    asked = [index for index, script in enumerate(scripts) if "history" not in script]
+    # What tells of this machine's folders or settings is not the server's.
+    local = re.compile("history|pipechat config")
+    asked = [index for index, script in enumerate(scripts) if not local.search(script)]
     assert len(asked) >= 6
     assert [played[index] for index in asked] == [live[index] for index in asked]
     assert (there / "mails.csv").read_text() == (here / "mails.csv").read_text() != ""
