@@ -49,8 +49,10 @@ class BadItemError(UsageError):
 
     is_told = False
 
-    def __init__(self, number: int, code: str, message: str, item_id: str | None) -> None:
-        super().__init__(code, f"line {number}: {message}")
+    def __init__(
+        self, number: int, code: str, message: str, item_id: str | None, hint: str = ""
+    ) -> None:
+        super().__init__(code, f"line {number}: {message}", hint)
         self.id = item_id or f"line {number}"
 
 
@@ -101,7 +103,7 @@ class ItemReader:
                 return self._of_batch_line(number, item_id, value)
             return self._of_object(number, item_id, value)
         except UsageError as error:
-            raise BadItemError(number, error.code, error.message, item_id) from error
+            raise BadItemError(number, error.code, error.message, item_id, error.hint) from error
 
     def _of_object(self, number: int, item_id: str | None, row: Mapping[str, Any]) -> Item:
         question = self._question(row)

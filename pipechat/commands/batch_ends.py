@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from typing import NamedTuple
 
 from pipechat import jsonl
+from pipechat.batch.failures import FirstFailures
 from pipechat.batch.items import ItemReader
 from pipechat.batch.job_files import JobFiles
 from pipechat.batch.journal import OutputFile
@@ -16,7 +17,7 @@ from pipechat.batch.rows import InputFormat, Row, format_of_name, read_rows
 from pipechat.batch.summary import Summary
 from pipechat.commands.wiring import report
 from pipechat.environment import Environment
-from pipechat.errors import Interrupted, ReaderLeft, SessionError, UsageError
+from pipechat.errors import Interrupted, PipechatError, ReaderLeft, SessionError, UsageError
 from pipechat.settings.resolve import Settings
 from pipechat.signals import die_by
 from pipechat.turn.conversation import Wanted
@@ -134,6 +135,13 @@ def _is_same(path: str, other: str) -> bool:
         return False
 
 
+def show_failures(env: Environment, first: FirstFailures, stopped: PipechatError | None) -> None:
+    """Say which items failed, the first of each kind; -q silences it, as it does the counts."""
+    if not env.quiet:
+        for line in first.lines(stopped):
+            env.stderr.line(line)
+
+
 def conclude(
     env: Environment, settings: Settings, summary: Summary, seconds: float, *, to_file: bool
 ) -> int:
@@ -147,6 +155,7 @@ def conclude(
         env.stdout.write(jsonl.dumps(summary.record(seconds)) + b"\n")
     if not isinstance(stopped, ReaderLeft):
         env.warn(summary.line(seconds))
+        show_failures(env, summary.first_failures, stopped)
     if stopped is not None:
         report(env, stopped)
     if isinstance(stopped, Interrupted) and not isinstance(stopped, ReaderLeft):

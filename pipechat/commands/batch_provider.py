@@ -21,7 +21,14 @@ from pipechat.batch.seen import Seen
 from pipechat.batch.standing import Standing, status_record
 from pipechat.batch.submitting import Submitter, new_job
 from pipechat.client.batch_api import BatchApi
-from pipechat.commands.batch_ends import conclude, item_reader, open_output, open_source, rows_of
+from pipechat.commands.batch_ends import (
+    conclude,
+    item_reader,
+    open_output,
+    open_source,
+    rows_of,
+    show_failures,
+)
 from pipechat.commands.wanted import read_wanted
 from pipechat.commands.wiring import report, with_key
 from pipechat.environment import Environment
@@ -62,6 +69,7 @@ def submit_batch(env: Environment, settings: Settings, source_name: str) -> int:
     if settings.summary_format == "json":
         env.stdout.write(jsonl.dumps(summary.record()) + b"\n")
     env.warn(summary.line())
+    show_failures(env, summary.first_failures, summary.stopped)
     if summary.stopped is not None:
         report(env, summary.stopped)
     return summary.exit_code

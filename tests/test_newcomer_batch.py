@@ -1,0 +1,78 @@
+"""What a newcomer meets with a batch: each rule with its members."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.program import Program
+from tests.servers import ChatServer, Reply, Request, error_reply
+from tests.servers.mirror import mirror
+from tests.test_batch_run import ndjson, run
+
+pytestmark = pytest.mark.in_process
+
+FORMATS = ((), ("--output-format", "json"))
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out.jsonl"
+
+
+def by_question(request: Request) -> Reply:
+    """A refusal for those who ask for one, by its status; else the mirror's answer."""
+    asked = request.question
+    return error_reply(int(asked), "a reason") if asked.isdigit() else mirror()(request)
+
+
+@pytest.mark.parametrize("more", FORMATS)
+@pytest.mark.parametrize(
+    ("item", "code", "says"),
+    [
+        ({"id": "a", "frage": "x"}, "bad_item", "line 2: it has no question"),
+        ({"id": "a", "question": "400"}, "bad_request", "item 'a': 127.0.0.1"),
+        ({"id": "a", "question": "500"}, "server_error", "a reason"),
+        ({"id": "a", "question": "x", "session": "a/b"}, "bad_session_name", "'a/b'"),
+    ],
+)
+def test_of_each_kind_of_failure_the_first_is_told_with_its_cause(
+    program: Program, out: Path, more: tuple[str, ...], item: dict[str, str], code: str, says: str
+) -> None:
+    source = ndjson({"question": "one"}, item, {**item, "id": "b"})
+    with ChatServer(by_question) as server:
+        result = run(program, server, source, "-o", str(out), "--retries", "0", *more)
+        quiet = run(program, server, source, "-o", str(out), "--retries", "0", "-q", *more)
+    assert result.status == quiet.status == 10
+    lines = result.stderr.decode().splitlines()
+    assert f"2 {code}" in lines[0]
+    assert len(lines) == 2, "one line for both"
+    assert lines[1].startswith(f"pipechat: {code}: ")
+    assert says in lines[1]
+    assert quiet.stderr == b""
+
+
+def test_no_more_than_three_kinds_of_failures_are_told_and_why_it_stopped_only_once(
+    program: Program, out: Path
+) -> None:
+    statuses = ("400", "404", "422", "413", "401")
+    with ChatServer(by_question) as server:
+        source = ndjson(*({"id": each, "question": each} for each in statuses[:4]), "no object")
+        many = run(program, server, source, "-o", str(out), "--retries", "0")
+        wrong_key = run(program, server, ndjson({"id": "k", "question": "401"}), "-o", str(out))
+    assert many.stderr.count(b"\n") == 1 + 3
+    assert (wrong_key.status, wrong_key.code) == (3, "unauthorized")
+    assert wrong_key.stderr.count(b"unauthorized:") == 1
+
+
+@pytest.mark.parametrize("command", ["submit", "run"])
+def test_a_row_that_is_no_item_is_told_by_every_command_that_reads_rows(
+    program: Program, out: Path, command: str
+) -> None:
+    with ChatServer(mirror()) as server:
+        result = program.run(
+            "batch", command, "-o", str(out), "--base-url", server.url, input=b"{}\n"
+        )
+    assert result.status == 10
+    assert b"bad_item: line 1: it has no question" in result.stderr
+    assert json.loads(out.read_bytes())["error"]["message"] == "line 1: it has no question"
