@@ -8,7 +8,7 @@ import pytest
 from tests.program import Program
 from tests.servers import ChatServer, Reply, Request, error_reply
 from tests.servers.mirror import mirror
-from tests.test_batch_run import ndjson, run
+from tests.test_batch_run import items, ndjson, run
 
 pytestmark = pytest.mark.in_process
 
@@ -76,3 +76,29 @@ def test_a_row_that_is_no_item_is_told_by_every_command_that_reads_rows(
     assert result.status == 10
     assert b"bad_item: line 1: it has no question" in result.stderr
     assert json.loads(out.read_bytes())["error"]["message"] == "line 1: it has no question"
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("command", ["run", "submit"])
+@pytest.mark.parametrize("name", ["OPENAI_API_KEY", "PIPECHAT_API_KEY", None])
+def test_a_key_that_is_refused_is_told_with_who_named_it(
+    program: Program, out: Path, status: int, command: str, name: str | None
+) -> None:
+    env = {"OPENAI_API_KEY": None, **({name: "a-key-of-its-own"} if name else {})}
+    with ChatServer(error_reply(status, "no")) as server:
+        result = program.run(
+            "batch", command, "-o", str(out), "--base-url", server.url, input=items(1), env=env
+        )
+    assert result.status == 3
+    says = f"Check the key ({name})" if name else "No key was sent: set OPENAI_API_KEY"
+    assert says in result.stderr.decode()
+    assert b"a-key-of-its-own" not in result.stderr
+
+
+def test_an_address_where_nothing_is_is_told_whole(program: Program, out: Path) -> None:
+    with ChatServer(error_reply(404, "Not Found")) as server:
+        url = server.url + "/chat/completions"
+        result = program.run("batch", "run", "-o", str(out), "--base-url", url, input=items(1))
+    assert result.status == 10
+    assert f"asked: {url}/chat/completions" in result.stderr.decode()
+    assert b"Leave /chat/completions out of the base URL." in result.stderr

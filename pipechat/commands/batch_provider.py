@@ -140,6 +140,7 @@ class _Provider:
     """The endpoint's batch engine, and how long it may take. Raises SetupError, UsageError."""
 
     def __init__(self, env: Environment, settings: Settings) -> None:
+        from pipechat.client.advice import advise_of_key
         from pipechat.client.lazy_openai import load_openai
         from pipechat.client.sdk_sender import SdkSender
 
@@ -155,6 +156,7 @@ class _Provider:
             secrets=settings.secrets,
             ends_at=ends_at,
             waits=env.waits,
+            advise=lambda error: advise_of_key(error, settings),
         )
         tell = env.stderr.note if env.verbose else lambda _: None
         self.patience = Patience(settings.retries, ends_at, tell)
