@@ -8,7 +8,7 @@ import pytest
 from tests.program import Program
 from tests.servers import ChatServer, Reply, Request, error_reply
 from tests.servers.mirror import mirror
-from tests.test_batch_run import items, ndjson, run
+from tests.test_batch_run import items, ndjson, records, run
 
 pytestmark = pytest.mark.in_process
 
@@ -102,3 +102,97 @@ def test_an_address_where_nothing_is_is_told_whole(program: Program, out: Path) 
     assert result.status == 10
     assert f"asked: {url}/chat/completions" in result.stderr.decode()
     assert b"Leave /chat/completions out of the base URL." in result.stderr
+
+
+TABLES = {
+    "semicolons": b"id;thing\r\n1;Kessel\r\n2;Lampe\r\n",
+    "quoted": b'"id";"thing"\r\n"1";"Kessel"\r\n2;Lampe\r\n',
+    "a mark": b"\xef\xbb\xbfid;thing\r\n1;Kessel\r\n2;Lampe\r\n",
+    "a comma in a cell": b'id;thing;note\n1;Kessel;"a, b"\n2;Lampe;1,5\n',
+    "tabs": b"id\tthing\n1\tKessel\n2\tLampe\n",
+    "told": b"sep=;\r\nid;thing\r\n1;Kessel\r\n2;Lampe\r\n",
+    "commas": b"id,thing\n1,Kessel\n2,Lampe\n",
+    "a semicolon in a name": b'id,"thing",a;b\n1,Kessel,x\n2,Lampe,y\n',
+    "empty rows": b"\nid,thing\n\n1,Kessel\n,\n\r\n2,Lampe\n,\n,\n",
+    "empty rows, semicolons": b"\r\nid;thing\r\n1;Kessel\r\n;\r\n2;Lampe\r\n;\r\n",
+}
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
+def test_a_table_is_read_as_spreadsheets_write_it(
+    program: Program, tmp_path: Path, out: Path, table: bytes
+) -> None:
+    (tmp_path / "in.csv").write_bytes(table)
+    with ChatServer(mirror()) as server:
+        result = program.run(
+            "batch", "run", tmp_path / "in.csv", "--template", "A {{ thing }}",
+            "-o", out, "--base-url", server.url,
+        )  # fmt: skip
+    assert result.status == 0, result.stderr
+    assert {each["item"]: each["question"] for each in records(out)} == {
+        "1": "A Kessel",
+        "2": "A Lampe",
+    }
+
+
+@pytest.mark.parametrize("more", FORMATS)
+@pytest.mark.parametrize("command", ["run", "submit"])
+@pytest.mark.parametrize(
+    ("name", "data", "says"),
+    [
+        ("in.csv", "id,question\n1,x\n".encode("utf-16"), "iconv -f UTF-16 -t UTF-8"),
+        ("in.ndjson", '{"question":"x"}\n'.encode("utf-16-le"), "iconv -f UTF-16 -t UTF-8"),
+        ("in.txt", "a\n".encode("utf-16-be"), "iconv -f UTF-16 -t UTF-8"),
+        ("in.xlsx", b"PK\x03\x04\n\n\n", "Save it as CSV"),
+        ("in.csv.gz", b"\x1f\x8b\x08\n\n", "gzip -dc"),
+        ("in.json", b'[\n {"question":"x"},\n {"question":"y"}\n]\n', "jq -c '.[]'"),
+        ("in.json", b'[{"question":"x"}]', "jq -c '.[]'"),
+        ("in.ndjson", b'\n{\n "question":"x"\n}\n', "jq -c ."),
+    ],
+)
+def test_a_file_of_another_kind_is_refused_whole_and_nothing_of_it_asked(
+    program: Program, tmp_path: Path, out: Path, command: str, name: str, data: bytes,
+    says: str, more: tuple[str, ...],
+) -> None:  # fmt: skip
+    (tmp_path / name).write_bytes(data)
+    with ChatServer(mirror()) as server:
+        result = program.run(
+            "batch", command, tmp_path / name, "-o", out, "--base-url", server.url, *more,
+            events=False,
+        )  # fmt: skip
+        assert not server.requests
+    assert (result.status, result.code) == (2, "unreadable_input")
+    last = result.stderr.decode().splitlines()[-1]
+    assert f"{tmp_path / name}: it is " in last
+    assert last.endswith(f"{says}.") or says in last
+    assert out.read_bytes() == b""
+
+
+def test_a_program_that_sends_a_line_which_is_no_item_is_told_and_goes_on(
+    program: Program,
+) -> None:
+    with ChatServer(mirror()) as server:
+        result = run(program, server, b'[1]\n{"question":"x"}\n{\n')
+    assert result.status == 10
+    assert [each["status"] for each in result.events].count("complete") == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "more", "says"),
+    [
+        (b'{"id":1,"frage":"x"}', (), "It has id, frage: call one `question`, or make one"),
+        (b'{"id":1,"frage":"x"}', (), "--template '{{ frage }}'."),
+        (b"Frage;Nr\nx;1", ("--input-format", "csv"), "It has Frage, Nr:"),
+        (b'{"colour":"red"}', ("--template", "A {{ color }} thing"), "Given: colour."),
+        (b"colour,id\nred,7", ("--input-format", "csv", "--template", "{{ input }}"), "Given: col"),
+        (b"a,b\n1,2", (), "--input-format csv, tsv or lines."),
+    ],
+)
+def test_a_wrong_name_is_told_with_those_that_there_are(
+    program: Program, source: bytes, more: tuple[str, ...], says: str
+) -> None:
+    with ChatServer(mirror()) as server:
+        result = run(program, server, source, *more)
+        assert not server.requests
+    assert result.status == 10
+    assert says in result.stderr.decode()

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from pipechat import jsonl
 from pipechat.batch.failures import FirstFailures
+from pipechat.batch.heads import checked_head
 from pipechat.batch.items import ItemReader
 from pipechat.batch.job_files import JobFiles
 from pipechat.batch.journal import OutputFile
@@ -65,7 +66,9 @@ def rows_of(settings: Settings, source: Source, name: str) -> Iterator[Row]:
     """The rows of an input, in the format that was said, or that its name tells."""
     input_format = _known_format(settings.input_format or format_of_name(name))
     longest, lossy = settings.max_input_bytes, settings.lossy
-    return read_rows(source.blocks, input_format, longest=longest, lossy=lossy)
+    is_items = source.is_file and input_format == "ndjson"
+    blocks = checked_head(source.blocks, "stdin" if name == "-" else name, is_items=is_items)
+    return read_rows(blocks, input_format, longest=longest, lossy=lossy)
 
 
 def _known_format(name: str) -> InputFormat:
