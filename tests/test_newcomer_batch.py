@@ -196,3 +196,78 @@ def test_a_wrong_name_is_told_with_those_that_there_are(
         assert not server.requests
     assert result.status == 10
     assert says in result.stderr.decode()
+
+
+STRANGE = {
+    "items": b'{"id":"q1","question":"x"}\n',
+    "a table": b"id,question\n1,x\n",
+    "text": b"A note.\n",
+    "a list": b"[1]\n",
+    "text without an end": b"A note.",
+    "empty lines before": b"\n\nA note.\n",
+    "another's records": b'{"v":1,"id":"x"}\n',
+}
+
+
+@pytest.mark.parametrize("strange", STRANGE.values(), ids=STRANGE)
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("batch", "run", "-o"),
+        ("batch", "run", "--fresh", "-o"),
+        ("batch", "submit", "-o"),
+        ("batch", "run", "--record"),
+        ("ask", "--record"),
+        ("ask", "--output-format", "ndjson", "--record"),
+    ],
+)
+def test_nothing_is_added_to_a_file_of_something_else(
+    program: Program, tmp_path: Path, strange: bytes, command: tuple[str, ...]
+) -> None:
+    path = tmp_path / "kept"
+    path.write_bytes(strange)
+    with ChatServer(mirror()) as server:
+        result = program.run(*command, path, "--base-url", server.url, input=items(1), events=False)
+        assert not server.requests
+    assert (result.status, result.code) == (2, "bad_option")
+    assert f"{command[-1]}: {path} holds something else".encode() in result.stderr.replace(
+        b"--output:", b"-o:"
+    )
+    assert path.read_bytes() == strange
+
+
+@pytest.mark.parametrize("size", [0, 1, 4, 30, 200, 100_000])
+@pytest.mark.parametrize("option", ["-o", "--record"])
+def test_a_file_of_ours_is_added_to_wherever_a_crash_tore_its_first_line(
+    program: Program, out: Path, option: str, size: int
+) -> None:
+    with ChatServer(mirror()) as server:
+        url = ("--base-url", server.url)
+        source = ndjson({"id": "a", "question": "x" * 90_000})
+        program.run("batch", "run", option, out, *url, input=source, events=False)
+        whole = out.read_bytes()
+        assert len(whole) > 90_000
+        out.write_bytes(whole[:size])
+        for n in range(2):
+            source = ndjson({"question": f"question {n}"})
+            result = program.run("batch", "run", option, out, *url, input=source, events=False)
+            assert result.status == 0, result.stderr
+    assert out.read_bytes().startswith(whole[:size])
+
+
+@pytest.mark.in_process(False)
+@pytest.mark.parametrize("by_name", [False, True])
+def test_a_batch_does_not_ask_what_it_says_itself(
+    program: Program, tmp_path: Path, by_name: bool
+) -> None:
+    path = tmp_path / "both.ndjson"
+    path.write_bytes(items(2))
+    with ChatServer(mirror()) as server, path.open("rb") as source, path.open("ab") as sink:
+        process = program.start(
+            "batch", "run", str(path) if by_name else "-", "--base-url", server.url,
+            stdin=source, stdout=sink,
+        )  # fmt: skip
+        result = program.finish(process)
+        assert not server.requests
+    assert (result.status, result.code) == (2, "bad_option")
+    assert path.read_bytes() == items(2)

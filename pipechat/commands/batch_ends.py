@@ -16,6 +16,7 @@ from pipechat.batch.job_files import JobFiles
 from pipechat.batch.journal import OutputFile
 from pipechat.batch.rows import InputFormat, Row, format_of_name, read_rows
 from pipechat.batch.summary import Summary
+from pipechat.commands.own_files import RECORDS, check_kind
 from pipechat.commands.wiring import report
 from pipechat.environment import Environment
 from pipechat.errors import Interrupted, PipechatError, ReaderLeft, SessionError, UsageError
@@ -29,11 +30,11 @@ _BLOCK_BYTES = 1 << 16
 
 class Source(NamedTuple):
     """An input that is open. `is_file`: all of it is there. `is_at`: whether it is the file of a
-    path."""
+    path, or of a descriptor."""
 
     blocks: Iterator[bytes]
     is_file: bool
-    is_at: Callable[[str], bool]
+    is_at: Callable[[str | int], bool]
 
 
 def open_source(env: Environment, name: str, stack: ExitStack) -> Source:
@@ -98,13 +99,14 @@ def open_output(settings: Settings, path: str, source: Source, stack: ExitStack)
     """The file of the records, until `stack` is left.
 
     Raises:
-        UsageError: it has no name, or it is the input.
+        UsageError: it has no name, it is the input, or it holds something else.
         SessionError, OutputError: as `OutputFile`.
     """
     if not path:
         raise UsageError("bad_option", f"{settings.origins['batch_output']}: there is no name")
     if source.is_at(path):
         raise UsageError("bad_option", f"{path} is the input and the output")
+    check_kind(path, settings.origins["batch_output"], RECORDS)
     output = OutputFile(path, fresh=settings.fresh)
     stack.callback(output.close)
     return output
@@ -131,7 +133,7 @@ def let_go_of_the_provider(env: Environment, settings: Settings, path: str) -> N
         raise SessionError("at_provider", message, hint)
 
 
-def _is_same(path: str, other: str) -> bool:
+def _is_same(path: str | int, other: str) -> bool:
     try:
         return os.path.samefile(path, other)
     except OSError:  # the output is not there yet
