@@ -44,6 +44,8 @@ class Output:
         # What poll calls writable takes PIPE_BUF without blocking (pipe(7)); a file takes all.
         is_file = not closed and stat.S_ISREG(os.fstat(fd).st_mode)
         self._at_once = None if is_file else select.PIPE_BUF
+        self.file_fd = fd if is_file else None
+        """The descriptor, where it is a regular file's."""
 
     def write(self, data: bytes) -> None:
         """All of `data`, now; after `hurry`, what of it a reader takes in time.

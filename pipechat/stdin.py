@@ -60,8 +60,8 @@ class Input:
                 return taken.all()
             taken.add(part)
 
-    def is_at(self, path: str) -> bool:
-        """Whether it is the file at `path`."""
+    def is_at(self, path: str | int) -> bool:
+        """Whether it is the file at `path`, or that of another descriptor."""
         try:
             return self.is_file and os.path.samestat(os.fstat(self._fd), os.stat(path))
         except OSError:  # there is none

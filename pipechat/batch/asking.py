@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from pipechat.client.advice import advise
 from pipechat.client.async_exchange import AsyncSender, read_response
 from pipechat.client.deadlines import Deadlines, Limits
 from pipechat.client.exchange import Request
@@ -90,6 +91,7 @@ class LocalWorker:
             await read_response(self._sender, request, reading, take)
             events = reducer.close()
         except PipechatError as error:
+            advise(error, settings, self._dialect.path)
             events = reducer.fail(error)
         except Exception as error:
             events = reducer.fail(BugError(error))

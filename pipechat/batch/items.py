@@ -16,11 +16,13 @@ from pipechat.messages import AnswerFormat, ChatRequest, Message
 from pipechat.settings.resolve import TOKEN_FIELDS, Settings
 from pipechat.settings.values import fields as read_fields
 from pipechat.store.names import check_name
+from pipechat.text import visible_line
 from pipechat.turn.prompt import compose_messages
 from pipechat.turn.request_hash import request_hash
 from pipechat.turn.template import Template
 
 _LONGEST_ID = 512
+_MOST_NAMES, _MOST_OF_A_NAME = 8, 40
 _BATCH_KEYS = frozenset(("custom_id", "body"))
 _BATCH_PATH = "/v1/chat/completions"
 
@@ -49,8 +51,10 @@ class BadItemError(UsageError):
 
     is_told = False
 
-    def __init__(self, number: int, code: str, message: str, item_id: str | None) -> None:
-        super().__init__(code, f"line {number}: {message}")
+    def __init__(
+        self, number: int, code: str, message: str, item_id: str | None, hint: str = ""
+    ) -> None:
+        super().__init__(code, f"line {number}: {message}", hint)
         self.id = item_id or f"line {number}"
 
 
@@ -101,7 +105,7 @@ class ItemReader:
                 return self._of_batch_line(number, item_id, value)
             return self._of_object(number, item_id, value)
         except UsageError as error:
-            raise BadItemError(number, error.code, error.message, item_id) from error
+            raise BadItemError(number, error.code, error.message, item_id, error.hint) from error
 
     def _of_object(self, number: int, item_id: str | None, row: Mapping[str, Any]) -> Item:
         question = self._question(row)
@@ -126,7 +130,7 @@ class ItemReader:
             question = self._template.render({**self._variables, **row})
         else:
             if "question" not in row:
-                raise UsageError("bad_item", "it has no question")
+                raise UsageError("bad_item", "it has no question", _named(row))
             question = row["question"]
         if not isinstance(question, str):
             raise UsageError("bad_item", "its question is no text")
@@ -165,6 +169,18 @@ class ItemReader:
         hashed = request_hash(self._dialect, request)
         system = _system_of(messages)
         return Item(number, item_id or hashed, hashed, question, request, None, system)
+
+
+def _named(row: Mapping[str, Any]) -> str:
+    """What to try with a row that has other names."""
+    names = [visible_line(str(name))[:_MOST_OF_A_NAME] for name in list(row)[:_MOST_NAMES]]
+    if not names:
+        return ""
+    example = next((name for name in names if name.isidentifier() and name != "id"), "NAME")
+    return (
+        f"It has {', '.join(names)}: call one `question`, or make one of them: "
+        f"--template '{{{{ {example} }}}}'."
+    )
 
 
 def _id_of(row: Mapping[str, Any]) -> str | None:

@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import Any
 
 from pipechat import jsonl
+from pipechat.batch.failures import FirstFailures
 from pipechat.batch.items import BadItemError, Item, ItemReader
 from pipechat.batch.job import BatchJob, Part, Splitter
 from pipechat.batch.job_files import JobFiles, KeptItem, PartWriter
@@ -37,6 +38,7 @@ class Submitted:
     batches: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     codes: Counter[str] = field(default_factory=Counter)
+    first_failures: FirstFailures = field(default_factory=FirstFailures)
     stopped: PipechatError | None = None
 
     @property
@@ -121,6 +123,7 @@ class Planner:
                 if not (found.is_told or known.is_told(found.id, found.code)):
                     self._note_bad(found)
                 summary.codes[found.code] += 1
+                summary.first_failures.note(found.code, found.id, found.message, found.hint)
             elif isinstance(found, Skipped):
                 summary.skipped[found.why] += 1
             else:

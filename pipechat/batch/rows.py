@@ -7,11 +7,13 @@ and gives an error in the place of a row that is none. Knows no item.
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
 from pipechat import jsonl
+from pipechat.batch.heads import delimiter_of
 from pipechat.errors import UsageError
 from pipechat.text import visible_line
 
@@ -20,6 +22,10 @@ INPUT_FORMATS: tuple[InputFormat, ...] = ("ndjson", "csv", "tsv", "lines")
 
 _BY_SUFFIX: dict[str, InputFormat] = {"csv": "csv", "tsv": "tsv", "tab": "tsv", "txt": "lines"}
 _BOM = b"\xef\xbb\xbf"
+_TOLD = re.compile(rb"sep=([;,|\t])\r?")
+"""A first line by which a spreadsheet says what parts the cells."""
+_WHAT_IT_IS = "Say what the input holds: --input-format csv, tsv or lines."
+_Line = tuple[int, bytes | UsageError]
 
 
 class Row(NamedTuple):
@@ -48,7 +54,7 @@ def read_rows(
     """
     lines = _lines(blocks, longest)
     if input_format in ("csv", "tsv"):
-        yield from _table(lines, "," if input_format == "csv" else "\t", longest, lossy=lossy)
+        yield from _table(lines, input_format, longest, lossy=lossy)
         return
     read = _json if input_format == "ndjson" else _question
     for number, line in lines:
@@ -73,7 +79,8 @@ def _json(line: bytes) -> Any:
     try:
         return jsonl.loads_line(line)
     except ValueError as error:
-        return UsageError("bad_item", f"it is no JSON ({error})")
+        hint = "" if line.lstrip().startswith(b"{") else _WHAT_IT_IS
+        return UsageError("bad_item", f"it is no JSON ({error})", hint)
 
 
 def _question(line: bytes) -> Any:
@@ -85,7 +92,7 @@ def _not_utf8(byte: int, offset: int) -> UsageError:
     return UsageError("not_utf8", message, "Convert it (iconv), or replace such bytes with --lossy")
 
 
-def _lines(blocks: Iterable[bytes], longest: int) -> Iterator[tuple[int, bytes | UsageError]]:
+def _lines(blocks: Iterable[bytes], longest: int) -> Iterator[_Line]:
     """The lines, with their numbers; of one that is too long no more than that it is."""
     number, begun, size, cut = 1, [], 0, False
     for data in _without_bom(blocks):
@@ -121,9 +128,12 @@ def _too_long(longest: int) -> UsageError:
 
 
 def _table(
-    lines: Iterator[tuple[int, bytes | UsageError]], delimiter: str, longest: int, *, lossy: bool
+    lines: Iterator[_Line], input_format: InputFormat, longest: int, *, lossy: bool
 ) -> Iterator[Row]:
     """Rows as objects, by the names in the header. A cell may hold newlines (RFC 4180)."""
+    delimiter = "\t"
+    if input_format == "csv":
+        delimiter, lines = _delimited(lines)
     source = _TableLines(lines)
     csv.field_size_limit(longest)
     reader = csv.reader(source, delimiter=delimiter, strict=True)
@@ -143,15 +153,34 @@ def _table(
         if (broken := source.take_error()) is not None:
             yield Row(number, broken)
         elif header is None:
-            header = _header(cells)
-        elif cells:
+            header = _header(cells) if cells else None  # blank lines are none
+        elif any(cells):  # spreadsheets write rows of empty cells
             yield Row(number, _cells(header, cells, lossy=lossy))
+
+
+def _delimited(lines: Iterator[_Line]) -> tuple[str, Iterator[_Line]]:
+    """What parts the cells, by the first line that says anything; and the lines."""
+    head: list[_Line] = []
+    for each in lines:
+        line = each[1]
+        if isinstance(line, bytes) and (told := _TOLD.fullmatch(line)):
+            return told[1].decode(), lines
+        head.append(each)
+        if isinstance(line, UsageError) or line.strip():
+            delimiter = delimiter_of(line) if isinstance(line, bytes) else ","
+            return delimiter, _again(head, lines)
+    return ",", iter(head)
+
+
+def _again(head: list[_Line], rest: Iterator[_Line]) -> Iterator[_Line]:
+    yield from head
+    yield from rest
 
 
 class _TableLines:
     """Lines as the csv module wants them, and which came last."""
 
-    def __init__(self, lines: Iterator[tuple[int, bytes | UsageError]]) -> None:
+    def __init__(self, lines: Iterator[_Line]) -> None:
         self._lines = lines
         self._error: UsageError | None = None
         self.number = 0
@@ -177,7 +206,8 @@ def _header(cells: list[str]) -> list[str]:
     twice = next((name for name, count in Counter(names).items() if count > 1), None)
     if twice is not None or not any(names):
         what = "is empty" if not twice else f"names {visible_line(twice)!r} twice"
-        raise UsageError("bad_header", f"the header {what}")
+        hint = "Give every column a name of its own in the first line."
+        raise UsageError("bad_header", f"the header {what}", hint)
     return names
 
 

@@ -135,7 +135,7 @@ class BatchRun:
         if isinstance(found, BadItemError):
             turn = self._keepers.of_bad_item(found)
             await self._records.bad(place, found, turn)
-            self.summary.count(turn)
+            self.summary.count(turn, found.hint)
         else:
             self.summary.in_flight += 1
             try:
@@ -152,10 +152,10 @@ class BatchRun:
         try:
             kept = await self._keepers.begin(item)
         except (UsageError, SessionError) as error:  # its session cannot be had: nothing was sent
-            bad = BadItemError(item.number, error.code, error.message, item.id)
+            bad = BadItemError(item.number, error.code, error.message, item.id, error.hint)
             turn = self._keepers.of_bad_item(bad)
             await self._records.bad(place, bad, turn)
-            self.summary.count(turn)
+            self.summary.count(turn, bad.hint)
             return
         if kept.answered is not None:  # a run that was killed had it, and could not say so
             await self._records.keep(place, replace(kept.answered, request=item.hash))
@@ -171,8 +171,8 @@ class BatchRun:
         # Whoever is given up now must not leave a record half told: threads go on to its end.
         await self._keepers.finish(kept, turn)
         await self._records.end(place, replace(turn, request=item.hash), asked.terminal)
-        self.summary.count(turn)
         cause = asked.cause
+        self.summary.count(turn, cause.hint if cause is not None else "")
         if cause is not None and (cause.exit_code == ExitCode.SETUP or cause.code in _FINAL_CODES):
             self.stop(cause)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipechat.batch.failures import FirstFailures
 from pipechat.errors import ExitCode, PipechatError
 from pipechat.messages import Turn
 
@@ -28,19 +29,22 @@ class Summary:
     skipped: Counter[str] = field(default_factory=Counter)
     codes: Counter[str] = field(default_factory=Counter)
     usage: Counter[str] = field(default_factory=Counter)
+    first_failures: FirstFailures = field(default_factory=FirstFailures)
     stopped: PipechatError | None = None
 
     @property
     def ended(self) -> int:
         return self.complete + self.failed
 
-    def count(self, turn: Turn) -> None:
-        """An item ended."""
+    def count(self, turn: Turn, hint: str = "") -> None:
+        """An item ended. `hint`: what to try, where it failed."""
         if turn.status == "complete":
             self.complete += 1
         else:
             self.failed += 1
-            self.codes[turn.error["code"] if turn.error else "unknown"] += 1
+            error = turn.error or {"code": "unknown", "message": "nobody knows why"}
+            self.codes[error["code"]] += 1
+            self.first_failures.note(error["code"], turn.item, error["message"], hint)
         for name in _TOKENS:
             value = (turn.usage or {}).get(name)
             if isinstance(value, int) and not isinstance(value, bool):

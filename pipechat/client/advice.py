@@ -15,12 +15,8 @@ def advise(error: PipechatError, settings: Settings, path: str) -> None:
     Args:
         path: of the request, below the base URL.
     """
-    if error.code in ("unauthorized", "forbidden"):
-        if origin := settings.origins["api_key"]:
-            error.hint = f"Check the key ({origin}) and the base URL."
-        elif not settings.only_replays:
-            error.hint = "No key was sent: set OPENAI_API_KEY, or check the base URL."
-    elif error.code == "not_found" and not settings.offline:
+    advise_of_key(error, settings)
+    if error.code == "not_found" and not settings.offline:
         url = redacted(settings.endpoint.url, settings.secrets)
         error.message += f" (asked: {url}{path})"
         if url.endswith(path):
@@ -29,3 +25,13 @@ def advise(error: PipechatError, settings: Settings, path: str) -> None:
             error.hint = f"Does the base URL lack /v1, as in {url}/v1?"
         else:
             error.hint = "Check the model (-m) and the base URL."
+
+
+def advise_of_key(error: PipechatError, settings: Settings) -> None:
+    """Let `error` say who named the key, where that is what is refused."""
+    if error.code not in ("unauthorized", "forbidden"):
+        return
+    if origin := settings.origins["api_key"]:
+        error.hint = f"Check the key ({origin}) and the base URL."
+    elif not settings.only_replays:
+        error.hint = "No key was sent: set OPENAI_API_KEY, or check the base URL."

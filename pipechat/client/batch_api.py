@@ -39,6 +39,7 @@ class BatchApi:
         host, key: for messages, and what must appear in none.
         ends_at: when, by `time.monotonic()`, every call must have come to its end.
         waits: where it waits for the server.
+        advise: lets a refusal say what to try, by the settings.
 
     Each method raises PipechatError.
     """
@@ -51,12 +52,14 @@ class BatchApi:
         secrets: Iterable[str],
         ends_at: float | None = None,
         waits: AbstractContextManager[object] = nullcontext(),  # noqa: B008 — it holds nothing
+        advise: Callable[[PipechatError], None] = lambda _: None,
     ) -> None:
         self._sender = sender
         self._host = host
         self._secrets = secrets
         self._ends_at = math.inf if ends_at is None else ends_at
         self._waits = waits
+        self._advise = advise
 
     def upload(self, path: str, name: str) -> str:
         """Upload the file at `path` as `name`; its id there."""
@@ -191,6 +194,7 @@ class BatchApi:
         )
         if error.code == "not_found":
             error.hint = _HINT
+        self._advise(error)
         return error
 
 

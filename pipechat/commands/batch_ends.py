@@ -9,14 +9,17 @@ from contextlib import ExitStack
 from typing import NamedTuple
 
 from pipechat import jsonl
+from pipechat.batch.failures import FirstFailures
+from pipechat.batch.heads import checked_head
 from pipechat.batch.items import ItemReader
 from pipechat.batch.job_files import JobFiles
 from pipechat.batch.journal import OutputFile
 from pipechat.batch.rows import InputFormat, Row, format_of_name, read_rows
 from pipechat.batch.summary import Summary
+from pipechat.commands.own_files import RECORDS, check_kind
 from pipechat.commands.reporting import report
 from pipechat.environment import Environment
-from pipechat.errors import Interrupted, ReaderLeft, SessionError, UsageError
+from pipechat.errors import Interrupted, PipechatError, ReaderLeft, SessionError, UsageError
 from pipechat.settings.resolve import Settings
 from pipechat.signals import die_by
 from pipechat.turn.conversation import Wanted
@@ -27,11 +30,11 @@ _BLOCK_BYTES = 1 << 16
 
 class Source(NamedTuple):
     """An input that is open. `is_file`: all of it is there. `is_at`: whether it is the file of a
-    path."""
+    path, or of a descriptor."""
 
     blocks: Iterator[bytes]
     is_file: bool
-    is_at: Callable[[str], bool]
+    is_at: Callable[[str | int], bool]
 
 
 def open_source(env: Environment, name: str, stack: ExitStack) -> Source:
@@ -64,7 +67,9 @@ def rows_of(settings: Settings, source: Source, name: str) -> Iterator[Row]:
     """The rows of an input, in the format that was said, or that its name tells."""
     input_format = _known_format(settings.input_format or format_of_name(name))
     longest, lossy = settings.max_input_bytes, settings.lossy
-    return read_rows(source.blocks, input_format, longest=longest, lossy=lossy)
+    is_items = source.is_file and input_format == "ndjson"
+    blocks = checked_head(source.blocks, "stdin" if name == "-" else name, is_items=is_items)
+    return read_rows(blocks, input_format, longest=longest, lossy=lossy)
 
 
 def _known_format(name: str) -> InputFormat:
@@ -94,13 +99,14 @@ def open_output(settings: Settings, path: str, source: Source, stack: ExitStack)
     """The file of the records, until `stack` is left.
 
     Raises:
-        UsageError: it has no name, or it is the input.
+        UsageError: it has no name, it is the input, or it holds something else.
         SessionError, OutputError: as `OutputFile`.
     """
     if not path:
         raise UsageError("bad_option", f"{settings.origins['batch_output']}: there is no name")
     if source.is_at(path):
         raise UsageError("bad_option", f"{path} is the input and the output")
+    check_kind(path, settings.origins["batch_output"], RECORDS)
     output = OutputFile(path, fresh=settings.fresh)
     stack.callback(output.close)
     return output
@@ -127,11 +133,18 @@ def let_go_of_the_provider(env: Environment, settings: Settings, path: str) -> N
         raise SessionError("at_provider", message, hint)
 
 
-def _is_same(path: str, other: str) -> bool:
+def _is_same(path: str | int, other: str) -> bool:
     try:
         return os.path.samefile(path, other)
     except OSError:  # the output is not there yet
         return False
+
+
+def show_failures(env: Environment, first: FirstFailures, stopped: PipechatError | None) -> None:
+    """Say which items failed, the first of each kind; -q silences it, as it does the counts."""
+    if not env.quiet:
+        for line in first.lines(stopped):
+            env.stderr.line(line)
 
 
 def conclude(
@@ -147,6 +160,7 @@ def conclude(
         env.stdout.write(jsonl.dumps(summary.record(seconds)) + b"\n")
     if not isinstance(stopped, ReaderLeft):
         env.warn(summary.line(seconds))
+        show_failures(env, summary.first_failures, stopped)
     if stopped is not None:
         report(env, stopped)
     if isinstance(stopped, Interrupted) and not isinstance(stopped, ReaderLeft):

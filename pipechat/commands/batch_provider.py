@@ -20,7 +20,14 @@ from pipechat.batch.seen import Seen
 from pipechat.batch.standing import Standing, status_record
 from pipechat.batch.submitting import Submitter, new_job
 from pipechat.client.batch_api import BatchApi
-from pipechat.commands.batch_ends import conclude, item_reader, open_output, open_source, rows_of
+from pipechat.commands.batch_ends import (
+    conclude,
+    item_reader,
+    open_output,
+    open_source,
+    rows_of,
+    show_failures,
+)
 from pipechat.commands.reporting import report
 from pipechat.commands.wanted import read_wanted
 from pipechat.commands.wiring import with_key
@@ -62,6 +69,7 @@ def submit_batch(env: Environment, settings: Settings, source_name: str) -> int:
     if settings.summary_format == "json":
         env.stdout.write(jsonl.dumps(summary.record()) + b"\n")
     env.warn(summary.line())
+    show_failures(env, summary.first_failures, summary.stopped)
     if summary.stopped is not None:
         report(env, summary.stopped)
     return summary.exit_code
@@ -132,6 +140,7 @@ class _Provider:
     """The endpoint's batch engine, and how long it may take. Raises SetupError, UsageError."""
 
     def __init__(self, env: Environment, settings: Settings) -> None:
+        from pipechat.client.advice import advise_of_key
         from pipechat.client.lazy_openai import load_openai
         from pipechat.client.sdk_sender import SdkSender
 
@@ -147,6 +156,7 @@ class _Provider:
             secrets=settings.secrets,
             ends_at=ends_at,
             waits=env.waits,
+            advise=lambda error: advise_of_key(error, settings),
         )
         tell = env.stderr.note if env.verbose else lambda _: None
         self.patience = Patience(settings.retries, ends_at, tell)

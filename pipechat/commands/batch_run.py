@@ -79,6 +79,10 @@ def _open_output(
     path = settings.batch_output
     if path is None or path == "-":
         env.stdout.check_open()
+        fd = env.stdout.file_fd
+        if fd is not None and source.is_at(fd):
+            message = "stdout is the input: each answer would be asked in its turn"
+            raise UsageError("bad_option", message, "Send stdout to another file.")
         return None
     output = open_output(settings, path, source, stack)
     let_go_of_the_provider(env, settings, path)

@@ -9,6 +9,7 @@ from typing import NoReturn
 from pipechat.client.exchange import Sender
 from pipechat.client.record_replay import RecordingSender, ReplaySender
 from pipechat.client.recording import Recorded, read_recording
+from pipechat.commands.own_files import RECORDING, check_kind
 from pipechat.environment import Environment
 from pipechat.errors import OutputError, UsageError
 from pipechat.settings.resolve import Settings
@@ -28,7 +29,7 @@ def recorded_and_replayed(
     sends, where there is use for it.
 
     Raises:
-        UsageError: the recording cannot be read.
+        UsageError: the recording cannot be read, or the file holds something else.
         OutputError: it cannot be written; nothing was sent.
     """
     secrets = _secrets(env, settings)
@@ -67,6 +68,7 @@ def _appending(path: str, origin: str) -> Callable[[bytes], None]:
         except OSError as error:
             fail(error)
 
+    check_kind(path, origin, RECORDING)
     try:
         whole_path = os.path.abspath(path)
         with LockedFile(whole_path, create=True):
@@ -94,7 +96,7 @@ def _read(env: Environment, settings: Settings, path: str) -> list[Recorded]:
     recorded, strange = read_recording(content)
     if strange and not recorded:
         message = f"{origin}: {path}: it is no recording (line {strange[0]} is of none)"
-        raise UsageError("unreadable_input", message)
+        raise UsageError("unreadable_input", message, "Make one with --record FILE.")
     for number in strange:
         env.warn(f"{path}: line {number} belongs to no whole exchange, and is passed over")
     return recorded
