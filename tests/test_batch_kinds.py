@@ -1,6 +1,7 @@
 """What an attack on `batch run` found, by kind: each rule with its members."""
 
 import json
+import os
 import signal
 import time
 from collections import Counter
@@ -10,6 +11,10 @@ import pytest
 
 from pipechat.batch.pace import Pace
 from pipechat.batch.rows import read_rows
+from pipechat.jsonl import dumps
+from pipechat.messages import Turn
+from pipechat.store.item_turns import ItemTurns
+from pipechat.store.sessions import SessionStore
 from tests.pace_simulation import Reply as Answered
 from tests.pace_simulation import simulate
 from tests.program import Program
@@ -276,3 +281,63 @@ def test_every_row_is_accounted_for(program: Program, source: Path, out: Path) -
     summary = json.loads(result.stdout)
     assert summary["complete"] + summary["failed"] + sum(summary["skipped"].values()) == 24
     assert Counter(each["status"] for each in records(out)) == {"complete": 12, "failed": 2}
+
+
+@pytest.mark.parametrize("between", ["nothing", "ask", "ask_twice", "other_context", "other_items"])
+def test_a_turn_that_only_its_session_has_is_found_wherever_it_stands(
+    program: Program, source: Path, out: Path, between: str
+) -> None:
+    """As after a kill between the two: OUT lacks what the session has."""
+    source.write_bytes(
+        ndjson(*({"id": f"i{n}", "question": f"q {n}", "session": "s"} for n in range(4)))
+    )
+    with ChatServer(mirror()) as server:
+        program.finish(start(program, server, source, "-o", out), input=b"")
+        lines = out.read_bytes().splitlines(keepends=True)
+        out.write_bytes(b"".join(lines[:2]))
+        for n in range({"ask": 1, "ask_twice": 2}.get(between, 0)):
+            program.run("ask", "--session", "s", "--base-url", server.url, f"foreign {n}")
+        if between == "other_items":
+            more = ndjson({"id": "i3", "question": "another", "session": "s"})
+            run(program, server, more, "-o", str(out.with_name("other.jsonl")))
+        before = len(server.requests)
+        more_options = ("--last-turns", "3") if between == "other_context" else ()
+        result = program.finish(start(program, server, source, "-o", out, *more_options), input=b"")
+        assert len(server.requests) == before, "nothing is asked, or paid, twice"
+    assert result.status == 0
+    assert [each["item"] for each in records(out)] == ["i0", "i1", "i2", "i3"]
+    assert all(each["once"] is None for each in records(out))
+    kept = [each["question"] for each in program.records("s") if each["item"]]
+    assert kept[:4] == ["q 0", "q 1", "q 2", "q 3"]
+    assert len(kept) == (5 if between == "other_items" else 4)
+
+
+def test_what_a_session_has_of_items_is_looked_for_once_a_run(tmp_path: Path) -> None:
+    store = SessionStore(tmp_path, lambda _: None)
+    lines = [
+        Turn(
+            id=f"{n:08x}-0000-7000-8000-000000000000", time="", status="complete", model="m",
+            question="q", answer="a", item=f"i{n}", once={"request": f"h{n}"},
+        )
+        for n in range(2000)
+    ]  # fmt: skip
+    (tmp_path / "s.jsonl").write_bytes(b"".join(dumps(t.record()) + b"\n" for t in lines))
+    turns = ItemTurns(store)
+    read = 0
+
+    class Counted:
+        def __call__(self, fd: int, size: int, offset: int) -> bytes:
+            nonlocal read
+            data = pread(fd, size, offset)
+            read += len(data)
+            return data
+
+    pread = os.pread
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "pread", Counted())
+        for n in range(0, 2000, 100):
+            found = turns.find("s", f"i{n}", f"h{n}")
+            assert found is not None
+            assert found.item == f"i{n}"
+            assert turns.find("s", f"i{n}", "another") is None
+    assert read < 2 * (tmp_path / "s.jsonl").stat().st_size + 20 * 3 * (1 << 16)

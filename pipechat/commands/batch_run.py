@@ -32,10 +32,11 @@ from pipechat.commands.batch_ends import (
 from pipechat.commands.batch_engine import check_engine, make_worker
 from pipechat.commands.batch_progress import progress_shown
 from pipechat.commands.wanted import read_wanted
-from pipechat.commands.wiring import open_keeper, with_key
+from pipechat.commands.wiring import open_keeper, open_store, with_key
 from pipechat.environment import Environment
 from pipechat.errors import Interrupted, PipechatError, UsageError
 from pipechat.settings.resolve import Settings
+from pipechat.store.item_turns import ItemTurns
 from pipechat.turn.conversation import Wanted
 from pipechat.wire.chat_completions import ChatCompletions
 
@@ -110,7 +111,7 @@ async def _run(
         ChatCompletions().name,
         lambda name: open_keeper(env, name, None, settings.timeout_s),
         wanted,
-        resumes=output is not None and not settings.fresh,
+        ItemTurns(open_store(env)).find if output is not None and not settings.fresh else None,
     )
     run = BatchRun(
         settings,

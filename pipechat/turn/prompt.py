@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipechat.errors import UsageError
+from pipechat.errors import PipechatError, UsageError
 from pipechat.messages import Content, Message, Turn
 
 if TYPE_CHECKING:
@@ -77,3 +77,11 @@ def compose_messages(system: str | None, turns: Sequence[Turn], question: Conten
         messages.append({"role": "assistant", "content": turn.answer})
     messages.append({"role": "user", "content": question})
     return messages
+
+
+def corrections_of(answer: str, cause: PipechatError) -> list[Message]:
+    """What is sent behind a question whose `answer` is not what was wanted, to ask again."""
+    return [
+        {"role": "assistant", "content": answer},
+        {"role": "user", "content": f"{cause.message}. Answer again, corrected and whole."},
+    ]
