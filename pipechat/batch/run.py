@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pipechat.batch.asking import Worker
 from pipechat.batch.attempts import Attempts
 from pipechat.batch.items import BadItemError, Item
+from pipechat.batch.journal import SetAsideError
 from pipechat.batch.keeping import Keepers
 from pipechat.batch.pace import Pace
 from pipechat.batch.records import Records
@@ -113,7 +114,8 @@ class BatchRun:
                 finally:
                     self._asking.discard(task)
             except PipechatError as error:  # the input failed, or the output
-                self.stop(error, at_once=isinstance(error, OutputError | Interrupted))
+                lost = isinstance(error, OutputError) and not isinstance(error, SetAsideError)
+                self.stop(error, at_once=lost or isinstance(error, Interrupted))
             except Exception as error:
                 self.stop(BugError(error))
 

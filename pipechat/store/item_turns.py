@@ -20,10 +20,15 @@ _SESSIONS = 1024
 
 
 class ItemTurns:
-    """The turns of items in the sessions of a store. May be asked from several threads."""
+    """The turns of items in the sessions of a store. May be asked from several threads.
 
-    def __init__(self, store: SessionStore) -> None:
+    Args:
+        since: turns whose ids are less are passed over: ids sort by time.
+    """
+
+    def __init__(self, store: SessionStore, since: str = "") -> None:
         self._store = store
+        self._since = since
         self._known: OrderedDict[str, dict[int, int]] = OrderedDict()
         self._lock = Lock()
 
@@ -47,7 +52,9 @@ class ItemTurns:
                 self._keep(name, known)
             offset = known.get(number)
             turn = turn_at(session, offset) if offset is not None else None
-        return turn if turn is not None and _key(turn) == (item, alone) else None
+        if turn is None or turn.id < self._since or _key(turn) != (item, alone):
+            return None
+        return turn
 
     def _keep(self, name: str, known: dict[int, int]) -> None:
         with self._lock:
