@@ -65,7 +65,10 @@ class OutputFile:
         self._file = LockedFile(self.path, create=True)
         self._file.let_go()
         os.close(open_to_read(self.path))
-        left = self.held.read()
+        try:
+            left = self.held.read()
+        except OSError as error:
+            raise OSError(f"{self.held.path}: {error.strerror or error}") from error
         if left and not start_over:
             self._adopt(left)
 
