@@ -14,6 +14,7 @@ from pipechat.batch.items import ItemReader
 from pipechat.batch.keeping import Keepers
 from pipechat.batch.pace import Pace
 from pipechat.batch.records import Records
+from pipechat.batch.rows import Row
 from pipechat.batch.summary import Summary
 from pipechat.settings.resolve import resolve_settings
 from pipechat.turn.conversation import InMemory
@@ -158,7 +159,7 @@ def test_an_item_of_a_lost_worker_has_only_what_is_left_of_its_time(losses: int)
     worker = LosingWorker(losses, 0.16)
 
     async def ask() -> tuple[Asked, int]:
-        [item] = [ItemReader(settings, "chat").item(1, {"id": "a", "question": "q"})]
+        [item] = [ItemReader(settings, "chat").item(Row(1, {"id": "a", "question": "q"}))]
         keepers = Keepers(settings, "chat", lambda _: InMemory(), None)
         kept = await keepers.begin(item)
         attempts = Attempts(

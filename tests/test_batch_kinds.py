@@ -341,3 +341,83 @@ def test_what_a_session_has_of_items_is_looked_for_once_a_run(tmp_path: Path) ->
             assert found.item == f"i{n}"
             assert turns.find("s", f"i{n}", "another") is None
     assert read < 2 * (tmp_path / "s.jsonl").stat().st_size + 20 * 3 * (1 << 16)
+
+
+HALVES = [
+    (b'{"id":"%s","question":"q"}', (rb"\ud800", rb"\udfff", rb"a\uDEADb"), ()),
+    (b'{"custom_id":"%s","body":{"messages":[{"role":"user","content":"q"}]}}',
+     (rb"\ud800", rb"\udc00\ud800", rb"\ud800x"), ()),
+    (b'{"id":"%s","question":"q"}', (b"\xff", b"\xfe", b"\xc3"), ("--lossy",)),
+    (b"%s,q", (b"\xff", b"\xfe", b"a\xff"), ("--lossy", "--input-format", "csv")),
+]  # fmt: skip
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize(("shape", "ids", "more"), HALVES)
+def test_ids_that_would_be_one_for_what_is_no_text_in_them_are_refused_by_their_lines(
+    program: Program, out: Path, shape: bytes, ids: tuple[bytes, ...], more: tuple[str, ...]
+) -> None:
+    table = "csv" in more
+    source = b"id,question\n" if table else b""
+    source += b"".join(shape % each + b"\n" for each in ids)
+    with ChatServer(mirror()) as server:
+        result = run(program, server, source, "-o", str(out), *more)
+        assert not server.requests
+    assert result.status == 10
+    lines = [f"line {n + 1 + table}" for n in range(3)]
+    assert [each["item"] for each in records(out)] == lines
+    assert all(each["error"]["code"] == "bad_item" for each in records(out))
+    assert all("id" in each["error"]["message"] for each in records(out))
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"id":"\\ud83d\\ude00","question":"q"}',
+        '{"id":"\ufffd","question":"q"}',
+        '{"id":"a","question":"\\ud800"}',
+        '{"id":"\\ufffd","question":"\\ud83d\\ude00"}',
+    ],
+)
+def test_an_id_that_is_text_is_taken_whatever_else_is_none(
+    program: Program, out: Path, line: str
+) -> None:
+    with ChatServer(mirror()) as server:
+        result = run(program, server, line.encode() + b"\n", "-o", str(out))
+    assert result.status == 0
+    assert [each["item"] for each in records(out)] == [json.loads(line)["id"]]
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("input_format", ["csv", "tsv"])
+def test_an_empty_cell_says_nothing_and_without_a_question_there_is_no_item(
+    program: Program, out: Path, input_format: str
+) -> None:
+    header = "id,question,model,system,session,options"
+    rows = ["a,q,,,,", ",p,,,,", "c,,m,s,,", ",,,,,"]
+    text = "\n".join((header, *rows, ""))
+    source = (text if input_format == "csv" else text.replace(",", "\t")).encode()
+    with ChatServer(mirror()) as server:
+        result = run(
+            program, server, source, "-o", str(out), "--input-format", input_format, "-m", "d"
+        )
+        assert {each.body["model"] for each in server.requests} == {"d"}
+        assert all(len(each.messages) == 1 for each in server.requests)
+    assert result.status == 10
+    found = records(out)
+    assert {each["question"] for each in found if each["status"] == "complete"} == {"q", "p"}
+    failed = {each["item"]: each["error"]["code"] for each in found if each["error"]}
+    assert failed == {"c": "bad_item", "line 5": "bad_item"}
+
+
+@pytest.mark.in_process
+def test_a_template_may_say_what_stands_for_an_empty_cell(program: Program, out: Path) -> None:
+    source = b"id,colour\n1,\n2,red\n"
+    template = "A {{ colour | default('grey') }} car"
+    with ChatServer(mirror()) as server:
+        result = run(
+            program, server, source, "-o", str(out), "--input-format", "csv", "--template", template
+        )
+        assert set(asked(server)) == {"A grey car", "A red car"}
+    assert result.status == 0
