@@ -1,6 +1,7 @@
 """What an attack on `batch run` found, by kind: each rule with its members."""
 
 import json
+import os
 import signal
 import time
 from collections import Counter
@@ -10,6 +11,10 @@ import pytest
 
 from pipechat.batch.pace import Pace
 from pipechat.batch.rows import read_rows
+from pipechat.jsonl import dumps
+from pipechat.messages import Turn
+from pipechat.store.item_turns import ItemTurns
+from pipechat.store.sessions import SessionStore
 from tests.pace_simulation import Reply as Answered
 from tests.pace_simulation import simulate
 from tests.program import Program
@@ -276,3 +281,144 @@ def test_every_row_is_accounted_for(program: Program, source: Path, out: Path) -
     summary = json.loads(result.stdout)
     assert summary["complete"] + summary["failed"] + sum(summary["skipped"].values()) == 24
     assert Counter(each["status"] for each in records(out)) == {"complete": 12, "failed": 2}
+
+
+@pytest.mark.parametrize("between", ["nothing", "ask", "ask_twice", "other_context", "other_items"])
+def test_a_turn_that_only_its_session_has_is_found_wherever_it_stands(
+    program: Program, source: Path, out: Path, between: str
+) -> None:
+    """As after a kill between the two: OUT lacks what the session has."""
+    source.write_bytes(
+        ndjson(*({"id": f"i{n}", "question": f"q {n}", "session": "s"} for n in range(4)))
+    )
+    with ChatServer(mirror()) as server:
+        program.finish(start(program, server, source, "-o", out), input=b"")
+        lines = out.read_bytes().splitlines(keepends=True)
+        out.write_bytes(b"".join(lines[:2]))
+        for n in range({"ask": 1, "ask_twice": 2}.get(between, 0)):
+            program.run("ask", "--session", "s", "--base-url", server.url, f"foreign {n}")
+        if between == "other_items":
+            more = ndjson({"id": "i3", "question": "another", "session": "s"})
+            run(program, server, more, "-o", str(out.with_name("other.jsonl")))
+        before = len(server.requests)
+        more_options = ("--last-turns", "3") if between == "other_context" else ()
+        result = program.finish(start(program, server, source, "-o", out, *more_options), input=b"")
+        assert len(server.requests) == before, "nothing is asked, or paid, twice"
+    assert result.status == 0
+    assert [each["item"] for each in records(out)] == ["i0", "i1", "i2", "i3"]
+    assert all(each["once"] is None for each in records(out))
+    kept = [each["question"] for each in program.records("s") if each["item"]]
+    assert kept[:4] == ["q 0", "q 1", "q 2", "q 3"]
+    assert len(kept) == (5 if between == "other_items" else 4)
+
+
+def test_what_a_session_has_of_items_is_looked_for_once_a_run(tmp_path: Path) -> None:
+    store = SessionStore(tmp_path, lambda _: None)
+    lines = [
+        Turn(
+            id=f"{n:08x}-0000-7000-8000-000000000000", time="", status="complete", model="m",
+            question="q", answer="a", item=f"i{n}", once={"request": f"h{n}"},
+        )
+        for n in range(2000)
+    ]  # fmt: skip
+    (tmp_path / "s.jsonl").write_bytes(b"".join(dumps(t.record()) + b"\n" for t in lines))
+    turns = ItemTurns(store)
+    read = 0
+
+    class Counted:
+        def __call__(self, fd: int, size: int, offset: int) -> bytes:
+            nonlocal read
+            data = pread(fd, size, offset)
+            read += len(data)
+            return data
+
+    pread = os.pread
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "pread", Counted())
+        for n in range(0, 2000, 100):
+            found = turns.find("s", f"i{n}", f"h{n}")
+            assert found is not None
+            assert found.item == f"i{n}"
+            assert turns.find("s", f"i{n}", "another") is None
+    assert read < 2 * (tmp_path / "s.jsonl").stat().st_size + 20 * 3 * (1 << 16)
+
+
+HALVES = [
+    (b'{"id":"%s","question":"q"}', (rb"\ud800", rb"\udfff", rb"a\uDEADb"), ()),
+    (b'{"custom_id":"%s","body":{"messages":[{"role":"user","content":"q"}]}}',
+     (rb"\ud800", rb"\udc00\ud800", rb"\ud800x"), ()),
+    (b'{"id":"%s","question":"q"}', (b"\xff", b"\xfe", b"\xc3"), ("--lossy",)),
+    (b"%s,q", (b"\xff", b"\xfe", b"a\xff"), ("--lossy", "--input-format", "csv")),
+]  # fmt: skip
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize(("shape", "ids", "more"), HALVES)
+def test_ids_that_would_be_one_for_what_is_no_text_in_them_are_refused_by_their_lines(
+    program: Program, out: Path, shape: bytes, ids: tuple[bytes, ...], more: tuple[str, ...]
+) -> None:
+    table = "csv" in more
+    source = b"id,question\n" if table else b""
+    source += b"".join(shape % each + b"\n" for each in ids)
+    with ChatServer(mirror()) as server:
+        result = run(program, server, source, "-o", str(out), *more)
+        assert not server.requests
+    assert result.status == 10
+    lines = [f"line {n + 1 + table}" for n in range(3)]
+    assert [each["item"] for each in records(out)] == lines
+    assert all(each["error"]["code"] == "bad_item" for each in records(out))
+    assert all("id" in each["error"]["message"] for each in records(out))
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"id":"\\ud83d\\ude00","question":"q"}',
+        '{"id":"\ufffd","question":"q"}',
+        '{"id":"a","question":"\\ud800"}',
+        '{"id":"\\ufffd","question":"\\ud83d\\ude00"}',
+    ],
+)
+def test_an_id_that_is_text_is_taken_whatever_else_is_none(
+    program: Program, out: Path, line: str
+) -> None:
+    with ChatServer(mirror()) as server:
+        result = run(program, server, line.encode() + b"\n", "-o", str(out))
+    assert result.status == 0
+    assert [each["item"] for each in records(out)] == [json.loads(line)["id"]]
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("input_format", ["csv", "tsv"])
+def test_an_empty_cell_says_nothing_and_without_a_question_there_is_no_item(
+    program: Program, out: Path, input_format: str
+) -> None:
+    header = "id,question,model,system,session,options"
+    rows = ["a,q,,,,", ",p,,,,", "c,,m,s,,", ",,,,,"]
+    text = "\n".join((header, *rows, ""))
+    source = (text if input_format == "csv" else text.replace(",", "\t")).encode()
+    with ChatServer(mirror()) as server:
+        result = run(
+            program, server, source, "-o", str(out), "--input-format", input_format, "-m", "d"
+        )
+        assert {each.body["model"] for each in server.requests} == {"d"}
+        assert all(len(each.messages) == 1 for each in server.requests)
+    assert result.status == 10
+    found = records(out)
+    assert {each["question"] for each in found if each["status"] == "complete"} == {"q", "p"}
+    failed = {each["item"]: each["error"]["code"] for each in found if each["error"]}
+    # A row of empty cells alone is none: spreadsheets write them.
+    assert failed == {"c": "bad_item"}
+
+
+@pytest.mark.in_process
+def test_a_template_may_say_what_stands_for_an_empty_cell(program: Program, out: Path) -> None:
+    source = b"id,colour\n1,\n2,red\n"
+    template = "A {{ colour | default('grey') }} car"
+    with ChatServer(mirror()) as server:
+        result = run(
+            program, server, source, "-o", str(out), "--input-format", "csv", "--template", template
+        )
+        assert set(asked(server)) == {"A grey car", "A red car"}
+    assert result.status == 0

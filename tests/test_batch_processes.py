@@ -50,12 +50,14 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "out.jsonl"
 
 
-def killed_and_resumed(program: Program, source: Path, out: Path, kills: int, seed: int) -> None:
+def killed_and_resumed(
+    program: Program, source: Path, out: Path, kills: int, seed: int, *more: str
+) -> None:
     """Kill runs at random moments, resume until done, and check what must hold."""
     moments = random.Random(seed)
     with ChatServer(slowly(0.01)) as server:
         for _ in range(kills):
-            process = start(program, server, source, "-o", out, "-j", "4")
+            process = start(program, server, source, "-o", out, "-j", "4", *more)
             before = len(server.requests)
             if moments.random() < 0.8:  # the others die while they start
                 with_requests = before + moments.randrange(1, 12)
@@ -67,9 +69,10 @@ def killed_and_resumed(program: Program, source: Path, out: Path, kills: int, se
             process.communicate()
             complete = Counter(r["item"] for r in whole_records(out) if r["status"] == "complete")
             assert not complete or max(complete.values()) == 1
-        result = program.finish(start(program, server, source, "-o", out), input=b"")
+        result = program.finish(start(program, server, source, "-o", out, *more), input=b"")
         again = asked(server)
     assert result.status == 0
+    assert not list(out.parent.glob(".out.jsonl*")), "nothing stays behind"
     found = records(out)  # every line parses
     assert Counter(record["item"] for record in found) == Counter(
         {f"i{n}": 1 for n in range(60)}
@@ -85,15 +88,50 @@ def whole_records(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines[:-1] if line]
 
 
+def in_sessions(source: Path) -> None:
+    """The same items, each a turn of one of ten sessions."""
+    each = (json.loads(line) for line in source.read_bytes().splitlines())
+    source.write_bytes(ndjson(*({**item, "session": f"s{item['id'][-1]}"} for item in each)))
+
+
+def check_sessions(program: Program) -> None:
+    """No item is a complete turn of its session twice."""
+    turns = [turn for n in range(10) for turn in program.records(f"s{n}")]
+    complete = Counter(turn["item"] for turn in turns if turn["status"] == "complete")
+    assert complete == Counter({f"i{n}": 1 for n in range(60)})
+
+
+@pytest.mark.parametrize("more", [(), ("--ordered",)])
 def test_runs_that_are_killed_are_resumed_and_ask_nothing_twice(
-    program: Program, source: Path, out: Path
+    program: Program, source: Path, out: Path, more: tuple[str, ...]
 ) -> None:
-    killed_and_resumed(program, source, out, kills=5, seed=1)
+    killed_and_resumed(program, source, out, 5, 1, *more)
+
+
+@pytest.mark.parametrize("more", [(), ("--ordered",)])
+def test_runs_that_are_killed_leave_no_turn_twice_in_a_session(
+    program: Program, source: Path, out: Path, more: tuple[str, ...]
+) -> None:
+    in_sessions(source)
+    killed_and_resumed(program, source, out, 5, 3, *more)
+    check_sessions(program)
 
 
 @pytest.mark.storm
-def test_fifty_runs_killed_at_random_moments(program: Program, source: Path, out: Path) -> None:
-    killed_and_resumed(program, source, out, kills=50, seed=2)
+@pytest.mark.parametrize("more", [(), ("--ordered",)])
+def test_fifty_runs_killed_at_random_moments(
+    program: Program, source: Path, out: Path, more: tuple[str, ...]
+) -> None:
+    killed_and_resumed(program, source, out, 50, 2, *more)
+
+
+@pytest.mark.storm
+def test_fifty_runs_of_sessions_killed_at_random_moments(
+    program: Program, source: Path, out: Path
+) -> None:
+    in_sessions(source)
+    killed_and_resumed(program, source, out, 50, 4, "--ordered")
+    check_sessions(program)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -124,3 +124,40 @@ def test_no_more_is_read_than_the_rows_that_are_taken_ask_for() -> None:
 )
 def test_a_name_tells_the_format(name: str, expected: str) -> None:
     assert format_of_name(name) == expected
+
+
+@pytest.mark.parametrize(
+    ("data", "first", "last"),
+    [
+        (b'a,b\n1,x\n2,"y\n3,z\n4,w\n', 3, 5),  # to the end
+        (b'a,b\n1,"y\n2,z\n3,"w"\n4,v\n', 2, 4),  # to the next quote
+        (b'a,b\n1,"x\ny",z\n2,w\n', 2, 3),  # a cell too many
+        (b'a,b\n1,"' + b"x" * 600 + b"\n" + b"y" * 600 + b"\n2,w\n", 2, 3),  # too long a cell
+    ],
+)
+def test_rows_that_a_stray_quote_makes_one_are_named(data: bytes, first: int, last: int) -> None:
+    rows = list(read_rows(cut_at(data, 7), "csv", longest=1000))
+    [bad] = [row for row in rows if isinstance(row.value, UsageError)]
+    assert bad.number == first
+    assert f"lines {first} to {last}" in bad.value.message
+
+
+def test_a_row_that_is_wrong_by_itself_names_no_other_line() -> None:
+    rows = list(read_rows([b"a,b\n1,2,3\n"], "csv", longest=1000))
+    assert "lines" not in rows[0].value.message
+
+
+@pytest.mark.parametrize(
+    ("input_format", "data", "sizes"),
+    [
+        ("ndjson", b'{"a":1}\n\n{"a":22}\n', [7, 8]),
+        ("lines", b"abc\nde\n", [3, 2]),
+        ("csv", b'a,b\n1,2\n"3\n4",5\n', [4, 8]),
+        ("tsv", b"a\tb\n1\t2", [4]),
+    ],
+)
+def test_a_row_knows_how_long_its_lines_are(
+    input_format: InputFormat, data: bytes, sizes: list[int]
+) -> None:
+    rows = read_rows(cut_at(data, 3), input_format, longest=1000)
+    assert [row.size for row in rows] == sizes

@@ -73,10 +73,9 @@ class LocalWorker:
         """As `Worker.ask`."""
         settings = self._settings
         reducer = make_reducer(settings, self._wanted)
-        limits = Limits(job.timeout_s, settings.first_token_timeout_s, settings.idle_timeout_s)
         reading = ResponseReading(
             self._dialect,
-            Deadlines(limits, time.monotonic),
+            _deadlines(settings, job.timeout_s),
             reducer,
             host=settings.host,
             secrets=settings.secrets,
@@ -102,6 +101,21 @@ class LocalWorker:
 
     async def aclose(self) -> None:
         await self._sender.aclose()
+
+
+def failed_unasked(settings: Settings, error: PipechatError) -> Asked:
+    """What comes of a job that nobody is asked any more."""
+    [terminal] = make_reducer(settings).fail(error)
+    assert isinstance(terminal, TerminalEvent)
+    return Asked(terminal, error, {})
+
+
+def _deadlines(settings: Settings, left_s: float | None) -> Deadlines:
+    """Those of a request, of whose item's time `left_s` seconds are left."""
+    total_s = settings.timeout_s if left_s is not None else None
+    limits = Limits(total_s, settings.first_token_timeout_s, settings.idle_timeout_s)
+    began = time.monotonic() - ((total_s or 0.0) - (left_s or 0.0))
+    return Deadlines(limits, time.monotonic, began)
 
 
 def _show_all(events: Sequence[Event], show: Show | None) -> None:

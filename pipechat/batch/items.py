@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipechat import jsonl
+from pipechat.batch.rows import Row
 from pipechat.errors import UsageError
 from pipechat.messages import AnswerFormat, ChatRequest, Message
 from pipechat.settings.resolve import TOKEN_FIELDS, Settings
@@ -23,6 +24,7 @@ from pipechat.turn.template import Template
 
 _LONGEST_ID = 512
 _MOST_NAMES, _MOST_OF_A_NAME = 8, 40
+_REPLACED = "\ufffd"
 _BATCH_KEYS = frozenset(("custom_id", "body"))
 _BATCH_PATH = "/v1/chat/completions"
 
@@ -32,7 +34,7 @@ class Item:
     """One question of a batch, from line `number` of its input.
 
     `request` is what is asked without a session's earlier turns, and `hash` its hash. `id`: as
-    it was given, else the hash. `system`: the item's own.
+    it was given, else the hash. `system`: the item's own. `size`: of its row, in bytes.
     """
 
     number: int
@@ -43,6 +45,7 @@ class Item:
     session: str | None = None
     system: str | None = None
     own_system: str | None = None
+    size: int = 0
 
 
 class BadItemError(UsageError):
@@ -88,29 +91,32 @@ class ItemReader:
             formats=formats,
         )
 
-    def item(self, number: int, value: object) -> Item:
+    def item(self, row: Row) -> Item:
         """The item of a row.
 
         Raises:
             BadItemError
         """
         item_id: str | None = None
+        value = row.value
         try:
             if isinstance(value, UsageError):
                 raise value
             if not isinstance(value, Mapping):
                 raise UsageError("bad_item", "it is no JSON object")
-            item_id = _id_of(value)
+            item_id = _id_of(value, mended=row.mended)
             if value.keys() >= _BATCH_KEYS and self._template is None:
-                return self._of_batch_line(number, item_id, value)
-            return self._of_object(number, item_id, value)
+                return self._of_batch_line(row, item_id, value)
+            return self._of_object(row, item_id, value)
         except UsageError as error:
-            raise BadItemError(number, error.code, error.message, item_id, error.hint) from error
+            raise BadItemError(
+                row.number, error.code, error.message, item_id, error.hint
+            ) from error
 
-    def _of_object(self, number: int, item_id: str | None, row: Mapping[str, Any]) -> Item:
-        question = self._question(row)
+    def _of_object(self, row: Row, item_id: str | None, value: Mapping[str, Any]) -> Item:
+        question = self._question(value)
         # A row that a template reads is anything: its `model` may be that of a car.
-        own = row if self._template is None else {}
+        own = value if self._template is None else {}
         session, system, model = (_text(own, key) for key in ("session", "system", "model"))
         if session is not None:
             check_name(session)
@@ -123,7 +129,10 @@ class ItemReader:
             self._formats,
         )
         hashed = request_hash(self._dialect, request)
-        return Item(number, item_id or hashed, hashed, question, request, session, holding, system)
+        return Item(
+            row.number, item_id or hashed, hashed, question, request, session, holding, system,
+            row.size,
+        )  # fmt: skip
 
     def _question(self, row: Mapping[str, Any]) -> str:
         if self._template is not None:
@@ -150,14 +159,14 @@ class ItemReader:
         general = {key: each for key, each in self._plain.options.items() if key not in said}
         return {**general, **options}
 
-    def _of_batch_line(self, number: int, item_id: str | None, row: Mapping[str, Any]) -> Item:
-        body = row["body"]
-        url, method = row.get("url", _BATCH_PATH), row.get("method", "POST")
+    def _of_batch_line(self, row: Row, item_id: str | None, value: Mapping[str, Any]) -> Item:
+        body = value["body"]
+        url, method = value.get("url", _BATCH_PATH), value.get("method", "POST")
         if url != _BATCH_PATH or method != "POST":
             raise UsageError("bad_item", f"it is no POST {_BATCH_PATH}")
         if not isinstance(body, Mapping):
             raise UsageError("bad_item", "its body is no object")
-        rest = {key: value for key, value in body.items() if key not in ("model", "messages")}
+        rest = {key: each for key, each in body.items() if key not in ("model", "messages")}
         if rest.pop("stream", False):
             raise UsageError("bad_item", "its body asks for a stream")
         rest.pop("stream_options", None)
@@ -168,7 +177,9 @@ class ItemReader:
         request = self._plain._replace(messages=messages, model=model, options=merged)
         hashed = request_hash(self._dialect, request)
         system = _system_of(messages)
-        return Item(number, item_id or hashed, hashed, question, request, None, system)
+        return Item(
+            row.number, item_id or hashed, hashed, question, request, None, system, size=row.size
+        )
 
 
 def _named(row: Mapping[str, Any]) -> str:
@@ -183,7 +194,7 @@ def _named(row: Mapping[str, Any]) -> str:
     )
 
 
-def _id_of(row: Mapping[str, Any]) -> str | None:
+def _id_of(row: Mapping[str, Any], *, mended: bool) -> str | None:
     value = row.get("custom_id") if row.keys() >= _BATCH_KEYS else row.get("id")
     if value is None:
         return None
@@ -191,6 +202,8 @@ def _id_of(row: Mapping[str, Any]) -> str | None:
         return str(value)
     if not isinstance(value, str) or not value or len(value) > _LONGEST_ID:
         raise UsageError("bad_item", f"its id is no text of 1 to {_LONGEST_ID} characters")
+    if mended and _REPLACED in value:  # else two of them may be one
+        raise UsageError("bad_item", "its id holds what is no text (a lone surrogate, or a byte)")
     return value
 
 

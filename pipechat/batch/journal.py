@@ -1,39 +1,50 @@
-"""Where the records of a batch go: a file that is a session file, or stdout.
+"""The output of a batch: a file that is a session file, for one run at a time.
 
-Many that end together are written and synced as one; whoever adds a record waits until it is
-safe. Owns the lock that keeps a second run off.
+Owns the lock that keeps a second run off, and what stands beside the file for the next run where
+this one cannot finish.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
-from pipechat.errors import BugError, OutputError, PipechatError, SessionError
-from pipechat.store.locked_file import LockedFile, lock_file, open_to_read
+from pipechat import jsonl
+from pipechat.batch.held import HeldFile
+from pipechat.batch.known import records_at
+from pipechat.errors import OutputError, SessionError
+from pipechat.messages import new_turn_id
+from pipechat.store import layout
+from pipechat.store.locked_file import LockedFile, lock_file, open_to_read, sync, write_all
+
+
+class SetAsideError(OutputError):
+    """The output could not take records: they wait beside it for the next run."""
 
 
 class OutputFile:
     """The file of a batch, for one run at a time, until it is closed.
 
     The lock of the run is a file of its own, hidden beside it: the file's own lock is that of
-    each append, so that readers see it grow.
+    each append, so that readers see it grow. `since`: nothing older than the turn of this id
+    counts, because the batch was started over then. `held`: what cannot stand in the file yet.
 
     Args:
-        fresh: begin with an empty one.
+        start_over: what it holds is left alone until `clear`, and nothing is adopted.
 
     Raises (opening):
         SessionError: `batch_busy`: another run has it.
         OutputError: it cannot be written.
     """
 
-    def __init__(self, path: str, *, fresh: bool = False) -> None:
+    def __init__(self, path: str, *, start_over: bool = False) -> None:
         self.path = path
+        self.since = ""
+        self.ended = False
         folder, name = os.path.split(path)
-        self._lock_path = os.path.join(folder, f".{name}.run")
+        self._lock_path = os.path.join(folder, layout.batch_run_file(name))
+        self.held = HeldFile(os.path.join(folder, layout.batch_held_file(name)))
+        self._file: LockedFile | None = None
         try:
             self._lock = lock_file(self._lock_path, create=True, wait_s=0)
         except BlockingIOError as error:
@@ -43,123 +54,114 @@ class OutputFile:
         except OSError as error:
             raise unwritable(path, error) from error
         try:
-            with LockedFile(path, create=True) as file:
-                if fresh:
-                    os.ftruncate(file.fd, 0)
-            os.close(open_to_read(path))
+            self._open(start_over=start_over)
         except OSError as error:
             self.close()
             raise unwritable(path, error) from error
+
+    def _open(self, *, start_over: bool) -> None:
+        self.since = os.pread(self._lock, 64, 0).decode("ascii", "replace")
+        # It stays open: there may be no descriptor when an answer comes that was paid for.
+        self._file = LockedFile(self.path, create=True)
+        self._file.let_go()
+        os.close(open_to_read(self.path))
+        try:
+            left = self.held.read()
+        except OSError as error:
+            raise OSError(f"{self.held.path}: {error.strerror or error}") from error
+        if left and not start_over:
+            self._adopt(left)
+
+    def _adopt(self, records: list[bytes]) -> None:
+        """Add what a run that died has left, and had not added yet. Raises OSError."""
+        lines = {turn_id: line for line in reversed(records) if (turn_id := _id_of(line))}
+        for record in records_at(self.path):
+            lines.pop(str(record.get("id")), None)
+        if lines:
+            self._append(list(reversed(lines.values())))
+        self.held.forget()
+
+    def clear(self) -> None:
+        """Start over: empty it. Raises OutputError."""
+        try:
+            self.held.forget()
+            file = self._taken()
+            os.ftruncate(file.fd, 0)
+            file.let_go()
+            self.since = new_turn_id()
+            os.ftruncate(self._lock, 0)
+            write_all(self._lock, self.since.encode())
+            sync(self._lock)
+        except OSError as error:
+            raise unwritable(self.path, error) from error
 
     def append(self, lines: list[bytes]) -> None:
         """Add records, all of them safe on disk.
 
         Raises:
-            OutputError: none of them was added.
+            OutputError: none of them was added; SetAsideError where they wait for the next run.
         """
         try:
-            with LockedFile(self.path, create=True, wait_s=None) as file:
-                file.append(*lines)
+            self._append(lines)
+        except OSError as error:
+            failure = unwritable(self.path, error)
+            try:
+                self.held.add(((0, line) for line in lines), stay=True)
+            except OSError:
+                raise failure from error
+            hint = "What was answered is kept beside it: the next run with this -o adds it."
+            raise SetAsideError(failure.code, failure.message, hint) from error
+
+    def _append(self, lines: list[bytes]) -> None:
+        file = self._taken()
+        try:
+            file.append(*lines)
+        finally:
+            file.let_go()
+
+    def _taken(self) -> LockedFile:
+        """The file, its lock held. Raises OSError, also where the path names another by now."""
+        assert self._file is not None
+        self._file.take_again()
+        try:
+            self._check_named()
+        except OSError:
+            self._file.let_go()
+            raise
+        return self._file
+
+    def _check_named(self) -> None:
+        assert self._file is not None
+        if self._file.is_named():
+            return
+        what = "replaced" if os.path.lexists(self.path) else "removed, or renamed,"
+        raise OSError(f"it was {what} while the run went on")
+
+    def check_there(self) -> None:
+        """Let a run that is at its end pass, or raise OutputError: the file is gone."""
+        try:
+            self._check_named()
         except OSError as error:
             raise unwritable(self.path, error) from error
 
     def close(self) -> None:
         """Let another run have it."""
-        with suppress(OSError):
-            os.unlink(self._lock_path)
+        if self.ended or not self.since:  # else what it started over is not done
+            with suppress(OSError):
+                os.unlink(self._lock_path)
+        self.held.close()
+        if self._file is not None:
+            self._file.close()
         os.close(self._lock)
 
 
-class GroupWriter:
-    """Hands records to `write` in a thread: all that are there at once, one group at a time."""
-
-    def __init__(self, write: Callable[[list[bytes]], None]) -> None:
-        self._write = write
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
-        self._lines: list[bytes] = []
-        self._written: asyncio.Future[None] | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._broken: PipechatError | None = None
-
-    async def add(self, *lines: bytes) -> None:
-        """Add records; returns when they are safe.
-
-        Raises:
-            PipechatError: what `write` raised, now or before.
-        """
-        # Who waits may be given up; the others still wait for the same group.
-        await asyncio.shield(self.add_soon(*lines))
-
-    def add_soon(self, *lines: bytes) -> asyncio.Future[None]:
-        """Add records, and say when they are safe."""
-        loop = asyncio.get_running_loop()
-        if self._broken is not None:
-            raise self._broken
-        self._lines.extend(lines)
-        if self._written is None:
-            self._written = loop.create_future()
-        if self._task is None or self._task.done():
-            self._task = loop.create_task(self._run())
-        return self._written
-
-    async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        while self._lines:
-            lines, self._lines = self._lines, []
-            written, self._written = self._written, None
-            assert written is not None
-            try:
-                await loop.run_in_executor(self._thread, self._write, lines)
-            except Exception as error:
-                self._broken = error if isinstance(error, PipechatError) else BugError(error)
-                written.set_exception(self._broken)
-                written.exception()  # looked at, though nobody may wait any more
-            else:
-                written.set_result(None)
-
-    async def aclose(self) -> None:
-        """Wait until all that was added is safe."""
-        if self._task is not None:
-            await self._task
-        self._thread.shutdown(wait=True)
-
-
-class InOrder:
-    """Records in the order of the input: each is held back until those before it are there.
-
-    Args:
-        room: how far the first that is missing may be behind: so many records are held at most.
-    """
-
-    def __init__(self, writer: GroupWriter, room: int) -> None:
-        self._writer = writer
-        self._room = room
-        self._held: dict[int, tuple[bytes, ...]] = {}
-        self._next = 0
-        self._moved = asyncio.Event()
-
-    async def wait_for_room(self, number: int) -> None:
-        """Wait until the record of place `number` (from 0) may be held."""
-        while number - self._next >= self._room:
-            self._moved.clear()
-            await self._moved.wait()
-
-    async def add(self, number: int, *lines: bytes) -> None:
-        """The lines of place `number`, which may be none."""
-        self._held[number] = lines
-        ready: list[bytes] = []
-        while self._next in self._held:
-            ready += self._held.pop(self._next)
-            self._next += 1
-        self._moved.set()
-        if ready:
-            await self._writer.add(*ready)
-
-    async def flush(self) -> None:
-        """Write what is held, in its order, with what is missing left out."""
-        lines = [line for place in sorted(self._held) for line in self._held.pop(place)]
-        if lines:
-            await self._writer.add(*lines)
+def _id_of(line: bytes) -> str | None:
+    try:
+        record = jsonl.loads_line(line)
+    except ValueError:
+        return None
+    turn_id = record.get("id") if isinstance(record, dict) else None
+    return turn_id if isinstance(turn_id, str) else None
 
 
 def unwritable(path: str, error: OSError) -> OutputError:

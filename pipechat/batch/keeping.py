@@ -32,6 +32,10 @@ class Kept:
     writer: TurnWriter | None = None
     answered: Turn | None = None
 
+    def in_output(self, turn: Turn) -> Turn:
+        """`turn` as the output of the batch has it: known by what the item asks by itself."""
+        return replace(turn, request=self.hash, once=None)
+
     @property
     def request(self) -> ChatRequest:
         return self.prepared.request
@@ -40,9 +44,13 @@ class Kept:
         """The event that says what is about to be asked."""
         return self.prepared.start(self.session)
 
-    def turn(self, terminal: TerminalEvent, *, item: str, attempts: int) -> Turn:
-        """The turn as it is kept, with what came of it."""
-        return replace(self.prepared.turn(terminal), item=item, attempts=attempts)
+    def turn(
+        self, terminal: TerminalEvent, *, item: str, attempts: int, corrected: bool = False
+    ) -> Turn:
+        """The turn as it is kept, with what came of it; what a corrected one was sent with is not
+        what later ones know of it."""
+        prepared = self.prepared._replace(exact=self.prepared.exact and not corrected)
+        return replace(prepared.turn(terminal), item=item, attempts=attempts)
 
     def abandon(self) -> None:
         """Nothing came of it."""
@@ -55,7 +63,8 @@ class Keepers:
 
     Args:
         open_keeper: opens a session by its name.
-        resumes: what a session has of an item already is taken from there.
+        answered: looks for the turn of an item in its session, by their names and the item's hash;
+            None: what is there is asked all the same.
     """
 
     def __init__(
@@ -64,14 +73,13 @@ class Keepers:
         dialect: str,
         open_keeper: Callable[[str], Keeper],
         wanted: Wanted | None,
-        *,
-        resumes: bool,
+        answered: Callable[[str, str, str], Turn | None] | None = None,
     ) -> None:
         self._settings = settings
         self._dialect = dialect
         self._open_keeper = open_keeper
         self._wanted = wanted
-        self._resumes = resumes
+        self._answered = answered
 
     async def begin(self, item: Item) -> Kept:
         """The turn of `item`.
@@ -105,6 +113,11 @@ class Keepers:
         return turn_of_bad_item(error)
 
     def _begin_in_session(self, item: Item, session: str) -> Kept:
+        if self._answered is not None:
+            answered = self._answered(session, item.id, item.hash)
+            if answered is not None:
+                prepared = Prepared(answered, _NO_CONTEXT, item.request)
+                return Kept(prepared, item.hash, session, answered=answered)
         settings = self._settings._replace(
             model=item.request.model,
             options=item.request.options,
@@ -114,28 +127,14 @@ class Keepers:
         writer = keeper.begin()
         try:
             question = Question(item.question)
-            if self._resumes and (answered := self._answered(settings, keeper, item)) is not None:
-                writer.abandon()
-                prepared = Prepared(answered, _NO_CONTEXT, item.request)
-                return Kept(prepared, item.hash, session, answered=answered)
             prepared = prepare_turn(settings, keeper, writer.id, question, self._wanted)
-            prepared = prepared.hashed(self._dialect)
+            # By its item and what that asks by itself a run that resumes knows it again.
+            prepared = prepared.hashed(self._dialect, {"request": item.hash})
             writer.head(replace(prepared.head, item=item.id))
         except BaseException:
             writer.abandon()
             raise
         return Kept(prepared, item.hash, session, writer)
-
-    def _answered(self, settings: Settings, keeper: Keeper, item: Item) -> Turn | None:
-        """The session's last turn, where the item asks just that: a run that was killed kept it
-        there, and not in the output yet."""
-        turns, system = keeper.earlier(settings.last_turns + 1)
-        if not turns or turns[-1].item != item.id:
-            return None
-        before = _Before(turns[:-1], system)
-        asked = prepare_turn(settings, before, "", Question(item.question), self._wanted)
-        same = asked.hashed(self._dialect).head.request == turns[-1].request
-        return turns[-1] if same else None
 
     def _schema(self) -> dict[str, object] | None:
         wanted = self._wanted
@@ -156,19 +155,3 @@ def turn_of_bad_item(error: BadItemError) -> Turn:
         item=error.id,
         attempts=0,
     )
-
-
-class _Before:
-    """A session as it was before its last turn."""
-
-    name: str | None = None
-
-    def __init__(self, turns: list[Turn], system: str | None) -> None:
-        self._turns = turns
-        self._system = system
-
-    def begin(self) -> TurnWriter:
-        raise NotImplementedError  # it is read alone
-
-    def earlier(self, last_turns: int) -> tuple[list[Turn], str | None]:
-        return self._turns[-last_turns:] if last_turns else [], self._system

@@ -6,8 +6,8 @@ from typing import Any
 
 from pipechat import jsonl
 from pipechat.batch.asking import Show
+from pipechat.batch.groups import GroupWriter, InOrder
 from pipechat.batch.items import BadItemError, Item
-from pipechat.batch.journal import GroupWriter, InOrder
 from pipechat.events import Error, Event, Retry, Start, TerminalEvent
 from pipechat.messages import Turn
 
@@ -16,15 +16,15 @@ class Records:
     """Writes what became of items.
 
     Args:
-        writer: takes the records; None where there are events alone.
+        writer: takes the records; None where there are events alone, or an order.
         events: takes the events; None where there are none.
-        in_order: puts the records in the order of the input.
+        in_order: takes the records instead, and puts them in the order of the input.
     """
 
     def __init__(
         self,
-        writer: GroupWriter | None,
-        events: GroupWriter | None = None,
+        writer: GroupWriter[bytes] | None,
+        events: GroupWriter[bytes] | None = None,
         in_order: InOrder | None = None,
     ) -> None:
         self._writer = writer
@@ -35,11 +35,6 @@ class Records:
         """Wait until the record of `place`, in the order of the input, may be written or held."""
         if self._in_order is not None:
             await self._in_order.wait_for_room(place)
-
-    async def flush(self) -> None:
-        """Write what is held back: the run has ended, and what comes before it does not come."""
-        if self._in_order is not None:
-            await self._in_order.flush()
 
     def shower(self, item: Item) -> Show | None:
         """What takes the events of an answer as they come; None where nobody looks."""
@@ -68,13 +63,10 @@ class Records:
 
     async def keep(self, place: int, turn: Turn) -> None:
         """The record of one that has no events."""
-        if self._writer is None:
-            return
-        line = jsonl.dumps(turn.record())
         if self._in_order is not None:
-            await self._in_order.add(place, line)
-        else:
-            await self._writer.add(line)
+            await self._in_order.add(place, jsonl.dumps(turn.record()))
+        elif self._writer is not None:
+            await self._writer.add(jsonl.dumps(turn.record()))
 
     async def bad(self, place: int, error: BadItemError, turn: Turn) -> None:
         """A row that is no item; once is enough where the output says so already."""

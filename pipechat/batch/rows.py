@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
 from pipechat import jsonl
@@ -26,13 +26,17 @@ _TOLD = re.compile(rb"sep=([;,|\t])\r?")
 """A first line by which a spreadsheet says what parts the cells."""
 _WHAT_IT_IS = "Say what the input holds: --input-format csv, tsv or lines."
 _Line = tuple[int, bytes | UsageError]
+_MAYBE_HALF = rb"\ud"
 
 
 class Row(NamedTuple):
-    """`value`: what line `number` (from 1) holds, or why it holds no row."""
+    """`value`: what line `number` (from 1) holds, or why it holds no row. `size`: of its lines, in
+    bytes. `mended`: something in it was no text, and U+FFFD stands there now."""
 
     number: int
     value: Any
+    size: int = 0
+    mended: bool = False
 
 
 def format_of_name(name: str) -> InputFormat:
@@ -61,30 +65,36 @@ def read_rows(
         if isinstance(line, UsageError):
             yield Row(number, line)
         elif not line.isspace() and line:
-            yield Row(number, _read_line(line, read, lossy=lossy))
+            yield _read_line(number, line, read, lossy=lossy)
 
 
-def _read_line(line: bytes, read: Any, *, lossy: bool) -> Any:
+def _read_line(
+    number: int, line: bytes, read: Callable[[bytes], tuple[Any, bool]], *, lossy: bool
+) -> Row:
+    size, text, mended = len(line), line, False
     if not line.isascii():
         try:
             line.decode()
         except UnicodeDecodeError as error:
             if not lossy:
-                return _not_utf8(line[error.start], error.start)
-            line = line.decode("utf-8", "replace").encode()
-    return read(line)
+                return Row(number, _not_utf8(line[error.start], error.start), size)
+            text, mended = line.decode("utf-8", "replace").encode(), True
+    value, has_halves = read(text)
+    return Row(number, value, size, mended or has_halves)
 
 
-def _json(line: bytes) -> Any:
+def _json(line: bytes) -> tuple[Any, bool]:
+    """The value, and whether it had halves of surrogate pairs, which no text has."""
     try:
-        return jsonl.loads_line(line)
+        value = jsonl.loads_line(line)
+        return value, _MAYBE_HALF in line.lower() and jsonl.loads(line) != value
     except ValueError as error:
         hint = "" if line.lstrip().startswith(b"{") else _WHAT_IT_IS
-        return UsageError("bad_item", f"it is no JSON ({error})", hint)
+        return UsageError("bad_item", f"it is no JSON ({error})", hint), False
 
 
-def _question(line: bytes) -> Any:
-    return {"question": line.decode().removesuffix("\r")}
+def _question(line: bytes) -> tuple[Any, bool]:
+    return {"question": line.decode().removesuffix("\r")}, False
 
 
 def _not_utf8(byte: int, offset: int) -> UsageError:
@@ -104,7 +114,7 @@ def _lines(blocks: Iterable[bytes], longest: int) -> Iterator[_Line]:
             number, begun, size, cut = number + 1, [piece], len(piece), False
         if size > longest:
             begun, cut = [], True
-    if begun or cut:
+    if size or cut:
         yield number, _too_long(longest) if cut or size > longest else b"".join(begun)
 
 
@@ -139,23 +149,25 @@ def _table(
     reader = csv.reader(source, delimiter=delimiter, strict=True)
     header: list[str] | None = None
     while True:
-        number = source.number + 1
+        source.begin_row()
         try:
             cells = next(reader, None)
         except csv.Error as error:
             if header is None:
                 raise UsageError("bad_header", f"the first line is no header: {error}") from error
-            yield Row(number, source.take_error() or UsageError("bad_item", f"no row: {error}"))
+            bad = source.take_error() or UsageError("bad_item", f"no row: {error}{source.span()}")
+            yield Row(source.first, bad, source.size)
             reader = csv.reader(source, delimiter=delimiter, strict=True)
             continue
         if cells is None:
             return
         if (broken := source.take_error()) is not None:
-            yield Row(number, broken)
+            yield Row(source.first, broken, source.size)
         elif header is None:
             header = _header(cells) if cells else None  # blank lines are none
         elif any(cells):  # spreadsheets write rows of empty cells
-            yield Row(number, _cells(header, cells, lossy=lossy))
+            value, mended = _cells(header, cells, source.span(), lossy=lossy)
+            yield Row(source.first, value, source.size, mended)
 
 
 def _delimited(lines: Iterator[_Line]) -> tuple[str, Iterator[_Line]]:
@@ -178,20 +190,35 @@ def _again(head: list[_Line], rest: Iterator[_Line]) -> Iterator[_Line]:
 
 
 class _TableLines:
-    """Lines as the csv module wants them, and which came last."""
+    """Lines as the csv module wants them, and which of them a row took: from number `first` on,
+    `size` bytes."""
 
     def __init__(self, lines: Iterator[_Line]) -> None:
         self._lines = lines
         self._error: UsageError | None = None
-        self.number = 0
+        self._last = 0
+        self.first = 0
+        self.size = 0
+
+    def begin_row(self) -> None:
+        self.first, self.size = self._last + 1, 0
+
+    def span(self) -> str:
+        """Words for where a row ends that is longer than a line."""
+        return (
+            ""
+            if self._last <= self.first
+            else f" (the row is lines {self.first} to {self._last}, by its quotes)"
+        )
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
-        self.number, line = next(self._lines)
+        self._last, line = next(self._lines)
         if isinstance(line, UsageError):
             self._error, line = line, b""
+        self.size += len(line) + 1
         # Bytes that are not UTF-8 are looked at cell by cell.
         return line.decode("utf-8", "surrogateescape") + "\n"
 
@@ -211,9 +238,12 @@ def _header(cells: list[str]) -> list[str]:
     return names
 
 
-def _cells(header: list[str], cells: list[str], *, lossy: bool) -> Any:
+def _cells(header: list[str], cells: list[str], span: str, *, lossy: bool) -> tuple[Any, bool]:
+    """The row as an object, an empty cell saying nothing; and whether something was replaced."""
     if len(cells) != len(header):
-        return UsageError("bad_item", f"the row has {len(cells)} cells, the header {len(header)}")
+        counts = f"{len(cells)} cells, the header {len(header)}"
+        return UsageError("bad_item", f"the row has {counts}{span}"), False
+    mended = False
     for index, cell in enumerate(cells):
         if not cell.isascii():
             data = cell.encode("utf-8", "surrogateescape")
@@ -221,6 +251,6 @@ def _cells(header: list[str], cells: list[str], *, lossy: bool) -> Any:
                 data.decode()
             except UnicodeDecodeError as error:
                 if not lossy:
-                    return _not_utf8(data[error.start], error.start)
-                cells[index] = data.decode("utf-8", "replace")
-    return {name: cell for name, cell in zip(header, cells, strict=True) if cell}
+                    return _not_utf8(data[error.start], error.start), False
+                cells[index], mended = data.decode("utf-8", "replace"), True
+    return {name: cell for name, cell in zip(header, cells, strict=True) if cell}, mended

@@ -7,21 +7,18 @@ input does. Who asks, where records go and how fast is handed in. Runs on one ev
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import replace
 
-from pipechat.batch.asking import Asked, Job, Show, Worker, WorkerLostError
+from pipechat.batch.asking import Worker
+from pipechat.batch.attempts import Attempts
 from pipechat.batch.items import BadItemError, Item
-from pipechat.batch.keeping import Keepers, Kept
+from pipechat.batch.journal import SetAsideError
+from pipechat.batch.keeping import Keepers
 from pipechat.batch.pace import Pace
 from pipechat.batch.records import Records
 from pipechat.batch.source import SessionOrder
 from pipechat.batch.stopping import GivenUpError, Limit, TooManyFailedError
 from pipechat.batch.summary import Summary
-from pipechat.client.request_form import RequestForm
-from pipechat.client.retries import RetryPolicy
 from pipechat.errors import (
     BugError,
     ExitCode,
@@ -29,12 +26,9 @@ from pipechat.errors import (
     OutputError,
     PipechatError,
     SessionError,
-    TryLaterError,
     UsageError,
 )
-from pipechat.events import Retry
 from pipechat.settings.resolve import Settings
-from pipechat.wire.chat_completions import ChatCompletions
 
 # What says the same of every item: nobody need ask the others.
 _FINAL_CODES = ("insufficient_quota",)
@@ -66,21 +60,16 @@ class BatchRun:
         tell: Callable[[str], None],
     ) -> None:
         self.summary = summary
-        self._settings = settings
         self._order = order
-        self._worker = worker
         self._keepers = keepers
         self._records = records
-        self._pace = pace
         self._jobs = jobs
         self._grace_s = grace_s
         self._limit = limit
-        self._dialect = ChatCompletions()
-        self._form = RequestForm(tell)
-        self._pacing = asyncio.Lock()
         self._lanes: set[asyncio.Task[None]] = set()
         self._asking: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
+        self._attempts = Attempts(settings, worker, records, pace, summary, self._stopping, tell)
 
     async def run(self) -> Summary:
         """Ask all of the input, or until the run is to stop. Raises nothing: why it stopped
@@ -125,13 +114,14 @@ class BatchRun:
                 finally:
                     self._asking.discard(task)
             except PipechatError as error:  # the input failed, or the output
-                self.stop(error, at_once=isinstance(error, OutputError | Interrupted))
+                lost = isinstance(error, OutputError) and not isinstance(error, SetAsideError)
+                self.stop(error, at_once=lost or isinstance(error, Interrupted))
             except Exception as error:
                 self.stop(BugError(error))
 
     async def _take(self, place: int, found: Item | BadItemError) -> None:
         await self._records.wait_for_room(place)
-        self._check_going()
+        self._attempts.check_going()
         if isinstance(found, BadItemError):
             turn = self._keepers.of_bad_item(found)
             await self._records.bad(place, found, turn)
@@ -158,102 +148,20 @@ class BatchRun:
             self.summary.count(turn, bad.hint)
             return
         if kept.answered is not None:  # a run that was killed had it, and could not say so
-            await self._records.keep(place, replace(kept.answered, request=item.hash))
+            await self._records.keep(place, kept.in_output(kept.answered))
             self.summary.count(kept.answered)
             return
         await self._records.start(item, kept.start())
         try:
-            asked, attempts = await self._until_answered(item, kept)
+            asked, attempts, corrected = await self._attempts.until_answered(item, kept)
         except BaseException:
             kept.abandon()
             raise
-        turn = kept.turn(asked.terminal, item=item.id, attempts=attempts)
+        turn = kept.turn(asked.terminal, item=item.id, attempts=attempts, corrected=corrected)
         # Whoever is given up now must not leave a record half told: threads go on to its end.
         await self._keepers.finish(kept, turn)
-        await self._records.end(place, replace(turn, request=item.hash), asked.terminal)
+        await self._records.end(place, kept.in_output(turn), asked.terminal)
         cause = asked.cause
         self.summary.count(turn, cause.hint if cause is not None else "")
         if cause is not None and (cause.exit_code == ExitCode.SETUP or cause.code in _FINAL_CODES):
             self.stop(cause)
-
-    async def _until_answered(self, item: Item, kept: Kept) -> tuple[Asked, int]:
-        """The last of the item's attempts, and how many there were."""
-        policy = RetryPolicy(self._settings.retries)
-        show = self._records.shower(item)
-        await self._wait_for_turn()
-        began, attempts = time.monotonic(), 1
-        asked = await self._ask_once(kept, self._settings.timeout_s, show)
-        while (again := self._again(kept, policy, asked, attempts)) is not None:
-            left_s = self._left_s(began)
-            if left_s is not None and left_s <= again.wait_s:
-                break
-            if again.wait_s:
-                await self._records.retry(item, again)
-                await self._rest(again.wait_s)
-            await self._wait_for_turn()
-            left_s = self._left_s(began)
-            if left_s is not None and left_s <= 0:
-                break
-            attempts += 1
-            asked = await self._ask_once(kept, left_s, show)
-        return asked, attempts
-
-    async def _ask_once(self, kept: Kept, left_s: float | None, show: Show | None) -> Asked:
-        request = kept.request
-        body = self._form.body(self._dialect, request)
-        job = Job(body, self._form.own_parameters(request), left_s)
-        while True:
-            self.summary.requests += 1
-            try:
-                asked = await self._worker.ask(job, show)
-            except WorkerLostError:
-                continue
-            self._learn(asked)
-            return asked
-
-    def _again(self, kept: Kept, policy: RetryPolicy, asked: Asked, attempt: int) -> Retry | None:
-        """Whether the item is asked again, and when; None where what came of it stands."""
-        cause = asked.cause
-        if cause is None or asked.terminal.answer:
-            return None
-        if self._form.otherwise(kept.request, cause):
-            return Retry(attempt, 0.0, None, cause.code)
-        if not isinstance(cause, TryLaterError) or not cause.again:
-            return None
-        # When a limit lets the next one through, the pace knows: it is no failure of this item,
-        # which ends with its time.
-        limited = cause.code == "rate_limited"
-        wait_s = 0.0 if limited else policy.wait_s(cause)
-        return None if wait_s is None else Retry(attempt, wait_s, cause.status, cause.code)
-
-    def _left_s(self, began: float) -> float | None:
-        limit_s = self._settings.timeout_s
-        return None if limit_s is None else limit_s - (time.monotonic() - began)
-
-    async def _wait_for_turn(self) -> None:
-        """Wait until the pace lets a request go. Raises GivenUpError."""
-        async with self._pacing:
-            while wait_s := self._pace.wait_s():
-                await self._rest(wait_s)
-            self._check_going()
-            self._pace.starts()
-
-    async def _rest(self, seconds: float) -> None:
-        """Wait, unless the run is to stop: then nothing more is sent. Raises GivenUpError."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-        self._check_going()
-
-    def _check_going(self) -> None:
-        if self._stopping.is_set():
-            raise GivenUpError
-
-    def _learn(self, asked: Asked) -> None:
-        cause = asked.cause
-        if isinstance(cause, TryLaterError) and cause.code == "rate_limited":
-            self._pace.was_limited(asked.headers, cause.retry_after_s)
-            return
-        total = (asked.terminal.usage or {}).get("total_tokens")
-        tokens = total if isinstance(total, int) and not isinstance(total, bool) else None
-        self._pace.went_through(asked.headers, tokens)

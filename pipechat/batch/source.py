@@ -18,10 +18,12 @@ from pipechat.errors import BugError, PipechatError
 
 # So many rows are looked at before others get their turn.
 _AT_ONCE = 256
-# Rows that may wait for the loop: a row may be large.
-_ROWS_AHEAD = 32
-# Items that may wait for their session.
+# Rows that may wait for the loop, of so many bytes together: a row may be large.
+_ROWS_AHEAD = 256
+_BYTES_AHEAD = 1 << 18
+# Items that may wait for their session, of so many bytes.
 _ROOM = 1024
+_ROOM_BYTES = 16 << 20
 
 
 class Skipped(NamedTuple):
@@ -62,12 +64,14 @@ async def rows_as_they_come(rows: Iterator[Row]) -> Rows:
 
 
 class _Pump:
-    """Carries rows from a thread to the loop, no more than `_ROWS_AHEAD` ahead."""
+    """Carries rows from a thread to the loop, no further ahead than `_ROWS_AHEAD` rows and
+    `_BYTES_AHEAD` bytes, or a row that is larger."""
 
     def __init__(self, rows: Iterator[Row], loop: asyncio.AbstractEventLoop) -> None:
         self._rows = rows
         self._loop = loop
         self._ready: list[Row] = []
+        self._bytes = 0
         self._changed = Condition()
         self._came = asyncio.Event()
         self._told = False
@@ -91,11 +95,15 @@ class _Pump:
     def _put(self, row: Row) -> bool:
         """Whether the row is wanted."""
         with self._changed:
-            while len(self._ready) >= _ROWS_AHEAD and not self._closed:
+            while self._is_full() and not self._closed:
                 self._changed.wait()
             self._ready.append(row)
+            self._bytes += row.size
             self._tell()
             return not self._closed
+
+    def _is_full(self) -> bool:
+        return len(self._ready) >= _ROWS_AHEAD or self._bytes >= _BYTES_AHEAD
 
     def close(self) -> None:
         """Nobody takes any more: the thread ends, unless it waits for the input."""
@@ -112,7 +120,7 @@ class _Pump:
         """What came since, perhaps nothing, and whether it was the last."""
         await self._came.wait()
         with self._changed:
-            rows, self._ready = self._ready, []
+            rows, self._ready, self._bytes = self._ready, [], 0
             self._came.clear()
             self._told = False
             self._changed.notify()
@@ -136,15 +144,14 @@ def found_in(
     row: Row, reader: ItemReader, known: KnownItems, *, retry_failed: bool
 ) -> Item | BadItemError | Skipped:
     """What becomes of a row: an item to ask, one that is none, or one that is skipped."""
-    number, value = row
     try:
-        item = reader.item(number, value)
+        item = reader.item(row)
     except BadItemError as error:
         return _noted(error, known)
     standing = known.meet(item.id, item.hash)
     if standing == "other":
         message = f"id {item.id!r} was there before, with another question"
-        return _noted(BadItemError(number, "double_id", message, item.id), known)
+        return _noted(BadItemError(row.number, "double_id", message, item.id), known)
     if standing != "new":
         return Skipped(standing)
     if not retry_failed and known.has_failed(item.id, item.hash):
@@ -173,6 +180,7 @@ class SessionOrder:
         self._lock = asyncio.Lock()
         self._busy: dict[str, deque[tuple[int, Item]]] = {}
         self._held = 0
+        self._held_bytes = 0
         # The first in the order of the input goes first: others may wait for its record.
         self._freed: list[tuple[int, Item]] = []
         self._changed = asyncio.Event()
@@ -186,7 +194,7 @@ class SessionOrder:
             while True:
                 if self._freed:
                     return heappop(self._freed)
-                if self._ended or self._held >= _ROOM:
+                if self._ended or self._is_full():
                     if not self._held:
                         return None
                     self._changed.clear()
@@ -204,6 +212,10 @@ class SessionOrder:
                     return place, found
                 waiting.append((place, found))
                 self._held += 1
+                self._held_bytes += found.size
+
+    def _is_full(self) -> bool:
+        return self._held >= _ROOM or self._held_bytes >= _ROOM_BYTES
 
     async def _next_or_freed(self) -> Item | BadItemError | None:
         """The next of the input; None where it has ended, or where one was freed before."""
@@ -229,8 +241,10 @@ class SessionOrder:
             return
         waiting = self._busy[item.session]
         if waiting:
-            heappush(self._freed, waiting.popleft())
+            freed = waiting.popleft()
+            heappush(self._freed, freed)
             self._held -= 1
+            self._held_bytes -= freed[1].size
         else:
             del self._busy[item.session]
         self._changed.set()

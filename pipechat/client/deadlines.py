@@ -66,8 +66,7 @@ class Deadlines:
         """
         left = self._total_at - self._clock()
         if left <= 0:
-            what = f"no whole answer within {self._limits.total_s:g} s"
-            raise _passed("timeout", what, "--timeout")
+            raise total_passed(self._limits.total_s)
         if self._unshown_s is not None:
             left = min(left, _seconds(self._limits.first_token_s) - self._unshown_s)
         if self._silent_s is not None:
@@ -111,6 +110,11 @@ class Deadlines:
             self._after_end_s = None
         if ended and self._after_end_s is None:
             self._after_end_s = 0.0
+
+
+def total_passed(total_s: float | None) -> NetworkError:
+    """The error of a turn whose time, `total_s` seconds, is over."""
+    return _passed("timeout", f"no whole answer within {total_s or 0:g} s", "--timeout")
 
 
 def _seconds(limit: float | None) -> float:

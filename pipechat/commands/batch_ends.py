@@ -107,30 +107,40 @@ def open_output(settings: Settings, path: str, source: Source, stack: ExitStack)
     if source.is_at(path):
         raise UsageError("bad_option", f"{path} is the input and the output")
     check_kind(path, settings.origins["batch_output"], RECORDS)
-    output = OutputFile(path, fresh=settings.fresh)
+    output = OutputFile(path, start_over=settings.fresh)
     stack.callback(output.close)
     return output
 
 
-def let_go_of_the_provider(env: Environment, settings: Settings, path: str) -> None:
-    """Before a run of its own: nothing that the provider has is asked twice.
+def check_provider(settings: Settings, path: str) -> None:
+    """Let a run of its own into `path` pass, or raise: nothing that the provider has is asked
+    twice.
 
     Raises:
         SessionError: `at_provider`: answers for `path` are to be fetched yet, and it is not
             started over.
     """
-    files = JobFiles(path)
-    job = files.read()
-    if job is None:
-        return
-    if settings.fresh:
-        for part in job.held:
-            env.warn(f"forgotten: {part.items} items at the provider, {part.batch_id or part.step}")
-        files.forget()
-    elif job.held:
+    job = JobFiles(path).read()
+    if job is not None and job.held and not settings.fresh:
         message = f"{job.held_items} items of {path} are at the provider"
         hint = f"First `pipechat batch fetch {path}` (or `cancel`), or start over with --fresh."
         raise SessionError("at_provider", message, hint)
+
+
+def started_over(env: Environment, output: OutputFile, rows: Iterator[Row]) -> Iterator[Row]:
+    """`rows`; with the first of them `output` is emptied, and what the provider has for it
+    forgotten: an input that cannot be read costs nothing. Raises OutputError."""
+    first = next(rows, None)
+    files = JobFiles(output.path)
+    job = files.read()
+    if job is not None:
+        for part in job.held:
+            env.warn(f"forgotten: {part.items} items at the provider, {part.batch_id or part.step}")
+        files.forget()
+    output.clear()
+    if first is not None:
+        yield first
+        yield from rows
 
 
 def _is_same(path: str | int, other: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from pipechat.batch.asking import LocalWorker, Worker
+from pipechat.batch.descriptors import jobs_that_fit
 from pipechat.batch.worker_process import SetUp
 from pipechat.batch.workers import ProcessWorker, Workers
 from pipechat.commands.wiring import make_async_sender
@@ -36,6 +37,16 @@ def check_engine(settings: Settings) -> None:
         raise UsageError("bad_option", message, hint)
     if find_spec("ray") is None:
         raise missing_extra(f"{engine} ray needs Ray", "ray>=2.50")
+
+
+def with_jobs_that_fit(env: Environment, settings: Settings) -> Settings:
+    """`settings` with no more jobs than there are descriptors for; says so where they are fewer
+    than was said."""
+    fit = jobs_that_fit(settings.jobs)
+    if fit < settings.jobs:
+        few = f"too few files may be open for {settings.jobs} jobs (`ulimit -n`)"
+        env.warn(f"{few}: {fit} at once are asked; raise it, or lower -j")
+    return settings._replace(jobs=fit)
 
 
 async def make_worker(env: Environment, settings: Settings, wanted: Wanted | None) -> Worker:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 
-from pipechat.batch.items import ItemReader
-from pipechat.batch.journal import GroupWriter, InOrder, OutputFile
+from pipechat.batch.groups import GroupWriter, InOrder
+from pipechat.batch.items import BadItemError, Item, ItemReader
+from pipechat.batch.journal import OutputFile
 from pipechat.batch.keeping import Keepers
 from pipechat.batch.known import KnownItems
 from pipechat.batch.pace import Pace
@@ -21,25 +23,42 @@ from pipechat.batch.stopping import Limit
 from pipechat.batch.summary import Summary
 from pipechat.commands.batch_ends import (
     Source,
+    check_provider,
     conclude,
     item_reader,
-    let_go_of_the_provider,
     open_output,
     open_source,
     rows_of,
+    started_over,
 )
-from pipechat.commands.batch_engine import check_engine, make_worker
+from pipechat.commands.batch_engine import check_engine, make_worker, with_jobs_that_fit
 from pipechat.commands.batch_progress import progress_shown
-from pipechat.commands.stores import open_keeper
+from pipechat.commands.stores import open_keeper, open_store
 from pipechat.commands.wanted import read_wanted
 from pipechat.commands.wiring import with_key
 from pipechat.environment import Environment
-from pipechat.errors import Interrupted, PipechatError, UsageError
+from pipechat.errors import Interrupted, OutputError, PipechatError, UsageError
 from pipechat.settings.resolve import Settings
+from pipechat.store.item_turns import ItemTurns
 from pipechat.turn.conversation import Wanted
 from pipechat.wire.chat_completions import ChatCompletions
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """A run ready to begin. `rows`: of its input, which are all there where `at_hand`. `output`:
+    the file of its records, or None. `began`: as `time.monotonic`."""
+
+    env: Environment
+    settings: Settings
+    rows: Iterator[Row]
+    at_hand: bool
+    reader: ItemReader
+    wanted: Wanted | None
+    output: OutputFile | None
+    began: float
 
 
 def run_batch(env: Environment, settings: Settings, source_name: str) -> int:
@@ -52,14 +71,14 @@ def run_batch(env: Environment, settings: Settings, source_name: str) -> int:
         source = open_source(env, source_name, stack)
         reader = item_reader(settings, wanted)
         rows = rows_of(settings, source, source_name)
-        settings = with_key(env, settings)
+        settings = with_key(env, with_jobs_that_fit(env, settings))
         output = _open_output(env, settings, source, stack)
-        known = KnownItems()
+        if output is not None and settings.fresh:
+            rows = started_over(env, output, rows)
+        batch = _Batch(env, settings, rows, source.is_file, reader, wanted, output, began)
+        summary = asyncio.run(_run(batch, _known(batch)))
         if output is not None:
-            known.read(output.path)
-        summary = asyncio.run(
-            _run(env, settings, source, rows, reader, known, output, wanted, began)
-        )
+            _end_output(output, summary)
     seconds = time.monotonic() - began
     return conclude(env, settings, summary, seconds, to_file=output is not None)
 
@@ -85,43 +104,38 @@ def _open_output(
             raise UsageError("bad_option", message, "Send stdout to another file.")
         return None
     output = open_output(settings, path, source, stack)
-    let_go_of_the_provider(env, settings, path)
+    check_provider(settings, path)
     return output
 
 
-async def _run(
-    env: Environment,
-    settings: Settings,
-    source: Source,
-    rows: Iterator[Row],
-    reader: ItemReader,
-    known: KnownItems,
-    output: OutputFile | None,
-    wanted: Wanted | None,
-    began: float,
-) -> Summary:
-    worker = await make_worker(env, settings, wanted)
-    come = rows_at_hand(rows) if source.is_file else rows_as_they_come(rows)
+def _known(batch: _Batch) -> KnownItems:
+    known = KnownItems()
+    if batch.output is not None and not batch.settings.fresh:
+        known.read(batch.output.path)
+    return known
+
+
+def _end_output(output: OutputFile, summary: Summary) -> None:
+    """The run is over: all of it is to be there."""
+    if summary.stopped is None:
+        try:
+            output.check_there()
+        except OutputError as error:
+            summary.stopped = error
+    output.ended = summary.stopped is None
+
+
+async def _run(batch: _Batch, known: KnownItems) -> Summary:
+    env, settings = batch.env, batch.settings
+    worker = await make_worker(env, settings, batch.wanted)
     summary = Summary()
-
-    def skip(why: str) -> None:
-        summary.skipped[why] += 1
-
-    items = items_to_ask(come, reader, known, skip, retry_failed=settings.retry_failed)
-    writers = _Writers(env, settings, output)
-    keepers = Keepers(
-        settings,
-        ChatCompletions().name,
-        lambda name: open_keeper(env, name, None, settings.timeout_s),
-        wanted,
-        resumes=output is not None and not settings.fresh,
-    )
+    writers = _Writers(env, settings, batch.output)
     run = BatchRun(
         settings,
         summary,
-        SessionOrder(items),
+        SessionOrder(_items(batch, known, summary)),
         worker,
-        keepers,
+        _keepers(batch),
         writers.records,
         Pace(time.monotonic, settings.rpm, settings.tpm),
         jobs=settings.jobs,
@@ -130,11 +144,33 @@ async def _run(
         tell=env.stderr.note if env.verbose else lambda _: None,
     )
     try:
-        with _signals_taken(run), progress_shown(env, run.summary, began):
+        with _signals_taken(run), progress_shown(env, run.summary, batch.began):
             return await run.run()
     finally:
         await writers.aclose()
         await worker.aclose()
+
+
+def _items(
+    batch: _Batch, known: KnownItems, summary: Summary
+) -> AsyncIterator[Item | BadItemError]:
+    def skip(why: str) -> None:
+        summary.skipped[why] += 1
+
+    come = rows_at_hand(batch.rows) if batch.at_hand else rows_as_they_come(batch.rows)
+    return items_to_ask(come, batch.reader, known, skip, retry_failed=batch.settings.retry_failed)
+
+
+def _keepers(batch: _Batch) -> Keepers:
+    env, settings, output = batch.env, batch.settings, batch.output
+    turns = ItemTurns(open_store(env), output.since if output is not None else "")
+    return Keepers(
+        settings,
+        ChatCompletions().name,
+        lambda name: open_keeper(env, name, None, settings.timeout_s),
+        batch.wanted,
+        turns.find if output is not None and not settings.fresh else None,
+    )
 
 
 class _Writers:
@@ -144,19 +180,21 @@ class _Writers:
         def to_stdout(lines: list[bytes]) -> None:
             env.stdout.write(b"\n".join(lines) + b"\n")
 
-        stdout = GroupWriter(to_stdout) if output is None or settings.events else None
-        file = GroupWriter(output.append) if output is not None else None
-        writer = file if file is not None else (None if settings.events else stdout)
-        self._all = [each for each in (stdout, file) if each is not None]
-        room = max(16 * settings.jobs, 256)
-        in_order = InOrder(writer, room) if settings.ordered and writer is not None else None
-        self.records = Records(writer, stdout if settings.events else None, in_order)
+        events = GroupWriter(to_stdout) if settings.events else None
+        append = output.append if output is not None else (None if events else to_stdout)
+        in_order = writer = None
+        if append is not None and settings.ordered:
+            room = max(16 * settings.jobs, 256)
+            in_order = InOrder(append, room, output.held if output is not None else None)
+        elif append is not None:
+            writer = GroupWriter(append)
+        self._all = [each for each in (in_order, writer, events) if each is not None]
+        self.records = Records(writer, events, in_order)
 
     async def aclose(self) -> None:
-        with suppress(PipechatError):  # what cannot be written is told already
-            await self.records.flush()
         for each in self._all:
-            await each.aclose()
+            with suppress(PipechatError):  # what cannot be written is told already
+                await each.aclose()
 
 
 def _limit(max_failures: int | float | None) -> Limit:

@@ -14,7 +14,7 @@ from pipechat.events import End, Error, Event, Retry, Sink, TerminalEvent
 from pipechat.messages import Message
 from pipechat.settings.resolve import Settings
 from pipechat.turn.conversation import Conversation
-from pipechat.turn.prompt import Question
+from pipechat.turn.prompt import Question, corrections_of
 
 
 def read_wanted(env: Environment, settings: Settings) -> WantedAnswer | None:
@@ -59,10 +59,7 @@ def ask_until_it_matches(
         terminal, cause = conversation.ask(asked._replace(corrections=corrections), tries)
         if not tries.asks_again or cause is None:
             return terminal, cause
-        corrections += [
-            {"role": "assistant", "content": terminal.answer},
-            {"role": "user", "content": f"{cause.message}. Answer again, corrected and whole."},
-        ]
+        corrections += corrections_of(terminal.answer, cause)
         client.spent_s = time.monotonic() - began
         tries.asks_again = False
 

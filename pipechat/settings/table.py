@@ -132,7 +132,7 @@ OPTIONS = (
            help="How the schema is asked for: strict, json, prompt, or what the server takes "
                 "[auto]."),
     _value("schema_retries", v.whole_number(0), "--schema-retries", default=0, metavar="N",
-           group=_ANSWER, commands=ASK, needs="schema", **_NUMBER,
+           group=_ANSWER, commands=("ask", *BATCH), needs="schema", **_NUMBER,
            help="How often to ask again, told what is wrong, where an answer does not match [0]."),
     _value("extract", v.one_of("code", "json"), "--extract", metavar="code|json", group=_ANSWER,
            commands=ASK_AND_BATCH, in_file=False,

@@ -3,6 +3,9 @@
 A session is `NAME.jsonl`; beside it may stand `NAME.torn`, lines that were moved aside, and
 hidden, a spool for each turn in flight, the lock of `--if-busy`, what a rewrite or a fork has
 not finished, and of `--once` an index and a lock for each key that is being asked.
+
+The output of a batch may be any file; hidden beside it stand the lock of the run that writes to
+it, and what that holds back.
 """
 
 from collections.abc import Iterable
@@ -55,6 +58,16 @@ def once_lock_file(name: str, key_hash: str) -> str:
 def once_locks_of(name: str, entries: Iterable[str]) -> list[str]:
     """Those of a folder's `entries` that are locks of keys of session `name`."""
     return _of_session(name, entries, _KEY_LENGTH, _ASKING)
+
+
+def batch_run_file(output: str) -> str:
+    """The lock of the run that writes to the file `output`."""
+    return f".{output}.run"
+
+
+def batch_held_file(output: str) -> str:
+    """The records that cannot stand in the file `output` yet."""
+    return f".{output}.held"
 
 
 def spool_file(name: str, turn_id: str) -> str:

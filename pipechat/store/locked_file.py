@@ -64,6 +64,19 @@ class LockedFile:
         except OSError:
             return  # the torn line stays, and the next append seals it off
 
+    def let_go(self) -> None:
+        """Release the lock; the file stays open."""
+        fcntl.flock(self.fd, fcntl.LOCK_UN)
+
+    def take_again(self) -> None:
+        """Take the lock that was let go, however long another holds it. Whether the path still
+        names this file is to be asked then."""
+        take_lock(self.fd, fcntl.LOCK_EX, None)
+
+    def is_named(self) -> bool:
+        """Whether the path still names this file."""
+        return is_named(self.fd, self.path)
+
     def close(self) -> None:
         if self.fd >= 0:
             fd, self.fd = self.fd, -1

@@ -1,4 +1,4 @@
-"""Complete turns that carry a key of --once, found in an open session. Writes nothing."""
+"""Turns that carry a mark of --once, or of a batch, found in an open session. Writes nothing."""
 
 import hashlib
 import os
@@ -29,15 +29,23 @@ def key_of(turn: Turn) -> str | None:
 def keyed_turns(session: Session, start: int = 0) -> Iterator[tuple[int, str, Turn]]:
     """The turns that answer a key, oldest first, from offset `start` on, where a line begins: the
     offset of its line, its key, itself."""
+    for offset, turn in marked_turns(session, start):
+        key = key_of(turn)
+        if key is not None:
+            yield offset, key, turn
+
+
+def marked_turns(session: Session, start: int = 0) -> Iterator[tuple[int, Turn]]:
+    """The turns that say what they asked by itself, oldest first, from offset `start` on, where a
+    line begins: the offset of its line, and itself."""
     offset = start
     for _, line in jsonl.lines_forwards(session.fd, session.size, start=start):
         # In JSON's texts a quote has a backslash before it, so this is looked for and no more.
         name_at = line.find(_NAME)
         if name_at >= 0 and _MARK.search(line, name_at):
             turn = turn_of(line)
-            key = key_of(turn) if turn is not None else None
-            if turn is not None and key is not None:
-                yield offset, key, turn
+            if turn is not None:
+                yield offset, turn
         offset += len(line) + 1
 
 

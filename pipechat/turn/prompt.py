@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipechat.errors import UsageError
+from pipechat.errors import PipechatError, UsageError
 from pipechat.messages import Content, Message, Turn
 
 if TYPE_CHECKING:
@@ -75,3 +75,11 @@ def compose_messages(system: str | None, turns: Sequence[Turn], question: Conten
         messages.append({"role": "assistant", "content": turn.answer})
     messages.append({"role": "user", "content": question})
     return messages
+
+
+def corrections_of(answer: str, cause: PipechatError) -> list[Message]:
+    """What is sent behind a question whose `answer` is not what was wanted, to ask again."""
+    return [
+        {"role": "assistant", "content": answer},
+        {"role": "user", "content": f"{cause.message}. Answer again, corrected and whole."},
+    ]
