@@ -78,6 +78,7 @@ class LocalWorker:
             Deadlines(limits, time.monotonic),
             reducer,
             host=settings.host,
+            by_way_of=settings.by_way_of,
             secrets=settings.secrets,
             own_parameters=job.own_parameters,
         )
