@@ -1,12 +1,14 @@
 """Files that an attacker names: without an end, without a writer, not what they seem."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.program import Program
+from tests.servers import ChatServer, Reply, Request, answer
 from tests.servers.tls import write_certificate
 
 FORMATS = ("text", "ndjson")
@@ -96,3 +98,98 @@ def test_a_path_from_a_folder_that_was_deleted_has_the_code_of_what_it_is_for(
         preexec_fn=in_a_deleted_folder(tmp_path / "gone"),
     )  # fmt: skip
     assert (result.status, result.code) == (status, code)
+
+
+def removed(program: Program) -> None:
+    shutil.rmtree(program.home / "sessions")
+
+
+def replaced_by_a_file(program: Program) -> None:
+    removed(program)
+    (program.home / "sessions").write_text("no folder")
+
+
+def without_its_spool(program: Program) -> None:
+    """The spool is removed, and the session cannot be written."""
+    for spool in program.spools():
+        spool.unlink()
+    session = program.home / "sessions" / "s.jsonl"
+    session.unlink()
+    session.mkdir()
+
+
+def moved_away(program: Program) -> None:
+    (program.home / "sessions").rename(program.home / "elsewhere")
+
+
+GONE, AWAY, KEPT = "nothing of it is kept", "in the folder that was moved", "is kept aside"
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("output_format", FORMATS)
+@pytest.mark.parametrize(
+    ("happens", "said"),
+    [
+        (removed, GONE),
+        (replaced_by_a_file, GONE),
+        (without_its_spool, GONE),
+        (moved_away, AWAY),
+    ],
+)
+def test_a_turn_that_cannot_be_added_is_said_to_be_kept_only_where_it_is(
+    program: Program, happens: Callable[[Program], None], said: str, output_format: str
+) -> None:
+    def reply(_: Request) -> Reply:
+        happens(program)
+        return answer("Hi")
+
+    with ChatServer(reply) as server:
+        result = program.run(
+            "ask", "--base-url", server.url, "--session", "s", "--output-format", output_format,
+            "hello",
+        )  # fmt: skip
+    assert (result.status, result.code) == (9, "session_unwritable")
+    told = result.stderr.decode()
+    assert said in told
+    assert KEPT not in told
+
+
+@pytest.mark.in_process
+def test_a_turn_whose_folder_was_moved_away_comes_back_where_it_is_used(program: Program) -> None:
+    def reply(_: Request) -> Reply:
+        moved_away(program)
+        return answer("Hi")
+
+    with ChatServer(reply) as server:
+        program.run("ask", "--base-url", server.url, "--session", "s", "hello")
+    (program.home / "elsewhere").rename(program.home / "sessions")
+    shown = program.run("history", "show", "s", "--output-format", "ndjson")
+    assert [each["answer"] for each in shown.events] == ["Hi"]
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("output_format", FORMATS)
+@pytest.mark.parametrize("entry", ["s.torn", ".s.busy", "s.jsonl"])
+@pytest.mark.parametrize("kind", ["link", "folder", "FIFO"])
+def test_a_file_of_a_session_that_is_none_is_named_and_no_other(
+    program: Program, entry: str, kind: str, output_format: str
+) -> None:
+    folder = program.home / "sessions"
+    folder.mkdir(mode=0o700)
+    path = folder / entry
+    if kind == "link":
+        path.symlink_to(program.home / "elsewhere")
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        os.mkfifo(path)
+    orphan = folder / ".s.01a2061b-0000-7000-8000-000000000000.part"
+    orphan.write_text('{"torn')
+    orphan.chmod(0o600)
+    result = program.run(
+        "ask", "--offline", "-q", "--session", "s", "--if-busy", "fail",
+        "--output-format", output_format, "hello",
+    )  # fmt: skip
+    assert (result.status, result.code) == (9, "session_unwritable")
+    other = "" if entry == "s.jsonl" else f" {entry}:"
+    assert f"session 's':{other} it is" in result.stderr.decode()

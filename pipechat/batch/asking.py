@@ -78,6 +78,7 @@ class LocalWorker:
             _deadlines(settings, job.timeout_s),
             reducer,
             host=settings.host,
+            by_way_of=settings.by_way_of,
             secrets=settings.secrets,
             own_parameters=job.own_parameters,
         )

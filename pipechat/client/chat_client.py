@@ -122,6 +122,7 @@ class AnswerInFlight:
             self._deadlines,
             self._judge,
             host=client.settings.host,
+            by_way_of=client.settings.by_way_of,
             secrets=client.settings.secrets,
             own_parameters=self._form.own_parameters(self._request),
             longest_wait_s=LONGEST_WAIT_S,

@@ -12,41 +12,55 @@ from pipechat.settings.proxy import Proxy
 
 # What OpenSSL says of an answer that is no TLS.
 _NO_TLS = ("wrong version number", "record layer failure")
+# What the transport says where a SOCKS proxy wants another user, or one at all.
+_NO_LOGIN = ("Invalid username/password", "from proxy server, but got")
 
 
-def network_error(error: BaseException, *, host: str, proxy: Proxy | None = None) -> PipechatError:
+def network_error(
+    error: BaseException, *, host: str, proxy: Proxy | None = None, reached: bool = True
+) -> PipechatError:
     """The error for what the transport raised, with the cause and what to try.
 
     Args:
-        proxy: who stands on the way; what fails before the server was reached is its own.
+        proxy: who stands on the way.
+        reached: whether the way to the server was open; what fails before is the proxy's own.
     """
     chain = list(_chain(error))
     names = {kind.__name__ for cause in chain for kind in type(cause).__mro__}
     text = next((str(cause) for cause in reversed(chain) if str(cause)), "")
-    if proxy is not None and "CERTIFICATE_VERIFY_FAILED" not in text:
-        if "ProxyError" in names and text.startswith("407"):
-            return proxy_refused(proxy)
-        if names & {"ProxyError", "ConnectError"} or any(_is_from(c, "socksio") for c in chain):
-            return _proxy_failed(proxy, chain, text)
-    if "SSLCertVerificationError" in names or "CERTIFICATE_VERIFY_FAILED" in text:
-        message = f"the certificate of {host} is not trusted: {text}"
-        hint = "Check the base URL; SSL_CERT_FILE names your own authority."
-        return NetworkError("bad_certificate", message, hint, again=False)
-    if "ProxyError" in names or any(_is_from(cause, "socksio") for cause in chain):
+    if proxy is not None and (
+        not reached or "ProxyError" in names or any(map(is_from_socks, chain))
+    ):
+        return _proxy_failed(proxy, chain, names, text, host)
+    if _is_distrusted(names, text):
+        return _distrusted(host, text, "Check the base URL")
+    if "ProxyError" in names or any(map(is_from_socks, chain)):
         return NetworkError("proxy_failed", f"the proxy failed: {text}", "Check --proxy.")
     found = _unsendable(names, text) or _unreached(chain, text, host)
     if found is not None:
         return found
+    way = f" by way of {proxy.told}" if proxy is not None else ""
     if "ConnectTimeout" in names or "TimeoutException" in names or "TimeoutError" in names:
-        return NetworkError("timeout", f"{host} did not answer in time", "Raise --timeout.")
+        return NetworkError("timeout", f"{host}{way} did not answer in time", "Raise --timeout.")
     if any(word in text for word in _NO_TLS):
         hint = "Is it http:// instead of https://?"
         return NetworkError("connection_failed", f"{host} speaks no TLS", hint, again=False)
     if "ConnectError" in names or "SSLError" in names:
-        message = f"no connection to {host}: {text}" if text else f"no connection to {host}"
+        message = f"no connection to {host}{way}: {text}" if text else f"no connection to {host}"
         return NetworkError("connection_failed", message, "Check --base-url and the network.")
-    message = f"the connection to {host} was lost: {text}" if text else f"{host} hung up"
+    lost = f"the connection to {host}{way} was lost"
+    message = f"{lost}: {text}" if text else f"{host}{way} hung up"
     return NetworkError("connection_lost", message, "Ask again.")
+
+
+def _is_distrusted(names: set[str], text: str) -> bool:
+    return "SSLCertVerificationError" in names or "CERTIFICATE_VERIFY_FAILED" in text
+
+
+def _distrusted(whose: str, text: str, hint: str) -> NetworkError:
+    message = f"the certificate of {whose} is not trusted: {text}"
+    hint = f"{hint}; SSL_CERT_FILE names your own authority."
+    return NetworkError("bad_certificate", message, hint, again=False)
 
 
 def _unsendable(names: set[str], text: str) -> PipechatError | None:
@@ -74,19 +88,38 @@ def _unreached(chain: list[BaseException], text: str, host: str) -> PipechatErro
     return None
 
 
-def proxy_refused(proxy: Proxy) -> SetupError:
-    """The proxy wants to know who asks (407)."""
-    message = f"the proxy {proxy.shown} ({proxy.named_by}) asks for a user and a password"
+def login_refused(proxy: Proxy) -> SetupError:
+    """The proxy wants to know who asks (407), or does not take who was named."""
+    if proxy.has_login:
+        message = f"{proxy.told} did not take the user and the password that it was given"
+        return SetupError("proxy_refused", message, f"Check {proxy.named_by}.")
+    message = f"{proxy.told} asks for a user and a password"
     return SetupError("proxy_refused", message, "Give them in the URL of HTTPS_PROXY or ALL_PROXY.")
 
 
-def _proxy_failed(proxy: Proxy, chain: list[BaseException], text: str) -> NetworkError:
+def _proxy_failed(
+    proxy: Proxy, chain: list[BaseException], names: set[str], text: str, host: str
+) -> PipechatError:
+    hint = f"Check {proxy.named_by}."
+    if _is_distrusted(names, text):
+        return _distrusted(proxy.told, text, f"Check {proxy.named_by}")
+    if "ProxyError" in names:
+        if text.startswith("407") or any(words in text for words in _NO_LOGIN):
+            return login_refused(proxy)
+        if text.startswith(("401", "403")):
+            message = f"{proxy.told} refuses the way to {host}: {text}"
+            return SetupError("proxy_refused", message, hint)
     if any(isinstance(cause, ConnectionRefusedError) for cause in chain):
         text = "it refused the connection"
     elif any(isinstance(cause, socket.gaierror) for cause in chain):
         text = "its name does not resolve"
-    message = f"the proxy {proxy.shown} ({proxy.named_by}) failed: {text}"
-    return NetworkError("proxy_failed", message, f"Check {proxy.named_by}.")
+    elif any(map(is_from_socks, chain)):
+        text = "it did not answer as SOCKS5 has it"
+    elif any(word in text for word in _NO_TLS):
+        text = "it speaks no TLS"
+    elif "ProxyError" not in names and names & {"RemoteProtocolError", "ReadError", "WriteError"}:
+        text = f"it did not open the way to {host}{f' ({text})' if text else ''}"
+    return NetworkError("proxy_failed", f"{proxy.told} failed: {text or 'it hung up'}", hint)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -98,8 +131,9 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         cause = cause.__cause__ or cause.__context__
 
 
-def _is_from(cause: BaseException, package: str) -> bool:
-    return type(cause).__module__.split(".")[0] == package
+def is_from_socks(cause: BaseException) -> bool:
+    """Whether the SOCKS library raised it, which the transport does not translate."""
+    return type(cause).__module__.split(".")[0] == "socksio"
 
 
 def _is_unreachable(cause: BaseException) -> bool:

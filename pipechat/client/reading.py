@@ -14,7 +14,7 @@ from pipechat import jsonl
 from pipechat.client.deadlines import Deadlines
 from pipechat.client.exchange import Response
 from pipechat.client.retries import retry_after_s
-from pipechat.errors import PipechatError, RefusedError, TryLaterError
+from pipechat.errors import NetworkError, PipechatError, RefusedError, TryLaterError
 from pipechat.events import Chunk, Judge
 from pipechat.text import redacted, redacted_values
 from pipechat.wire.api_errors import blamed_parameters, status_error
@@ -23,6 +23,8 @@ from pipechat.wire.chat_completions import ChatCompletions
 
 _MESSAGE_LENGTH = 500
 _ERROR_BYTES = 64 * 1024
+# What a proxy says for itself as often as a server does.
+_OF_PROXIES = (403, 407, 502, 503, 504)
 
 Item = Response | bytes | None
 """What is carried: the response, its body in segments, and None at its end."""
@@ -36,6 +38,7 @@ class ResponseReading:
     """How one attempt's response is read.
 
     Args:
+        by_way_of: the proxy on the way, as it stands behind the host in a message.
         secrets: what must appear in nothing that a server says back.
         own_parameters: those of the request that nobody asked for by name, which a refusal may
             be about.
@@ -51,6 +54,7 @@ class ResponseReading:
         judge: Judge,
         *,
         host: str,
+        by_way_of: str = "",
         secrets: Sequence[str],
         own_parameters: tuple[str, ...],
         longest_wait_s: float = math.inf,
@@ -60,6 +64,7 @@ class ResponseReading:
         self._deadlines = deadlines
         self._judge = judge
         self._host = host
+        self._by_way_of = by_way_of
         self._secrets = secrets
         self._own_parameters = own_parameters
         self._longest_wait_s = longest_wait_s
@@ -82,8 +87,7 @@ class ResponseReading:
 
     def _steps(self) -> Steps:
         self._deadlines.begin_attempt()
-        response = yield from self._take()
-        assert isinstance(response, Response)
+        response = yield from self._take_response()
         self.headers = response.headers
         if response.status >= 300:
             content = yield from self._error_body()
@@ -113,6 +117,16 @@ class ResponseReading:
             # Who takes the chunks may be slow: that is not the server's time.
             took = 0.0 if any_data else self._clock() - began
             deadlines.listened(self._waited_s + took, longest + took, in_vain=not any_data)
+
+    def _take_response(self) -> Generator[Chunk | float, Item, Response]:
+        try:
+            response = yield from self._take()
+        except NetworkError as error:
+            if error.code in ("timeout", "first_token_timeout"):
+                error.message += self._by_way_of  # who was silent may be the proxy
+            raise
+        assert isinstance(response, Response)
+        return response
 
     def _take(self) -> Generator[Chunk | float, Item, Item]:
         """The next item, waited for no longer than the deadlines allow."""
@@ -146,7 +160,7 @@ class ResponseReading:
         error = status_error(
             response.status,
             decoded_error(content),
-            host=self._host,
+            host=self._host + (self._by_way_of if response.status in _OF_PROXIES else ""),
             retry_after_s=retry_after_s(response.headers, time.time()),
         )
         if isinstance(error, RefusedError) and response.status in (400, 422):

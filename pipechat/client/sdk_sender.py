@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipechat.client.certificates import own_authorities
 from pipechat.client.exchange import Request, Response, Segments, in_one
-from pipechat.client.network_errors import network_error, proxy_refused
+from pipechat.client.network_errors import is_from_socks, login_refused, network_error
+from pipechat.client.proxy_way import has_reached_the_server, note_way
 from pipechat.errors import NetworkError, PipechatError, TryLaterError
 from pipechat.settings.key import check_key
 from pipechat.settings.resolve import Settings
@@ -63,7 +64,7 @@ class SdkSender:
         except self._openai.APIStatusError as error:
             response = error.response
             if response.status_code == 407 and self._settings.proxy is not None:
-                raise proxy_refused(self._settings.proxy) from error
+                raise login_refused(self._settings.proxy) from error
             content = response.content[:_ERROR_BYTES]
             return Response(response.status_code, _headers_of(response), in_one(content))
         except Exception as error:
@@ -121,8 +122,13 @@ class SdkSender:
         import httpx2
 
         known = (self._openai.APIConnectionError, httpx2.HTTPError, OSError)
-        if isinstance(error, known):
-            return network_error(error, host=self._settings.host, proxy=self._settings.proxy)
+        if isinstance(error, known) or is_from_socks(error):
+            return network_error(
+                error,
+                host=self._settings.host,
+                proxy=self._settings.proxy,
+                reached=has_reached_the_server(error),
+            )
         return error
 
 
@@ -223,7 +229,7 @@ def _sdk_client(settings: Settings, environ: Mapping[str, str], openai: ModuleTy
         trust_env=False,
         timeout=settings.timeout_s,
         follow_redirects=False,
-        event_hooks={"response": [_bound_error]},
+        event_hooks={"request": [note_way] if proxy else [], "response": [_bound_error]},
     )
     return openai.OpenAI(
         api_key=settings.api_key or NO_KEY,

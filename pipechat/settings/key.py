@@ -113,9 +113,8 @@ def check_key_is_safe(settings: "Settings") -> None:
         and exposed
         and not (settings.insecure_http or settings.offline or settings.only_replays)
     ):
-        way = f" by way of {proxy.shown} ({proxy.named_by})" if proxy else ""
         raise SetupError(
             "insecure_http",
-            f"the key would go to {settings.host}{way} unencrypted",
+            f"the key would go to {settings.host}{settings.by_way_of} unencrypted",
             "Use https, or --insecure-http if that network is yours.",
         )

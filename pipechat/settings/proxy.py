@@ -41,6 +41,16 @@ class Proxy(NamedTuple):
         return f"{self.scheme}://{shown_host('', self.hostname, self.port)}"
 
     @property
+    def told(self) -> str:
+        """In a message: which proxy, and who named it."""
+        return f"the proxy {self.shown} ({self.named_by})"
+
+    @property
+    def has_login(self) -> bool:
+        """Whether a user, and perhaps a password, goes to it."""
+        return "@" in self.url
+
+    @property
     def is_loopback(self) -> bool:
         """Whether it is on this machine."""
         return is_loopback(self.hostname)

@@ -104,6 +104,11 @@ class Settings(NamedTuple):
         return "offline" if self.offline else self.endpoint.host
 
     @property
+    def by_way_of(self) -> str:
+        """What stands behind the host in a message, where a proxy is on the way, else ""."""
+        return f" by way of {self.proxy.told}" if self.proxy else ""
+
+    @property
     def secrets(self) -> tuple[str, ...]:
         """What must be shown and kept nowhere, whoever says it back: the one list of it."""
         return (self.api_key or "", *self.other_secrets)

@@ -199,6 +199,7 @@ def set_aside(torn_path: str, lines: Iterable[bytes]) -> None:
                 write_all(torn.fd, line + b"\n")
             sync(torn.fd)
             sync_folder(os.path.dirname(torn_path))
-        except OSError:
+        except OSError as error:
             os.ftruncate(torn.fd, before)
+            error.filename = torn_path
             raise

@@ -4,7 +4,10 @@ import errno
 import os
 
 from pipechat.errors import SessionError
+from pipechat.store.layout import session_file
 from pipechat.store.names import called, is_path
+
+_LOOK = "Look at the folder of the sessions (`pipechat history path`)."
 
 _WORDS = {
     errno.ENOSPC: ("the disk is full", "Free some space and ask again."),
@@ -16,6 +19,8 @@ _WORDS = {
     errno.ELOOP: ("it is a symbolic link", "Put the file itself in its place."),
     errno.EMLINK: ("it is a symbolic link", "Put the file itself in its place."),
     errno.EISDIR: ("it is a folder", "Move it away."),
+    errno.EINVAL: ("it is not a regular file", "Move it away."),
+    errno.ENOENT: ("its folder is gone", _LOOK),
     errno.ENXIO: ("it is not a regular file", "Move it away."),
     errno.ENOTDIR: ("what should be its folder is a file", "Set PIPECHAT_HOME to a folder."),
     errno.ENOLCK: ("the file system has no locks", "Keep sessions on a local disk."),
@@ -36,11 +41,7 @@ _FILE_WORDS = {
 
 def words_for(error: OSError) -> tuple[str, str]:
     """What `error` means and what to try, in plain words."""
-    fallback = (
-        error.strerror or str(error),
-        "Look at the folder of the sessions (`pipechat history path`).",
-    )
-    return _WORDS.get(error.errno or 0, fallback)
+    return _WORDS.get(error.errno or 0, (error.strerror or str(error), _LOOK))
 
 
 def _words_for_file(error: OSError) -> tuple[str, str]:
@@ -73,11 +74,19 @@ def unwritable(name: str, error: OSError) -> SessionError:
     if isinstance(error, BlockingIOError):
         return busy(name)
     what, hint = words_for(error)
-    return SessionError("session_unwritable", f"session {name!r}: {what}", hint)
+    message = f"session {name!r}: {other_file(name, error)}{what}"
+    return SessionError("session_unwritable", message, hint)
+
+
+def other_file(name: str, error: OSError) -> str:
+    """`ENTRY: ` where the error is about another file than the session's own, else ""."""
+    entry = os.path.basename(os.fsdecode(error.filename or ""))
+    return f"{entry}: " if entry and not is_path(name) and entry != session_file(name) else ""
 
 
 def unreadable(name: str, error: OSError) -> SessionError:
     if isinstance(error, BlockingIOError):
         return busy(name)
     what, hint = _words_for_file(error) if is_path(name) else words_for(error)
-    return SessionError("session_unreadable", f"{called(name)}: {what}", hint)
+    message = f"{called(name)}: {other_file(name, error)}{what}"
+    return SessionError("session_unreadable", message, hint)

@@ -119,8 +119,10 @@ def lock_file(
             take_lock(fd, fcntl.LOCK_EX, wait_s, on_wait)
             if is_named(fd, path):
                 return fd
-        except BaseException:
+        except BaseException as error:
             os.close(fd)
+            if isinstance(error, OSError):
+                error.filename = path  # as where it could not be opened
             raise
         os.close(fd)
         if ends_at is not None:
@@ -164,7 +166,7 @@ def is_named(fd: int, path: str) -> bool:
     """Whether `path` still names the file behind `fd`."""
     try:
         return os.path.samestat(os.fstat(fd), os.stat(path, follow_symlinks=False))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
 
 

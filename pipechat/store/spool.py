@@ -13,7 +13,7 @@ from pipechat import jsonl
 from pipechat.errors import SessionError
 from pipechat.messages import Turn
 from pipechat.store import layout
-from pipechat.store.faults import unwritable, words_for
+from pipechat.store.faults import other_file, unwritable, words_for
 from pipechat.store.locked_file import FILE_MODE, SAFE_FLAGS, LockedFile, is_named, write_all
 from pipechat.store.locks import take_lock
 from pipechat.text import whole_text
@@ -106,12 +106,27 @@ class TurnWriter:
     def _not_appended(self, error: OSError) -> SessionError:
         held = isinstance(error, BlockingIOError)
         what, hint = ("another program holds its lock", "") if held else words_for(error)
-        rest = "what was shown is kept aside and comes back when the session is next used"
-        if self._failure is not None:
-            rest = "only the beginning of the answer is kept aside"
-        message = f"session {self._name!r}: the turn could not be added: {what}; {rest}"
+        reason = f"{other_file(self._name, error)}{what}"
+        message = f"session {self._name!r}: the turn could not be added: {reason}; {self._rest()}"
         code = "session_busy" if held else "session_unwritable"
         return SessionError(code, message, hint, retryable=held)
+
+    def _rest(self) -> str:
+        """What there is of a turn that could not be added."""
+        if os.fstat(self._fd).st_nlink == 0:
+            return "nothing of it is kept: its spool was removed as well"
+        if self._failure is not None:
+            return "only the beginning of the answer is kept aside"
+        if not self._is_beside():
+            return "what was shown is in the folder that was moved, and comes back where it is used"
+        return "what was shown is kept aside and comes back when the session is next used"
+
+    def _is_beside(self) -> bool:
+        """Whether the spool is where it was made; so too where nobody may look."""
+        try:
+            return is_named(self._fd, self._spool)
+        except OSError:
+            return True
 
     def _remove_spool(self) -> None:
         try:
