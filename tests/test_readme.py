@@ -12,8 +12,6 @@ from pipechat.errors import ExitCode
 from tests.program import Program
 from tests.servers import Batches, ChatServer, Reply, Request, answer, mirror
 
-pytestmark = pytest.mark.uncounted
-
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
