@@ -1,8 +1,9 @@
 """A run without a process of its own: `main.run` here, over pipes, against the same servers.
 
 Owns what a process would have had for itself, and gives it back afterwards: environment, folder,
-umask, signals; and no name resolves but this machine's. What a run must not leave behind is
-checked: a thread, a descriptor, a changed signal, umask or stdout.
+umask, signals; and no name resolves but this machine's. Tries again sooner: how long it waits is
+arithmetic, and tested as such. What a run must not leave behind is checked: a thread, a descriptor,
+a changed signal, umask or stdout.
 """
 
 import os
@@ -19,6 +20,7 @@ from unittest.mock import patch
 import httpx2
 
 from pipechat import main
+from pipechat.client import retries
 from pipechat.environment import Environment, Messages, Output
 from pipechat.signals import Waits
 from pipechat.stdin import Input
@@ -26,6 +28,7 @@ from tests.no_names import no_names
 from tests.program import Program, Result
 
 _JOIN_S = 10.0
+_FIRST_WAIT_S = 0.05
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -145,6 +148,7 @@ def _own_state(environ: Mapping[str, str], folder: Path) -> Iterator[int]:
         with (
             patch.dict(os.environ, environ, clear=True),
             patch.object(socket, "getaddrinfo", no_names(socket.getaddrinfo)),
+            patch.object(retries, "FIRST_WAIT_S", min(retries.FIRST_WAIT_S, _FIRST_WAIT_S)),
             chdir(folder),
         ):
             for signum in _SIGNALS:

@@ -15,8 +15,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -187,6 +187,25 @@ class Program:
     def spools(self) -> list[Path]:
         """The spools that stand in the folder."""
         return sorted((self.home / "sessions").glob(".*.part"))
+
+
+@contextmanager
+def a_program(folder: Path, kind: type[Program] = Program) -> Iterator[Program]:
+    """The program with an empty home in `folder`; afterwards, the key must be nowhere it wrote,
+    and in no file of the folder."""
+    home = folder / "home"
+    home.mkdir()
+    program = kind(home)
+    try:
+        yield program
+    finally:
+        program.close()
+    planted = PLANTED_KEY.encode()
+    for written in program.written:
+        assert planted not in written
+    for path in folder.rglob("*"):
+        if path.is_file() and path.name != "config.toml":
+            assert planted not in path.read_bytes(), f"the key leaked into {path}"
 
 
 @cache

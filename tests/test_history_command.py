@@ -14,7 +14,7 @@ from pipechat.store.sessions import SessionStore
 from tests.history_kit import limit_memory, line, on_a_terminal, turn, write_session
 from tests.program import Program
 
-pytestmark = [pytest.mark.in_process, pytest.mark.uncounted]
+pytestmark = pytest.mark.in_process
 
 UNKNOWN_KEYS = line(turn(2, "two?"))[:-2] + b', "rating": {"stars": 5}}\n'
 

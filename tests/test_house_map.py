@@ -129,6 +129,7 @@ def own_imports(name: str) -> frozenset[str]:
     return frozenset(found)
 
 
+@cache
 def foreign_imports(name: str, *, types: bool = True) -> set[str]:
     found = {imported.partition(".")[0] for imported in _imports(trees()[name], types=types)}
     return found - {"pipechat", "__future__"}
@@ -151,14 +152,16 @@ def who_imports(package: str, *, types: bool = True) -> set[str]:
 
 def who_says(*expressions: str) -> set[str]:
     """Modules in whose code one of `expressions` stands: an attribute, or a call of a name."""
-    found = set()
-    for name, tree in trees().items():
-        for node in ast.walk(tree):
-            attribute = isinstance(node, ast.Attribute) and ast.unparse(node) in expressions
-            call = isinstance(node, ast.Call) and ast.unparse(node.func) + "()" in expressions
-            if attribute or call:
-                found.add(name)
-    return found
+    return {name for name in trees() if not said_in(name).isdisjoint(expressions)}
+
+
+@cache
+def said_in(name: str) -> set[str]:
+    """The attributes and the calls, as `f()`, that stand in the code of module `name`."""
+    nodes = list(ast.walk(trees()[name]))
+    attributes = {ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)}
+    calls = {f"{ast.unparse(node.func)}()" for node in nodes if isinstance(node, ast.Call)}
+    return attributes | calls
 
 
 @pytest.mark.parametrize("name", sorted({room(name) for name in trees()}))

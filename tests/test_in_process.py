@@ -19,8 +19,6 @@ from tests.in_process import InProcess
 from tests.program import Program, Result, check_events
 from tests.servers import ChatServer, Reply, answer, chunk, error_reply, stream_reply
 
-pytestmark = pytest.mark.uncounted
-
 
 @dataclass(frozen=True)
 class Case:

@@ -13,8 +13,6 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.uncounted
-
 ROOT = Path(__file__).resolve().parent.parent
 LOAD = "import json, os, sys\nfrom pipechat.client.lazy_openai import load_openai\n"
 

@@ -497,7 +497,6 @@ def test_locks_that_killed_processes_left_do_not_add_up(program: Program) -> Non
     assert hidden(program) == [".s.once", f".t.{0:032x}.asking", ".t.asking"]
 
 
-@pytest.mark.uncounted  # coverage itself imports sqlite3
 def test_only_once_imports_what_it_needs(program: Program) -> None:
     ours = {"sqlite3", "pipechat.store.once", "pipechat.turn.once", "pipechat.commands.once"}
     for plain in ((), ("--session", "s")):

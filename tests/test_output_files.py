@@ -18,8 +18,6 @@ from pipechat.show.files import FileOutput, open_in_place
 from tests.program import Program, Result
 from tests.servers import ChatServer, Mark, WaitFor, answer, chunk, stream_reply
 
-pytestmark = pytest.mark.uncounted
-
 FORMATS = ("text", "json", "ndjson")
 ANSWER = "The answer."
 

@@ -10,8 +10,6 @@ import pytest
 from pipechat.environment import Messages, Output
 from tests.program import PLANTED_KEY, Program
 
-pytestmark = pytest.mark.uncounted
-
 ROOT = Path(__file__).resolve().parent.parent
 SECRET = f"{PLANTED_KEY} \x1b[2J"
 

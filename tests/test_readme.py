@@ -4,15 +4,14 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from pipechat.errors import ExitCode
-from tests.program import Program
+from tests.program import Program, a_program
 from tests.servers import Batches, ChatServer, Reply, Request, answer, mirror
-
-pytestmark = pytest.mark.uncounted
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -86,12 +85,37 @@ def run_in_bash(
     return done.stdout.decode()
 
 
-def test_every_command_of_the_readme_runs(program: Program, here: Path) -> None:
-    scripts = blocks("sh")
-    assert len(scripts) >= 8
-    with ChatServer(answered) as server:
-        outputs = [run_in_bash(program, here, server.url, script) for script in scripts]
-    everything = "".join(outputs)
+@dataclass(frozen=True)
+class LiveRun:
+    """What the commands of the README printed, where, and what was exchanged meanwhile."""
+
+    printed: dict[str, str]
+    here: Path
+    recording: Path
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> LiveRun:
+    """Every command of the README, run once and in its order; recorded where it does not say
+    for itself what is to be."""
+    folder = tmp_path_factory.mktemp("live")
+    with a_program(folder) as program, ChatServer(answered) as server:
+        here, recording = make_here(folder / "here", program), folder / "recording"
+        printed = {}
+        for script in blocks("sh"):
+            record = None if _records(script) else str(recording)
+            extra: dict[str, str | None] = {"PIPECHAT_RECORD": record}
+            printed[script] = run_in_bash(program, here, server.url, script, extra)
+    return LiveRun(printed, here, recording)
+
+
+def _records(script: str) -> bool:
+    return "PIPECHAT_RECORD" in script
+
+
+def test_every_command_of_the_readme_runs(live: LiveRun) -> None:
+    assert len(live.printed) == len(blocks("sh")) >= 8
+    everything, here = "".join(live.printed.values()), live.here
     assert "offline, with no earlier turn: you asked: What is a pipe?" in everything
     assert "echo: What is the capital of France?" in everything
     assert "answered" in everything
@@ -106,29 +130,21 @@ def test_every_command_of_the_readme_runs(program: Program, here: Path) -> None:
 
 
 def test_the_commands_of_the_readme_are_replayed_from_one_recording_without_network(
-    program: Program, here: Path, tmp_path: Path
+    program: Program, here: Path, live: LiveRun
 ) -> None:
-    recording = str(tmp_path / "recording")
-    scripts = [script for script in blocks("sh") if "PIPECHAT_RECORD" not in script]
-    with ChatServer(answered) as server:
-        live = [
-            run_in_bash(program, here, server.url, script, {"PIPECHAT_RECORD": recording})
-            for script in scripts
-        ]
-    (tmp_path / "other").mkdir()
-    other = Program(tmp_path / "other")
-    there = make_here(tmp_path / "there", other)
-    extra = {"PIPECHAT_REPLAY": recording, **other.without_names()}
+    extra = {"PIPECHAT_REPLAY": str(live.recording), **program.without_names()}
+    scripts = [script for script in blocks("sh") if not _records(script)]
     # No name resolves, and nobody listens at this port of this machine.
-    played = [
-        run_in_bash(other, there, "http://127.0.0.1:1/v1", script, extra) for script in scripts
-    ]
+    played = {
+        script: run_in_bash(program, here, "http://127.0.0.1:1/v1", script, extra)
+        for script in scripts
+    }
     # What tells of this machine's folders or settings is not the server's.
     local = re.compile("history|pipechat config")
-    asked = [index for index, script in enumerate(scripts) if not local.search(script)]
+    asked = [script for script in scripts if not local.search(script)]
     assert len(asked) >= 6
-    assert [played[index] for index in asked] == [live[index] for index in asked]
-    assert (there / "mails.csv").read_text() == (here / "mails.csv").read_text() != ""
+    assert [played[script] for script in asked] == [live.printed[script] for script in asked]
+    assert (here / "mails.csv").read_text() == (live.here / "mails.csv").read_text() != ""
 
 
 def test_the_cron_lines_of_the_readme_run(program: Program, here: Path) -> None:

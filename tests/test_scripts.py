@@ -15,8 +15,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.uncounted
-
 ROOT = Path(__file__).parent.parent
 LIMIT_S = 60
 INSTALL_LIMIT_S = 280

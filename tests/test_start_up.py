@@ -16,8 +16,6 @@ from pipechat.turn.run import TurnRun
 from tests.program import Program
 from tests.servers import ChatServer, answer
 
-pytestmark = pytest.mark.uncounted
-
 HEAVY = {"openai", "httpx2", "httpcore2", "pydantic", "anyio", "asyncio", "ssl", "rich", "click"}
 START = Start("id", "time", None, "model", 0, 0)
 

@@ -31,8 +31,6 @@ from pipechat.store.rewrite import prune, repair
 from pipechat.store.sessions import SessionStore
 from tests.store_kit import ask, failure_of, fork, hidden, ids, kill, records, turn_of_id, wait_for
 
-pytestmark = pytest.mark.uncounted
-
 ROOT = Path(__file__).resolve().parent.parent
 ID_LINE = 37  # a turn's id and a newline
 WRITERS = 8

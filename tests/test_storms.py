@@ -16,8 +16,6 @@ import pytest
 from tests.program import Program
 from tests.servers import ChatServer, Fault, by_hash, mirror
 
-pytestmark = pytest.mark.uncounted
-
 storm = pytest.mark.storm
 DEATHS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 FAULTS: list[Fault] = [
