@@ -19,7 +19,9 @@ from pipechat.commands.wiring import (
     guard_against_signals,
     make_client,
     open_keeper,
+    reading_told,
     report,
+    telling_waits,
     usage_line,
 )
 from pipechat.environment import Environment, Output
@@ -186,9 +188,10 @@ def _read_stdin(env: Environment, settings: Settings) -> bytes:
         hint = "type the question, then Ctrl-D on a line of its own"
         return env.stdin.typed(settings.max_input_bytes, lambda: env.warn(hint))
     waiting = "waiting for stdin to end (--no-stdin leaves it alone)"
-    return env.stdin.read_all(
-        settings.max_input_bytes, settings.timeout_s, lambda: env.warn(waiting)
-    )
+    with reading_told(env) as tick:
+        return env.stdin.read_all(
+            settings.max_input_bytes, settings.timeout_s, lambda: env.warn(waiting), tick
+        )
 
 
 def _keeper(env: Environment, settings: Settings) -> Keeper:
@@ -232,7 +235,7 @@ def _opened_sink(env: Environment, settings: Settings, *, extract: bool) -> Iter
     if settings.verbose:
         sink = TellingSink(env, sink)
     try:
-        yield OnceBroken(sink)
+        yield telling_waits(env, OnceBroken(sink))
     finally:
         if file is not None:
             file.discard()

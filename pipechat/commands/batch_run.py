@@ -30,7 +30,7 @@ from pipechat.commands.batch_ends import (
     rows_of,
 )
 from pipechat.commands.batch_engine import check_engine, make_worker
-from pipechat.commands.batch_progress import progress_shown
+from pipechat.commands.batch_progress import Progress
 from pipechat.commands.wanted import read_wanted
 from pipechat.commands.wiring import open_keeper, with_key
 from pipechat.environment import Environment
@@ -44,24 +44,23 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 def run_batch(env: Environment, settings: Settings, source_name: str) -> int:
     """One run; its exit status."""
-    began = time.monotonic()
+    progress = Progress(env)
     settings = replace(settings, stream=settings.batch_stream)
     _check(settings)
     wanted = read_wanted(env, settings)
     with ExitStack() as stack:
         source = open_source(env, source_name, stack)
         reader = item_reader(settings, wanted)
-        rows = rows_of(settings, source, source_name)
+        rows = rows_of(settings, progress.measured(source, source_name), source_name)
         settings = with_key(env, settings)
         output = _open_output(env, settings, source, stack)
         known = KnownItems()
         if output is not None:
             known.read(output.path)
         summary = asyncio.run(
-            _run(env, settings, source, rows, reader, known, output, wanted, began)
+            _run(env, settings, source, rows, reader, known, output, wanted, progress)
         )
-    seconds = time.monotonic() - began
-    return conclude(env, settings, summary, seconds, to_file=output is not None)
+    return conclude(env, settings, summary, progress.seconds, to_file=output is not None)
 
 
 def _check(settings: Settings) -> None:
@@ -94,7 +93,7 @@ async def _run(
     known: KnownItems,
     output: OutputFile | None,
     wanted: Wanted | None,
-    began: float,
+    progress: Progress,
 ) -> Summary:
     worker = await make_worker(env, settings, wanted)
     come = rows_at_hand(rows) if source.is_file else rows_as_they_come(rows)
@@ -126,7 +125,7 @@ async def _run(
         tell=env.stderr.note if env.verbose else lambda _: None,
     )
     try:
-        with _signals_taken(run), progress_shown(env, run.summary, began):
+        with _signals_taken(run), progress.shown(run.summary):
             return await run.run()
     finally:
         await writers.aclose()

@@ -16,6 +16,7 @@ from pipechat.commands.wiring import (
     make_client,
     open_keeper,
     report,
+    telling_waits,
     usage_line,
 )
 from pipechat.environment import Environment
@@ -83,6 +84,7 @@ def _turn(
     if env.verbose:
         sink = TellingSink(env, sink)
     try:
+        sink = telling_waits(env, sink)
         terminal, cause = conversation.ask(Question(compose_question([line], None)), sink)
     except PipechatError as error:
         report(env, error)
