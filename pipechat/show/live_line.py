@@ -44,7 +44,7 @@ class LiveLine:
         self._clean = clean
         self._color = color
         self._shown: str | None = None
-        # Records of a batch are written in a thread of their own.
+        # Records of a batch are written in a thread of their own, which can take no signal.
         self._lock = RLock()
         self._lifted = 0
         self._signals: list[int] = []
@@ -74,11 +74,11 @@ class LiveLine:
     def erase(self) -> None:
         """Leave nothing of it."""
         with self._lock:
-            if self._shown is None:
-                return
-            self._shown = None
-            self._terminal.write_now(_ERASE)
-            self._give_signals_back()
+            if self._shown is not None:
+                self._shown = None
+                self._terminal.write_now(_ERASE)
+            if self._signals and current_thread() is main_thread():
+                self._give_signals_back()
 
     def lift(self) -> None:
         """Something else is about to be written: until `lower`, nothing stands there."""
@@ -102,8 +102,6 @@ class LiveLine:
                 self._signals.append(signum)
 
     def _give_signals_back(self) -> None:
-        if current_thread() is not main_thread():
-            return  # they erase nothing, and do what they would have done
         for signum in self._signals:
             if signal.getsignal(signum) in (self._stop, self._die):  # nobody else took it since
                 signal.signal(signum, signal.SIG_DFL)
