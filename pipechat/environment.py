@@ -69,9 +69,12 @@ class Output:
             return
         self.cover.lift()
         try:
-            self._write(data)
+            if self.is_terminal:
+                self._write(data)
         finally:
             self.cover.lower()
+        if not self.is_terminal:  # a reader who is slow holds up nobody who writes to stderr
+            self._write(data)
 
     def _write(self, data: bytes) -> None:
         # What a write that a signal interrupted has still to say: half an event is no event.

@@ -13,15 +13,14 @@ import typer
 from pipechat import jsonl
 from pipechat.commands import options as opt
 from pipechat.commands.loading import blaming, load_settings
+from pipechat.commands.showing import answer_sink, reading_told, telling_waits
 from pipechat.commands.wiring import (
     TellingSink,
     failed_before_start,
     guard_against_signals,
     make_client,
     open_keeper,
-    reading_told,
     report,
-    telling_waits,
     usage_line,
 )
 from pipechat.environment import Environment, Output
@@ -229,7 +228,7 @@ def _opened_sink(env: Environment, settings: Settings, *, extract: bool) -> Iter
             env.stdout = Output(fd, name=path, waits=env.waits)
     if file is None:
         env.stdout.check_open()
-        sink = make_sink(env.stdout, settings.output_format, raw=settings.raw, extract=extract)
+        sink = answer_sink(env, settings, settings.output_format, extract=extract)
     else:
         sink = FileSink(make_sink(file, settings.output_format, extract=extract), file)
     if settings.verbose:

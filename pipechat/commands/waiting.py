@@ -34,3 +34,12 @@ def reading_told(env: Environment) -> Iterator[Callable[[int], None]]:
         yield ReadingLine(line).tick
     finally:
         line.erase()
+
+
+def tell_busy(env: Environment, waiting: str) -> None:
+    """Say what is waited for, once; with "", that it is over."""
+    line = live_line(env)
+    if waiting:
+        line.show(waiting)
+    else:
+        line.erase()

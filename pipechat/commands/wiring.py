@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -39,13 +38,13 @@ def open_store(env: Environment) -> SessionStore:
     """The session store of this user."""
     from pipechat.store.sessions import SessionStore
 
-    def tell_busy(waiting: str) -> None:
+    def on_busy(waiting: str) -> None:
         if env.has_live_line:
-            from pipechat.commands.waiting import live_line
+            from pipechat.commands.waiting import tell_busy
 
-            live_line(env).show(waiting)
+            tell_busy(env, waiting)
 
-    return SessionStore(find_folders(env.environ).sessions, env.warn, tell_busy)
+    return SessionStore(find_folders(env.environ).sessions, env.warn, on_busy)
 
 
 def open_keeper(
@@ -160,24 +159,6 @@ def end_by_signal(env: Environment, run: TurnRun, cause: Interrupted) -> None:
     # The turn is kept, and its last event waits for a reader.
     with suppress(OutputError, ReaderLeft):
         env.stdout.write(b"")
-
-
-def telling_waits(env: Environment, sink: Sink) -> Sink:
-    """`sink`; at a terminal, one that also tells on stderr what is waited for, until it comes."""
-    if not env.has_live_line:
-        return sink
-    from pipechat.commands.waiting import telling
-
-    return telling(env, sink)
-
-
-def reading_told(env: Environment) -> AbstractContextManager[Callable[[int], None] | None]:
-    """Gives, at a terminal, who tells on stderr how much of stdin has come."""
-    if not env.has_live_line:
-        return nullcontext()
-    from pipechat.commands.waiting import reading_told
-
-    return reading_told(env)
 
 
 class TellingSink:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipechat.settings.endpoint import Endpoint
-from pipechat.settings.layers import Layer, check_needs, make_layers
+from pipechat.settings.layers import Layer, check_at_odds, check_needs, make_layers
 from pipechat.settings.proxy import Proxy, find_proxy
 from pipechat.settings.secrets import secrets_beside_the_key
 from pipechat.settings.table import BY_NAME, OPTIONS
@@ -26,7 +26,7 @@ _AS_GIVEN = (
     "session", "if_busy", "once", "once_any", "output", "no_stdin", "dry_run", "template",
     "variables", "files", "keep_files", "max_file_mib", "schema",
     "schema_mode", "schema_retries", "extract", "record",
-    "replay", "replay_pace", "raw", "lossy", "verbose",
+    "replay", "replay_pace", "render", "raw", "lossy", "verbose",
     "batch_output", "input_format", "jobs", "rpm", "tpm", "ordered", "fresh", "retry_failed",
     "grace", "max_failures", "events", "batch_stream", "workers", "wait", "engine", "ray_address",
     "summary_format",
@@ -84,6 +84,7 @@ class Settings:
     record: str | None
     replay: str | None
     replay_pace: bool
+    render: bool
     raw: bool
     lossy: bool
     verbose: bool
@@ -154,6 +155,8 @@ def resolve_settings(
     layers = make_layers(flags, environ, config, config_name)
     found, origins = _found(layers)
     check_needs(origins)
+    if found["render"] and found["raw"]:
+        check_at_odds(origins, "render", "raw")
     offline = found["offline"]
     endpoint, key, key_command, key_origin = _endpoint_and_key(layers)
     origins["api_key"] = key_origin

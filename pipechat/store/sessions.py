@@ -41,7 +41,7 @@ class SessionStore:
     Args:
         folder: where; any path.
         warn: takes one line, without the program's name, for what is odd but no failure.
-        on_busy: takes one where another asker, who holds the session, is waited for.
+        on_busy: takes one where another asker, who holds the session, is waited for; "" after it.
 
     Every method that takes a name raises UsageError `bad_session_name`; the codes of the
     SessionErrors are `session_missing`, `session_busy`, `session_unreadable`,
@@ -123,11 +123,13 @@ class SessionStore:
         path = os.path.join(self.folder, layout.busy_file(name))
         on_wait = partial(self._on_busy, f"waiting for session {name!r}")
         try:
-            return lock_file(path, create=True, wait_s=wait_s, on_wait=on_wait)
+            fd = lock_file(path, create=True, wait_s=wait_s, on_wait=on_wait)
         except BlockingIOError as error:
             hint = "Try again when it has ended, or wait for it with --if-busy wait --timeout S."
             message = f"session {name!r}: another ask holds it"
             raise SessionError("session_busy", message, hint, retryable=True) from error
+        self._on_busy("")
+        return fd
 
     def check_case(self, name: str, entries: list[str]) -> None:
         """Raises SessionError where `name` would be new, and differs from one of the folder's
