@@ -38,7 +38,9 @@ def rendered(text: str, page: Page) -> str:
     root = Node(_parser().parse(text))
     if any(node.level >= _DEEPEST for node in root.walk() if not node.is_root):
         return text  # nested deeper than anybody reads
-    return "".join(painted(line, page) + "\n" for line in _Writer(page).blocks(root, page.columns))
+    return "".join(
+        painted(line, page) + "\n" for line in _Writer(page, text).blocks(root, page.columns)
+    )
 
 
 def code(text: str, page: Page) -> str:
@@ -72,8 +74,9 @@ def _parser() -> MarkdownIt:
 class _Writer:
     """Makes lines of the nodes of a block."""
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: Page, source: str) -> None:
         self._color = page.color
+        self._source = source.split("\n")
 
     def blocks(self, parent: Node, columns: int, *, loose: bool = False) -> list[Line]:
         """What stands in `parent`; with `loose`, an empty line between any two."""
@@ -96,12 +99,7 @@ class _Writer:
         if node.type == "hr":
             return [[Span("─" * columns, _DIM) if self._color else Span("---")]]
         if node.type == "table":
-            rows = [
-                [self._inline(cell.children) for cell in row.children]
-                for part in node.children
-                for row in part.children
-            ]
-            return table_lines(rows, _alignments(node), columns, color=self._color)
+            return self._table(node, columns)
         if node.type == "heading":
             marks = "#" * int(node.tag[1:]) + " "
             spans = [
@@ -130,10 +128,19 @@ class _Writer:
             lines += [[indent, *line] if line else [] for line in inner[1:]]
         return lines
 
+    def _table(self, node: Node, columns: int) -> list[Line]:
+        rows = [row.children for part in node.children for row in part.children]
+        source = self._source[slice(*node.map)] if node.map else []
+        # The rules of Markdown leave out the cells that a row has beyond the heading's.
+        kept = sum(_letters(cell.children[0].content) for row in rows for cell in row)
+        if kept < sum(map(_letters, source)):
+            return [[Span(_in_line(line))] for line in source]
+        cells = [[self._inline(cell.children) for cell in row] for row in rows]
+        return table_lines(cells, _alignments(node), columns, color=self._color)
+
     def _code(self, node: Node) -> list[Line]:
-        lines = [[Span(visible(line), _CODE)] for line in node.content.split("\n")]
-        if node.content.endswith("\n"):
-            lines.pop()
+        source = node.content.removesuffix("\n").split("\n") if node.content else []
+        lines = [[Span(visible(line), _CODE)] for line in source]
         if node.type == "code_block":
             return lines
         first = node.markup + visible_line(node.info)
@@ -194,9 +201,13 @@ def _in_line(text: str) -> str:
 
 
 def _added(style: str, more: str) -> str:
-    return f"{style};{more}" if style else more
+    return ";".join(filter(None, (style, more)))
 
 
 def _alignments(table: Node) -> list[str]:
     head = table.children[0].children[0]
     return [str(cell.attrs.get("style", "")).rpartition(":")[2] for cell in head.children]
+
+
+def _letters(text: str) -> int:
+    return sum(map(str.isalnum, text))

@@ -35,14 +35,14 @@ def table_lines(
 
 def _widths(rows: list[list[Cell]], columns: int) -> list[int] | None:
     """How wide each column is, the widest made narrower first; None where there are too many."""
-    natural = [max(line_width(cell) for cell in column) for column in zip(*rows, strict=True)]
+    natural = [max(1, *map(line_width, column)) for column in zip(*rows, strict=True)]
     room = columns - len(_GAP) * (len(natural) - 1)
     if sum(natural) <= room:
-        return [max(each, 1) for each in natural]
+        return natural
     widest = max(natural)
     while sum(min(each, widest) for each in natural) > room and widest >= _NARROWEST:
         widest -= 1
-    return None if widest < _NARROWEST else [max(min(each, widest), 1) for each in natural]
+    return None if widest < _NARROWEST else [min(each, widest) for each in natural]
 
 
 def _row(row: list[Cell], widths: list[int], alignments: list[str]) -> list[Line]:
