@@ -13,11 +13,21 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from pipechat.errors import OutputError, ReaderLeft
 from pipechat.signals import LONGEST_WAIT_S, Waits
 from pipechat.stdin import Input
 from pipechat.text import redacted, visible_line
+
+_USUAL_COLUMNS = 80
+
+
+class Cover(Protocol):
+    """What stands on a terminal for a while, and is gone while anything else is written."""
+
+    def lift(self) -> None: ...
+    def lower(self) -> None: ...
 
 
 class Output:
@@ -36,6 +46,7 @@ class Output:
         # `1<&0`: a stream that is there, but whose other end nobody could read from.
         self._reads_only = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
         self.is_terminal = not closed and os.isatty(fd)
+        self.cover: Cover | None = None
         self._waits = waits or Waits()
         self._left = memoryview(b"")
         self._ends_at: float | None = None
@@ -55,6 +66,19 @@ class Output:
             OutputError: it is closed, full or broken.
         """
         self.check_open()
+        if self.cover is None:
+            self._write(data)
+            return
+        self.cover.lift()
+        try:
+            if self.is_terminal:
+                self._write(data)
+        finally:
+            self.cover.lower()
+        if not self.is_terminal:  # a reader who is slow holds up nobody who writes to stderr
+            self._write(data)
+
+    def _write(self, data: bytes) -> None:
         # What a write that a signal interrupted has still to say: half an event is no event.
         self._left = memoryview(bytes(self._left) + data if self._left else data)
         while self._left and (self._ready.poll(0) or self._wait()):
@@ -66,6 +90,26 @@ class Output:
                 self._left = memoryview(b"")
                 raise self._failure(error) from error
             self._left = self._left[written:]
+
+    def write_now(self, data: bytes) -> None:
+        """`data` where a reader takes it at once, and nothing otherwise. Raises nothing."""
+        with suppress(OSError):
+            if self._ready.poll(0):
+                os.write(self._fd, data)
+
+    def columns(self) -> int:
+        """How wide the terminal is now."""
+        try:
+            return os.get_terminal_size(self._fd).columns or _USUAL_COLUMNS
+        except OSError:
+            return _USUAL_COLUMNS
+
+    def is_in_front(self) -> bool:
+        """Whether the terminal is this process's to write to: no job in the background."""
+        try:
+            return os.tcgetpgrp(self._fd) == os.getpgrp()
+        except OSError:  # no terminal that has jobs
+            return True
 
     def hurry(self, seconds: float) -> None:
         """From here on wait no longer than `seconds` in all for a reader: these are the last
@@ -103,7 +147,7 @@ class Messages:
     """stderr: one clean line a message; a failure to write one is nobody's to hear of."""
 
     def __init__(self, output: Output) -> None:
-        self._output = output
+        self.output = output
         self._secrets: list[str] = []
         self.is_terminal = output.is_terminal
 
@@ -113,20 +157,19 @@ class Messages:
 
     def hurry(self, seconds: float) -> None:
         """As `Output.hurry`."""
-        self._output.hurry(seconds)
+        self.output.hurry(seconds)
 
     def line(self, text: str) -> None:
         """Write `text` and a newline, control characters shown."""
-        data = visible_line(redacted(text, self._secrets)).encode("utf-8", "replace") + b"\n"
+        data = self.cleaned(text).encode("utf-8", "replace") + b"\n"
         try:
-            self._output.write(data)
+            self.output.write(data)
         except (OutputError, ReaderLeft):
             return
 
-    def live(self, text: str) -> None:
-        """On a terminal: one line in the place of the live one before; "" leaves none."""
-        with suppress(OutputError, ReaderLeft):
-            self._output.write(b"\r\x1b[K" + visible_line(text).encode("utf-8", "replace"))
+    def cleaned(self, text: str) -> str:
+        """`text` in one line, without secrets, control characters shown."""
+        return visible_line(redacted(text, self._secrets))
 
     def note(self, text: str) -> None:
         """A line that begins with the program's name."""
@@ -161,6 +204,22 @@ class Environment:
             # What this program makes is the user's alone, whatever cron's umask is.
             umask=os.umask(0o077),
         )
+
+    @property
+    def has_live_line(self) -> bool:
+        """Whether a person looks at stderr, on a terminal where a line can be taken back, and
+        wants to be told how it is getting on."""
+        return self.stderr.is_terminal and not self.quiet and not self.is_dumb
+
+    @property
+    def is_dumb(self) -> bool:
+        """Whether the terminal, where there is one, obeys no escape sequences."""
+        return self.environ.get("TERM", "") in ("", "dumb")
+
+    @property
+    def has_color(self) -> bool:
+        """Whether a terminal is written to in colors (no-color.org)."""
+        return not self.is_dumb and not self.environ.get("NO_COLOR")
 
     def warn(self, text: str) -> None:
         """A line that -q silences."""

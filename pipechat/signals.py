@@ -30,14 +30,18 @@ def default_interrupts() -> None:
 
 
 class Waits:
-    """Entered around every wait for others: the network, a reader. There a signal may end the
-    turn, also one that came before."""
+    """Entered around every wait for others: the network, a reader, each time for a quarter of a
+    second at most. There a signal may end the turn, also one that came before; and before each,
+    `tick` is called, which must not raise."""
 
     def __init__(self) -> None:
         self.now = False
         self.due: Callable[[], None] | None = None
+        self.tick: Callable[[], None] | None = None
 
     def __enter__(self) -> None:
+        if self.tick is not None:
+            self.tick()
         self.now = True  # first: a signal that comes behind the next line acts by itself
         if self.due is not None:
             self.due()

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _READ_BYTES = 1 << 16
 QUIET_STDIN_S = 3.0
+_TICK_S = 0.25
 _FOREVER = float("inf")
 
 
@@ -33,25 +34,27 @@ class Input:
         limit: int,
         timeout_s: float | None = None,
         on_silence: Callable[[], None] = lambda: None,
+        tick: Callable[[int], None] | None = None,
     ) -> bytes:
         """All of it, however long its writer takes.
 
         Args:
             on_silence: called once, when nothing has come for 3 seconds.
+            tick: told how many bytes have come, four times a second and more often.
 
         Raises:
             UsageError: `input_too_large`: more than `limit` bytes; `stdin_timeout`: no end
                 within `timeout_s`; `unreadable_input`.
         """
         ends_at = _FOREVER if timeout_s is None else time.monotonic() + timeout_s
-        taken = _Taken(limit)
+        taken = _Taken(limit, tick)
         silent = False
         while True:
-            if not silent and not self._speaks_within(min(QUIET_STDIN_S, _left(ends_at))):
+            if not silent and not self._speaks_within(min(QUIET_STDIN_S, _left(ends_at)), taken):
                 silent = True
                 if _left(ends_at):
                     on_silence()
-            if not self._speaks_within(_left(ends_at)):
+            if not self._speaks_within(_left(ends_at), taken):
                 message = f"stdin has not ended within {timeout_s:g} s"
                 hint = "Let its writer end, raise --timeout, or leave stdin alone: --no-stdin."
                 raise UsageError("stdin_timeout", message, hint)
@@ -59,6 +62,10 @@ class Input:
             if not part:
                 return taken.all()
             taken.add(part)
+
+    def size_left(self) -> int:
+        """The bytes of a file that are still to be read."""
+        return os.fstat(self._fd).st_size - os.lseek(self._fd, 0, os.SEEK_CUR)
 
     def is_at(self, path: str | int) -> bool:
         """Whether it is the file at `path`, or that of another descriptor."""
@@ -76,9 +83,16 @@ class Input:
         while part := self._read_some():
             yield part
 
-    def _speaks_within(self, seconds: float) -> bool:
+    def _speaks_within(self, seconds: float, taken: "_Taken") -> bool:
         """Whether a byte or the end comes in time."""
-        return bool(select.select([self._fd], [], [], None if seconds == _FOREVER else seconds)[0])
+        ends_at = time.monotonic() + seconds
+        while True:
+            taken.tick()
+            left = min(_left(ends_at), taken.longest_wait_s)
+            if select.select([self._fd], [], [], None if left == _FOREVER else left)[0]:
+                return True
+            if not _left(ends_at):
+                return False
 
     def _read_some(self) -> bytes:
         """What is there, waiting for at least a byte; b"" at the end.
@@ -139,10 +153,15 @@ class Input:
 
 
 class _Taken:
-    """What was read so far; UsageError where it is more than `limit` bytes."""
+    """What was read so far; UsageError where it is more than `limit` bytes.
 
-    def __init__(self, limit: int) -> None:
+    `longest_wait_s`: how often whoever looks on is told how much it is, if somebody does.
+    """
+
+    def __init__(self, limit: int, on_tick: Callable[[int], None] | None = None) -> None:
         self._limit = limit
+        self._on_tick = on_tick
+        self.longest_wait_s = _FOREVER if on_tick is None else _TICK_S
         self._parts: list[bytes] = []
         self._size = 0
 
@@ -153,6 +172,10 @@ class _Taken:
             message = f"stdin holds more than {in_mib(self._limit)} (max_input_mib)"
             hint = "Send less, or raise it in config.toml."
             raise UsageError("input_too_large", message, hint)
+
+    def tick(self) -> None:
+        if self._on_tick is not None:
+            self._on_tick(self._size)
 
     def all(self) -> bytes:
         return b"".join(self._parts)

@@ -7,12 +7,15 @@ a changed signal, umask or stdout.
 """
 
 import os
+import pty
 import signal
 import socket
 import sys
+import termios
 import threading
+import tty
 from collections.abc import Iterator, Mapping
-from contextlib import chdir, contextmanager
+from contextlib import ExitStack, chdir, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 from unittest.mock import patch
@@ -34,7 +37,14 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 class InProcess(Program):
     """pipechat in the process of the tests. `start` starts a real one all the same, so a test may
-    mix the two. Not to be seen here: what the commands that a run starts say on stderr."""
+    mix the two. Not to be seen here: what the commands that a run starts say on stderr.
+
+    `terminals`: which of `stdout` and `stderr` are terminals, with so many `columns`; what comes
+    out of one that both are is the result's stdout.
+    """
+
+    terminals: frozenset[str] = frozenset()
+    columns = 80
 
     def run(
         self,
@@ -52,16 +62,27 @@ class InProcess(Program):
         before = set(threading.enumerate())
         folder = Path(options.get("cwd", "."))
         with _own_state(self.environ(env), folder) as umask, _closed_clients():
-            status, stdout, stderr = _run(words, input or b"", umask)
+            stdout, stderr = (
+                _Terminal(self.columns) if name in self.terminals else _Pipe()
+                for name in ("stdout", "stderr")
+            )
+            if self.terminals == {"stdout", "stderr"}:
+                stderr = stdout
+            result = _run(words, input or b"", umask, stdout, stderr)
         for thread in set(threading.enumerate()) - before:
             thread.join(_JOIN_S)
             assert not thread.is_alive(), f"the run left {thread} behind"
-        return self.checked(Result(status, stdout, stderr), words, events=events)
+        if "stdout" in self.terminals:  # events are mixed with what is drawn
+            self.written += [result.stdout, result.stderr]
+            return result
+        return self.checked(result, words, events=events)
 
 
-def _run(words: list[str], input: bytes, umask: int) -> tuple[int, bytes, bytes]:
-    stdin, stdout, stderr = _Pipe(into_run=True, data=input), _Pipe(), _Pipe()
-    with stdin, stdout, stderr:
+def _run(words: list[str], input: bytes, umask: int, stdout: "_Pipe", stderr: "_Pipe") -> Result:
+    stdin = _Pipe(into_run=True, data=input)
+    with ExitStack() as stack:
+        for each in {stdin, stdout, stderr}:
+            stack.enter_context(each)
         waits = Waits()
         environment = Environment(
             stdin=Input(stdin.end),
@@ -72,7 +93,7 @@ def _run(words: list[str], input: bytes, umask: int) -> tuple[int, bytes, bytes]
             umask=umask,
         )
         status = main.run(environment, words)
-        return status, stdout.close(), stderr.close()
+        return Result(status, stdout.close(), b"" if stderr is stdout else stderr.close())
 
 
 class _Pipe:
@@ -80,7 +101,7 @@ class _Pipe:
     Each closes its own."""
 
     def __init__(self, *, into_run: bool = False, data: bytes = b"") -> None:
-        read_end, write_end = os.pipe()
+        read_end, write_end = self._ends()
         self.end, self._other = (read_end, write_end) if into_run else (write_end, read_end)
         self._data = data
         self._closed = False
@@ -102,6 +123,9 @@ class _Pipe:
         self._thread.join(_JOIN_S)
         return self._data
 
+    def _ends(self) -> tuple[int, int]:
+        return os.pipe()
+
     def _fill(self) -> None:
         left = memoryview(self._data)
         try:
@@ -114,10 +138,25 @@ class _Pipe:
 
     def _drain(self) -> None:
         parts = []
-        while data := os.read(self._other, 65536):
-            parts.append(data)
+        with suppress(OSError):  # of a terminal, on Linux: its other end is closed
+            while data := os.read(self._other, 65536):
+                parts.append(data)
         self._data = b"".join(parts)
         os.close(self._other)
+
+
+class _Terminal(_Pipe):
+    """A terminal in the place of a pipe; newlines come out of it as they went in."""
+
+    def __init__(self, columns: int) -> None:
+        self._columns = columns
+        super().__init__()
+
+    def _ends(self) -> tuple[int, int]:
+        master, slave = pty.openpty()
+        tty.setraw(slave)
+        termios.tcsetwinsize(master, (24, self._columns))
+        return master, slave
 
 
 @contextmanager

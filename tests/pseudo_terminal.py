@@ -16,20 +16,23 @@ LIMIT_S = 30.0
 
 class AtTerminal:
     """A run whose stdin, stdout and stderr are one terminal, which is its controlling one;
-    `stdout` may be something else."""
+    `stdin` and `stdout` may be something else."""
 
     def __init__(
         self,
         program: Program,
         *arguments: str,
         env: dict[str, str | None],
+        stdin: IO[bytes] | int | None = None,
         stdout: IO[bytes] | None = None,
+        columns: int = 80,
     ) -> None:
         self._master, slave = pty.openpty()
+        termios.tcsetwinsize(slave, (24, columns))
         self._process: subprocess.Popen[bytes] = program.start(
             *arguments,
             env={"TERM": "xterm", **env},
-            stdin=slave,
+            stdin=slave if stdin is None else stdin,
             stdout=slave if stdout is None else stdout,
             stderr=slave,
             start_new_session=True,
@@ -111,7 +114,7 @@ class AtTerminal:
 
 
 def _take_terminal() -> None:
-    """Make stdin the controlling terminal of the new session, so that Ctrl-C is a signal."""
+    """Make stderr the controlling terminal of the new session, so that Ctrl-C is a signal."""
     import fcntl
 
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    fcntl.ioctl(2, termios.TIOCSCTTY, 0)

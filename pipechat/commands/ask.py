@@ -13,6 +13,7 @@ from pipechat import jsonl
 from pipechat.commands import options as opt
 from pipechat.commands.loading import blaming, load_settings
 from pipechat.commands.reporting import report
+from pipechat.commands.showing import answer_sink, reading_told, telling_waits
 from pipechat.commands.stores import open_keeper
 from pipechat.commands.wiring import (
     TellingSink,
@@ -184,9 +185,10 @@ def _read_stdin(env: Environment, settings: Settings) -> bytes:
         hint = "type the question, then Ctrl-D on a line of its own"
         return env.stdin.typed(settings.max_input_bytes, lambda: env.warn(hint))
     waiting = "waiting for stdin to end (--no-stdin leaves it alone)"
-    return env.stdin.read_all(
-        settings.max_input_bytes, settings.timeout_s, lambda: env.warn(waiting)
-    )
+    with reading_told(env) as tick:
+        return env.stdin.read_all(
+            settings.max_input_bytes, settings.timeout_s, lambda: env.warn(waiting), tick
+        )
 
 
 def _keeper(env: Environment, settings: Settings) -> Keeper:
@@ -224,13 +226,13 @@ def _opened_sink(env: Environment, settings: Settings, *, extract: bool) -> Iter
             env.stdout = Output(fd, name=path, waits=env.waits)
     if file is None:
         env.stdout.check_open()
-        sink = make_sink(env.stdout, settings.output_format, raw=settings.raw, extract=extract)
+        sink = answer_sink(env, settings, settings.output_format, extract=extract)
     else:
         sink = FileSink(make_sink(file, settings.output_format, extract=extract), file)
     if settings.verbose:
         sink = TellingSink(env, sink)
     try:
-        yield OnceBroken(sink)
+        yield telling_waits(env, OnceBroken(sink))
     finally:
         if file is not None:
             file.discard()

@@ -32,7 +32,7 @@ from pipechat.commands.batch_ends import (
     started_over,
 )
 from pipechat.commands.batch_engine import check_engine, make_worker, with_jobs_that_fit
-from pipechat.commands.batch_progress import progress_shown
+from pipechat.commands.batch_progress import Progress
 from pipechat.commands.stores import open_keeper, open_store
 from pipechat.commands.wanted import read_wanted
 from pipechat.commands.wiring import with_key
@@ -49,7 +49,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 @dataclass(frozen=True, slots=True)
 class _Batch:
     """A run ready to begin. `rows`: of its input, which are all there where `at_hand`. `output`:
-    the file of its records, or None. `began`: as `time.monotonic`."""
+    the file of its records, or None."""
 
     env: Environment
     settings: Settings
@@ -58,29 +58,28 @@ class _Batch:
     reader: ItemReader
     wanted: Wanted | None
     output: OutputFile | None
-    began: float
+    progress: Progress
 
 
 def run_batch(env: Environment, settings: Settings, source_name: str) -> int:
     """One run; its exit status."""
-    began = time.monotonic()
+    progress = Progress(env)
     settings = settings._replace(stream=settings.batch_stream)
     _check(settings)
     wanted = read_wanted(env, settings)
     with ExitStack() as stack:
         source = open_source(env, source_name, stack)
         reader = item_reader(settings, wanted)
-        rows = rows_of(settings, source, source_name)
+        rows = rows_of(settings, progress.measured(source, source_name), source_name)
         settings = with_key(env, with_jobs_that_fit(env, settings))
         output = _open_output(env, settings, source, stack)
         if output is not None and settings.fresh:
             rows = started_over(env, output, rows)
-        batch = _Batch(env, settings, rows, source.is_file, reader, wanted, output, began)
+        batch = _Batch(env, settings, rows, source.is_file, reader, wanted, output, progress)
         summary = asyncio.run(_run(batch, _known(batch)))
         if output is not None:
             _end_output(output, summary)
-    seconds = time.monotonic() - began
-    return conclude(env, settings, summary, seconds, to_file=output is not None)
+    return conclude(env, settings, summary, progress.seconds, to_file=output is not None)
 
 
 def _check(settings: Settings) -> None:
@@ -144,7 +143,7 @@ async def _run(batch: _Batch, known: KnownItems) -> Summary:
         tell=env.stderr.note if env.verbose else lambda _: None,
     )
     try:
-        with _signals_taken(run), progress_shown(env, run.summary, batch.began):
+        with _signals_taken(run), batch.progress.shown(run.summary):
             return await run.run()
     finally:
         await writers.aclose()

@@ -11,13 +11,14 @@ import typer
 from pipechat.commands import options as opt
 from pipechat.commands.loading import blaming, load_settings
 from pipechat.commands.reporting import report
+from pipechat.commands.showing import answer_sink, telling_waits
 from pipechat.commands.stores import open_keeper
 from pipechat.commands.wiring import TellingSink, end_by_signal, make_client, usage_line
 from pipechat.environment import Environment
 from pipechat.errors import ExitCode, PipechatError, UsageError
 from pipechat.events import Event, Sink, Start
 from pipechat.settings.resolve import Settings
-from pipechat.show.sinks import OnceBroken, make_sink
+from pipechat.show.sinks import OnceBroken
 from pipechat.signals import TurnSignals, interruptible
 from pipechat.turn.conversation import Answer, Conversation
 from pipechat.turn.prompt import Question, compose_question
@@ -62,7 +63,7 @@ def _loop(env: Environment, settings: Settings, conversation: Conversation) -> i
             break
         if not line.strip():
             continue
-        sink: Sink = make_sink(env.stdout, "text", raw=settings.raw)
+        sink: Sink = answer_sink(env, settings, "text")
         if env.stdin.is_terminal:
             sink = _PromptSink(env, sink, ai)
         status = _turn(env, settings, conversation, line, OnceBroken(sink)) or status
@@ -78,6 +79,7 @@ def _turn(
     if env.verbose:
         sink = TellingSink(env, sink)
     try:
+        sink = telling_waits(env, sink)
         terminal, cause = conversation.ask(Question(compose_question([line], None)), sink)
     except PipechatError as error:
         report(env, error)

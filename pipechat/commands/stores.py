@@ -18,7 +18,13 @@ def open_store(env: Environment) -> SessionStore:
     """The session store of this user."""
     from pipechat.store.sessions import SessionStore
 
-    return SessionStore(find_folders(env.environ).sessions, env.warn)
+    def on_busy(waiting: str) -> None:
+        if env.has_live_line:
+            from pipechat.commands.waiting import tell_busy
+
+            tell_busy(env, waiting)
+
+    return SessionStore(find_folders(env.environ).sessions, env.warn, on_busy)
 
 
 def open_keeper(

@@ -153,3 +153,10 @@ def check_needs(origins: Mapping[str, str]) -> None:
         if option.needs and option.needs not in there and origin.startswith("--"):
             needed = BY_NAME[option.needs].flags[0]
             raise UsageError("bad_option", f"{origin} needs a {needed}")
+
+
+def check_at_odds(origins: Mapping[str, str], name: str, other: str) -> None:
+    """Refuse two options of one call that say the opposite; the file's gives way to it."""
+    said = [origins[each] for each in (name, other)]
+    if all(origin.startswith(("--", "PIPECHAT_")) for origin in said):
+        raise UsageError("bad_option", f"{' and '.join(said)}: one or the other")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from pipechat.settings.endpoint import Endpoint
-from pipechat.settings.layers import Layer, check_needs, make_layers
+from pipechat.settings.layers import Layer, check_at_odds, check_needs, make_layers
 from pipechat.settings.proxy import Proxy, find_proxy
 from pipechat.settings.secrets import secrets_beside_the_key
 from pipechat.settings.table import BY_NAME, OPTIONS
@@ -72,6 +72,7 @@ class Settings(NamedTuple):
     record: str | None
     replay: str | None
     replay_pace: bool
+    render: bool
     raw: bool
     lossy: bool
     verbose: bool
@@ -150,6 +151,8 @@ def resolve_settings(
     layers = make_layers(flags, environ, config, config_name)
     found, origins = found_in(layers)
     check_needs(origins)
+    if found["render"] and found["raw"]:
+        check_at_odds(origins, "render", "raw")
     offline = found["offline"]
     endpoint, key, key_command, key_origin = _endpoint_and_key(layers)
     origins["api_key"] = key_origin

@@ -177,6 +177,8 @@ OPTIONS = (
            help="Answer from FILE, with no network and no key. With --record: what is in it."),
     _switch("replay_pace", "--replay-pace", group=_NETWORK, in_file=False, needs="replay",
             help="Replay no faster than it was recorded."),
+    _switch("render", "--render", group=_OUTPUT, commands=TALK,
+            help="On a terminal, format the answer's Markdown, block by block."),
     _switch("raw", "--raw", group=_OUTPUT, in_file=False,
             commands=TALK, help="Control characters go to a terminal as they are."),
     _switch("lossy", "--lossy", group=_QUESTION, in_file=False,

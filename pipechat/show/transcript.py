@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pipechat.messages import Summary, Turn
+from pipechat.show.width import width
 from pipechat.text import visible, visible_line
 
 # A name takes this much of a line, if need be, and the first words as much again.
@@ -93,7 +94,7 @@ class SessionTable:
 
     def __init__(self, look: Look, names: Sequence[str]) -> None:
         self._look = look
-        widest = max((_width(name) for name in names), default=0) if look.terminal else 0
+        widest = max((width(name) for name in names), default=0) if look.terminal else 0
         self._width = max(min(widest, _NAME_WIDTH), len("session"))
 
     def heading(self) -> str:
@@ -114,7 +115,7 @@ class SessionTable:
         return f"{summary.name}\t{summary.turns}\t{time}\t{summary.size}\t{words}\n"
 
     def _row(self, name: str, turns: str, time: str, size: str, words: str) -> str:
-        padding = " " * (self._width - _width(name))
+        padding = " " * (self._width - width(name))
         return f"{name}{padding}  {turns:>7}  {time:<19}  {size:>8}  {words}".rstrip()
 
 
@@ -134,14 +135,3 @@ def human_size(size: int) -> str:
             break
         value /= 1000
     return f"{value:.1f} {prefix}B" if value < 9.95 else f"{value:.0f} {prefix}B"
-
-
-def _width(text: str) -> int:
-    """The columns that `text` takes on a terminal (UAX #11: wide letters take two)."""
-    if text.isascii():
-        return len(text)
-    from unicodedata import combining, east_asian_width
-
-    return sum(
-        0 if combining(letter) else 2 if east_asian_width(letter) in "WF" else 1 for letter in text
-    )

@@ -1,0 +1,64 @@
+"""The sink of `--render`: an answer formatted block by block, each the moment it is whole.
+
+What was shown is never taken back. What the terminal must not obey is made visible before anything
+looks at it as Markdown.
+"""
+
+from typing import Protocol
+
+from pipechat.events import End, Error, Event, TextChunk
+from pipechat.show import markdown
+from pipechat.show.markdown_blocks import Block, BlockSplitter
+from pipechat.text import visible
+
+
+class Terminal(Protocol):
+    """What it is written to; how wide it is may change."""
+
+    def write(self, data: bytes) -> None: ...
+    def columns(self) -> int: ...
+
+
+class RenderSink:
+    """The answer as a person reads it.
+
+    Args:
+        color: whether escape sequences may be sent at all.
+    """
+
+    def __init__(self, out: Terminal, *, color: bool) -> None:
+        self._out = out
+        self._color = color
+        self._splitter = BlockSplitter()
+        self._at_line_start = True
+        self._after_blank = True
+
+    def emit(self, event: Event) -> None:
+        if isinstance(event, TextChunk):
+            self._show(list(self._splitter.feed(visible(event.text))))
+        elif isinstance(event, End | Error):
+            self._show(list(self._splitter.end()))
+            self._splitter = BlockSplitter()
+            if not self._at_line_start:
+                self._out.write(b"\n")
+
+    def _show(self, blocks: list[Block]) -> None:
+        if not blocks:
+            return
+        page = markdown.Page(self._out.columns(), self._color)
+        text = "".join(self._rendered(block, page) for block in blocks)
+        if text:
+            self._at_line_start = text.endswith("\n")
+            self._out.write(text.encode())
+
+    def _rendered(self, block: Block, page: markdown.Page) -> str:
+        if block.kind == "blank":  # one, however many there are
+            blank = "" if self._after_blank else "\n"
+            self._after_blank = True
+            return blank
+        self._after_blank = False
+        if block.kind == "markdown":
+            return markdown.rendered(block.text, page)
+        if block.kind == "fence":
+            return markdown.fence(block.text, page)
+        return markdown.code(block.text, page) if block.kind == "code" else block.text
