@@ -10,6 +10,7 @@ import typer
 
 from pipechat import jsonl
 from pipechat.commands import options as opt
+from pipechat.commands.app import App
 from pipechat.commands.history_edit import delete, fork, prune, rename, repair
 from pipechat.commands.history_output import (
     OutputFormat,
@@ -27,11 +28,8 @@ if TYPE_CHECKING:
     from pipechat.messages import Turn
     from pipechat.store.reading import Session
 
-history = typer.Typer(
-    name="history",
-    help="What was asked and answered: sessions shown, searched and kept in order.",
-    add_completion=False,
-    rich_markup_mode=None,
+history = App(
+    "history", help="What was asked and answered: sessions shown, searched and kept in order."
 )
 
 
@@ -115,7 +113,11 @@ def path(
     context: typer.Context,
     name: Annotated[
         str | None,
-        typer.Argument(help="The session; the folder of all unless given.", show_default=False),
+        typer.Argument(
+            help="The session; the folder of all unless given.",
+            metavar="[NAME]",
+            show_default=False,
+        ),
     ] = None,
     quiet: opt.Quiet = False,
     verbose: opt.Verbose = False,
@@ -126,7 +128,7 @@ def path(
     if name is not None and not store.exists(name):
         from pipechat.store.faults import missing
 
-        raise missing(name)
+        raise missing(name, where)
     with open_page(env) as page:
         shown = visible_line(where) if env.stdout.is_terminal else where
         page.write(os.fsencode(shown) + b"\n")
