@@ -52,7 +52,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ),
         (
             "A question of each row of a table:",
-            "pipechat batch run goods.csv --template 'A slogan for {{ name }}' -o slogans.jsonl",
+            "pipechat batch run goods.csv --template 'Sell {{ name }}.' -o ads.jsonl",
         ),
         (
             "A hundred at once, a thousand a minute:",
