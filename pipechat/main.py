@@ -21,7 +21,7 @@ from pipechat.environment import Environment
 from pipechat.errors import BugError, ExitCode, PipechatError, ReaderLeft, UsageError
 from pipechat.signals import die_by
 
-COMMANDS = ("ask", "chat", "batch", "history", "schema")
+COMMANDS = ("ask", "chat", "batch", "history", "schema", "completion")
 _HELP = "The Unix filter for chat models: a question goes in, the answer streams out."
 
 # typer ≥ 0.25 carries a click of its own; its errors are reached through typer, whose name for
@@ -107,7 +107,8 @@ def _named(arguments: list[str]) -> tuple[str, ...]:
     first = next((word for word in arguments if not word.startswith("-")), None)
     if first is None and "--version" in arguments:
         return ()
-    return (first,) if first in COMMANDS else COMMANDS
+    # Completion tells of all of them.
+    return (first,) if first in COMMANDS and first != "completion" else COMMANDS
 
 
 def make_command(names: tuple[str, ...] = COMMANDS) -> Any:

@@ -96,5 +96,9 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("See what would go:", "pipechat history prune --older-than 90d --dry-run"),
     ),
     "pipechat history repair": (("See what is torn:", "pipechat history repair trip --dry-run"),),
+    "pipechat completion": (
+        ("In ~/.bashrc, or with zsh in ~/.zshrc:", 'eval "$(pipechat completion bash)"'),
+        ("In fish:", "pipechat completion fish | source"),
+    ),
     "pipechat schema": (("", "pipechat schema event > event.json"),),
 }
