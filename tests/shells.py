@@ -29,15 +29,35 @@ _BEFORE = {
 }
 
 
-class Shell:
-    """The shell of that name, standing in the folder `here`."""
+def _install(name: str, home: Path, script: str) -> str:
+    """Put the script where a shell looks for it; the line of its own start that lets it."""
+    paths = {
+        "bash": ".local/share/bash-completion/completions/pipechat",
+        "zsh": ".zfunc/_pipechat",
+        "fish": ".config/fish/completions/pipechat.fish",
+    }
+    path = home / paths[name]
+    path.parent.mkdir(parents=True)
+    path.write_text(script)
+    # What the package bash-completion does at the first Tab.
+    return {"bash": f". {path}\n", "zsh": f"fpath+={path.parent}\n", "fish": ""}[name]
 
-    def __init__(self, name: str, program: Program, here: Path) -> None:
+
+class Shell:
+    """The shell of that name, standing in the folder `here`. `installed`: the script is not loaded,
+    but stands where the shell looks for it."""
+
+    def __init__(self, name: str, program: Program, here: Path, *, installed: bool = False) -> None:
         assert shutil.which(name), f"{name} is not installed"
+        self.name = name
         self.script = program.run("completion", name).stdout.decode()
         self._out = program.home / "out"
         start = program.home / f"start.{name}"
-        start.write_text(_BEFORE[name] + self.script)
+        if installed:
+            before = _install(name, program.home, self.script) + _BEFORE[name]
+        else:
+            before = _BEFORE[name] + self.script
+        start.write_text(before)
         # No program is found from here on: what a Tab does, the shell does itself.
         no_programs = "set -gx PATH /nowhere\n" if name == "fish" else "PATH=/nowhere\n"
         with start.open("a") as file:

@@ -43,9 +43,8 @@ function __pipechat_sessions
     string match -q '/*' -- $XDG_DATA_HOME; and set folder $XDG_DATA_HOME/pipechat
     test -n "$PIPECHAT_HOME"; and set folder $PIPECHAT_HOME
     for path in $folder/sessions/*.jsonl
-        set -l name (string replace -r '^.*/' '' -- $path | string replace -r '\.jsonl$' '')
         # What `history list` does not show is no session.
-        string match -qr '^[^-.][^\x00-,/:-@[-^`{-\x7f]*$' -- $name; and printf '%s\n' $name
+        string replace -rf '(?s)^.*/(?![-.])([^\x00-,/:-@[-^`{-\x7f]+)\.jsonl$' '$1' -- $path
     end
 end
 
@@ -56,7 +55,9 @@ function __pipechat_in_config
     test -n "$PIPECHAT_HOME"; and set folder $PIPECHAT_HOME
     test -f $folder/config.toml -a -r $folder/config.toml; or return 0
     set -l value '(?|"([^"\\\\]*)"|\'([^\']*)\'|([A-Za-z0-9_-]+))'
-    string replace -rf "^\s*$argv[1]\s*$value$argv[2].*" '$1' <$folder/config.toml
+    # A ~ in front fish would put in as the home folder.
+    string replace -rf "^\s*$argv[1]\s*$value$argv[2].*" '$1' <$folder/config.toml |
+        string match -v '~*'
 end
 
 function __pipechat_profiles
