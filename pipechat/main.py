@@ -9,17 +9,20 @@ import warnings
 from contextlib import redirect_stdout, suppress
 from importlib import import_module
 from io import StringIO
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from pipechat import __version__
+from pipechat.commands.app import App
+from pipechat.commands.options import HELP_ENV
 from pipechat.commands.reporting import report
 from pipechat.environment import Environment
 from pipechat.errors import BugError, ExitCode, PipechatError, ReaderLeft, UsageError
 from pipechat.signals import die_by
 
-_COMMANDS = ("ask", "chat", "batch", "history", "config", "schema")
+COMMANDS = ("ask", "chat", "batch", "history", "config", "schema", "completion")
+_HELP = "The Unix filter for chat models: a question goes in, the answer streams out."
 
 # typer ≥ 0.25 carries a click of its own; its errors are reached through typer, whose name for
 # them stays.
@@ -74,7 +77,7 @@ def run(env: Environment, arguments: list[str]) -> int:
 
 
 def _run_command(env: Environment, arguments: list[str]) -> int:
-    command = typer.main.get_command(_make_app(_named(arguments)))
+    command = make_command(_named(arguments))
     # Help and version are typer's own words: caught, and written as everything else is.
     shown = StringIO()
     try:
@@ -87,10 +90,12 @@ def _run_command(env: Environment, arguments: list[str]) -> int:
         named = _named(arguments)
         fallback = f"pipechat {named[0]}" if len(named) == 1 else "pipechat"
         path = context.command_path if context else fallback
-        from pipechat.commands.mistakes import told_of
+        from pipechat.commands.mistakes import is_no_command, told_of
 
-        told = told_of(error, error.format_message(), path, arguments, _COMMANDS)
-        raise UsageError("usage", *told) from error
+        if context and is_no_command(error):  # who says nothing asks what there is to say
+            for line in context.get_help().splitlines():
+                env.stderr.line(line)
+        raise UsageError("usage", *told_of(error, path, arguments, COMMANDS)) from error
     if text := shown.getvalue():
         env.stdout.write(text.encode())
     return int(status or 0)
@@ -100,38 +105,53 @@ def _named(arguments: list[str]) -> tuple[str, ...]:
     """The command that the arguments name, else all of them: for --help, and to say which
     there are. What is not run need be neither imported nor built."""
     first = next((word for word in arguments if not word.startswith("-")), None)
-    if first in _COMMANDS:
-        return (first,)
-    return () if arguments[:1] == ["--version"] else _COMMANDS
+    if first is None and "--version" in arguments:
+        return ()
+    # Completion tells of all of them.
+    return (first,) if first in COMMANDS and first != "completion" else COMMANDS
 
 
-def _make_app(names: tuple[str, ...]) -> typer.Typer:
-    app = typer.Typer(
-        help="The Unix filter for chat models.",
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        rich_markup_mode=None,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-    app.callback()(_global_options)
+def make_command(names: tuple[str, ...] = COMMANDS) -> Any:
+    """The program as typer has it, with the commands of these names."""
+    app = App(help=_HELP)
+    app.callback(help=_HELP, invoke_without_command=True)(_before_commands)
     for name in names:
         command = getattr(import_module(f"pipechat.commands.{name}"), name)
         if isinstance(command, typer.Typer):
             app.add_typer(command)
         else:
-            app.command(epilog=getattr(command, "epilog", None))(command)
-    return app
+            app.command()(command)
+    command = typer.main.get_command(app)
+    # typer has groups last.
+    command.commands = {name: command.commands[name] for name in names}  # type: ignore[attr-defined]  # because it is a group
+    return command
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"pipechat {__version__}")
-        raise typer.Exit
-
-
-def _global_options(
-    version: bool = typer.Option(
-        False, "--version", help="Print the version.", callback=_show_version, is_eager=True
-    ),
+def _before_commands(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version, and exit.", rich_help_panel="Help")
+    ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose",
+            help="With --version: all that a report of a bug should name.",
+            rich_help_panel="Help",
+        ),
+    ] = False,
+    help_env: Annotated[bool, HELP_ENV] = False,  # noqa: ARG001  # because typer answers it itself
 ) -> None:
-    """The Unix filter for chat models: a script can trust it."""
+    if version:
+        typer.echo(f"pipechat {__version__}")
+        if verbose:
+            from pipechat.commands.versions import versions
+
+            typer.echo("\n".join(versions(context.obj.environ)))
+        raise typer.Exit
+    if verbose:
+        named = f"{context.invoked_subcommand or 'COMMAND'} OPTIONS…."
+        hint = f"Options come after the command: pipechat {named}"
+        raise UsageError("usage", "--verbose alone says nothing", hint)
+    if context.invoked_subcommand is None:
+        context.fail("Missing command.")

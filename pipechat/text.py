@@ -1,6 +1,7 @@
 """Text made fit to be read and shown: UTF-8, control characters, secrets (FAULTS §4). Pure."""
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 from pipechat.errors import UsageError
@@ -38,6 +39,33 @@ _SHORTEST_SECRET = 8
 _PLACEHOLDERS = frozenset(
     ("sk-no-key-required", "no-key-required", "not-needed", "not-required", "placeholder")
 )
+
+
+# Of more names than these the rest is not looked at: an error is to come at once.
+_MOST_NAMES = 10_000
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Which of the `known` names was meant by `name`, in upper or lower case; "" where none is
+    near. The one rule for whatever is mistyped."""
+    from difflib import get_close_matches  # only where something is wrong
+
+    by_name = {each.casefold(): each for each in sorted(islice(known, _MOST_NAMES))}
+    found = get_close_matches(name.casefold(), by_name, n=1)
+    return by_name[found[0]] if found else ""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`Did you mean …?`, or "" where nothing is near."""
+    found = nearest(name, known)
+    return f"Did you mean {found!r}?" if found else ""
+
+
+def not_one_of(value: str, choices: Iterable[str]) -> str:
+    """What is said of a value that is none of `choices`."""
+    names = list(choices)
+    said = f"{value!r} is not one of {', '.join(names)}"
+    return f"{said}. {did_you_mean(value, names)}".removesuffix(". ")
 
 
 def is_secret(text: str) -> bool:

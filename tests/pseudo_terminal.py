@@ -36,7 +36,7 @@ class AtTerminal:
             stdout=slave if stdout is None else stdout,
             stderr=slave,
             start_new_session=True,
-            preexec_fn=_take_terminal,
+            preexec_fn=take_terminal,
         )
         os.close(slave)
         self.keys = self._master
@@ -113,7 +113,7 @@ class AtTerminal:
         return self._process.wait(LIMIT_S)
 
 
-def _take_terminal() -> None:
+def take_terminal() -> None:
     """Make stderr the controlling terminal of the new session, so that Ctrl-C is a signal."""
     import fcntl
 

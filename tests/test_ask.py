@@ -342,8 +342,8 @@ def test_a_wrong_option_is_one_line_and_its_exit_code(
 def test_a_command_line_that_says_too_little_is_told_where_help_is(program: Program) -> None:
     for arguments, where in (((), b"pipechat --help"), (("history",), b"pipechat history --help")):
         result = program.run(*arguments)
-        assert (result.status, result.code, result.stderr.count(b"\n")) == (2, "usage", 1)
-        assert where in result.stderr
+        assert (result.status, result.code, result.stdout) == (2, "usage", b"")
+        assert where in result.stderr.splitlines()[-1]
 
 
 def test_without_a_key_the_line_says_all_that_can_be_done(program: Program) -> None:
@@ -425,8 +425,8 @@ def test_what_never_started_still_ends_in_one_terminal_event(program: Program) -
     assert result.events[0]["exit_code"] == result.status == 2
 
 
-def test_help_names_every_option_with_its_variable(program: Program) -> None:
+def test_help_names_every_option(program: Program) -> None:
     text = program.run("ask", "--help").stdout.decode()
-    for name in ("--session", "--if-busy", "--proxy", "-O", "--lossy", "PIPECHAT_LAST_TURNS"):
+    for name in ("--session", "--if-busy", "--proxy", "-O", "--lossy"):
         assert name in text
     assert program.run("--version").stdout.startswith(b"pipechat ")

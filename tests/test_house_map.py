@@ -51,7 +51,7 @@ MAY_IMPORT = {
 # library, beside PLAIN, is named with its reason.
 PURE: dict[str, tuple[str, ...]] = {
     "errors": ("enum", "signal", "sys"),  # the numbers of signals; which Python this is
-    "text": (),
+    "text": ("difflib", "itertools"),  # names that are near
     "events": (),
     "messages": ("os", "time"),  # ids: random bytes and the time of day
     "wire": (),
@@ -69,7 +69,7 @@ PURE: dict[str, tuple[str, ...]] = {
     "settings.resolve": (),
     "settings.values": ("math",),
     "settings.endpoint": ("urllib",),
-    "settings.layers": ("difflib",),
+    "settings.layers": (),
     "settings.proxy": ("ipaddress",),
     "settings.table": (),
     "client.reading": ("math", "time"),  # how long a server is listened to

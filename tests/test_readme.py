@@ -207,7 +207,7 @@ def test_every_option_of_batch_run_is_in_the_readme_and_every_one_there_exists(
     program: Program,
 ) -> None:
     help_text = program.run("batch", "run", "--help").stdout.decode()
-    existing = set(re.findall(r"--[a-z][a-z-]+", help_text)) - {"--help"}
+    existing = set(re.findall(r"--[a-z][a-z-]+", help_text)) - {"--help", "--help-env"}
     own = set(re.findall(r"--[a-z][a-z-]+", _rows("| option of `batch run`", "The options of")))
     of_ask = set(re.findall(r"--[a-z][a-z-]+", _rows("## Options", "`pipechat chat` takes")))
     assert own <= existing
@@ -226,7 +226,7 @@ def test_every_option_of_ask_is_in_the_readme_and_every_one_there_exists(
     program: Program,
 ) -> None:
     help_text = program.run("ask", "--help").stdout.decode()
-    existing = set(re.findall(r"--[a-z][a-z-]+", help_text)) - {"--help"}
+    existing = set(re.findall(r"--[a-z][a-z-]+", help_text)) - {"--help", "--help-env"}
     rows = _rows("## Options", "`pipechat chat` takes")
     assert set(re.findall(r"--[a-z][a-z-]+", rows)) == existing
 

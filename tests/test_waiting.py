@@ -27,7 +27,7 @@ from pipechat.stdin import Input
 from tests.in_process import InProcess
 from tests.program import Program
 from tests.properties import MODEST
-from tests.pseudo_terminal import AtTerminal, _take_terminal
+from tests.pseudo_terminal import AtTerminal, take_terminal
 from tests.screen import Screen
 from tests.servers import ChatServer, Reply, Wait, answer, chunk, done, error_reply, stream_reply
 from tests.test_typing import SHELL
@@ -545,7 +545,7 @@ def test_a_job_in_the_background_draws_nothing(program: Program) -> None:
         master, slave = pty.openpty()
         process = subprocess.Popen(
             ["sh", "-c", script, "sh", *words], env=env, stdin=slave, stdout=slave, stderr=slave,
-            start_new_session=True, preexec_fn=_take_terminal,
+            start_new_session=True, preexec_fn=take_terminal,
         )  # fmt: skip
         os.close(slave)
         assert process.wait(30) == 0

@@ -47,6 +47,7 @@ def ask(
             "follows the words after an empty line.",
             metavar="[QUESTION…|-]",
             show_default=False,
+            rich_help_panel="Question",
         ),
     ] = None,
     **given: Any,

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from pipechat.commands import options as opt
+from pipechat.commands.app import App
 from pipechat.commands.loading import load_settings
 from pipechat.environment import Environment
 
-batch = typer.Typer(name="batch", no_args_is_help=True, help="Ask many questions.")
+batch = App("batch", help="Ask many questions, nothing twice.")
 
 _Source = Annotated[
     str,
@@ -19,6 +20,7 @@ _Source = Annotated[
         help='The items, one a line: {"id": …, "question": …} and more; CSV or TSV with a '
         "header; plain lines. `-`, or nothing, is stdin.",
         show_default=False,
+        rich_help_panel="Batch",
     ),
 ]
 _Output = Annotated[

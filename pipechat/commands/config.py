@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from pipechat import jsonl
+from pipechat.commands.app import App
 from pipechat.commands.history_output import Quiet, Verbose, open_page
 from pipechat.commands.reporting import report
 from pipechat.environment import Environment
@@ -15,7 +16,7 @@ from pipechat.errors import SetupError, UsageError
 from pipechat.settings.config import find_folders, read_config
 from pipechat.text import visible_line
 
-config = typer.Typer(name="config", no_args_is_help=True, help="Look at settings; begin a file.")
+config = App("config", help="Look at settings; begin a file of them.")
 
 
 @config.command()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipechat import jsonl
+from pipechat.commands.app import App
 from pipechat.commands.history_edit import delete, fork, prune, rename, repair
 from pipechat.commands.history_output import (
     OutputFormat,
@@ -26,11 +27,8 @@ from pipechat.text import visible_line
 if TYPE_CHECKING:
     from pipechat.store.selection import Wanted
 
-history = typer.Typer(
-    name="history",
-    help="What was asked and answered: sessions shown, searched and kept in order.",
-    add_completion=False,
-    rich_markup_mode=None,
+history = App(
+    "history", help="What was asked and answered: sessions shown, searched and kept in order."
 )
 
 
@@ -120,7 +118,11 @@ def path(
     context: typer.Context,
     name: Annotated[
         str | None,
-        typer.Argument(help="The session; the folder of all unless given.", show_default=False),
+        typer.Argument(
+            help="The session; the folder of all unless given.",
+            metavar="[NAME]",
+            show_default=False,
+        ),
     ] = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -131,7 +133,7 @@ def path(
     if name is not None and not store.exists(name):
         from pipechat.store.faults import missing
 
-        raise missing(name)
+        raise missing(name, where)
     with open_page(env) as page:
         shown = visible_line(where) if env.stdout.is_terminal else where
         page.write(os.fsencode(shown) + b"\n")

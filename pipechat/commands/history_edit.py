@@ -23,10 +23,13 @@ if TYPE_CHECKING:
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 OneSession = Annotated[
-    str | None, typer.Argument(help="The session; all of them unless given.", show_default=False)
+    str | None,
+    typer.Argument(
+        help="The session; all of them unless given.", metavar="[NAME]", show_default=False
+    ),
 ]
-ASession = Annotated[str, typer.Argument(help="The session.")]
-NewName = Annotated[str, typer.Argument(help="The name that the new session gets.")]
+ASession = Annotated[str, typer.Argument(help="The session.", metavar="NAME")]
+NewName = Annotated[str, typer.Argument(help="The name that the new session gets.", metavar="NEW")]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print what would be done; change nothing.")
 ]
@@ -123,7 +126,7 @@ def delete(
     from pipechat.store.faults import missing
 
     if not store.exists(name):
-        raise missing(name)
+        raise missing(name, store.path(name))
     if not yes and not _agreed(env, name):
         env.warn(f"session {name!r} was left alone")
         return 0

@@ -12,7 +12,7 @@ from pipechat.commands.stores import open_store
 from pipechat.environment import Environment
 from pipechat.errors import PipechatError, ReaderLeft, UsageError
 from pipechat.show.transcript import Look
-from pipechat.text import visible_json
+from pipechat.text import not_one_of, visible_json
 
 if TYPE_CHECKING:
     from pipechat.store.sessions import SessionStore
@@ -28,8 +28,8 @@ OutputFormat = Annotated[
     str,
     typer.Option(
         "--output-format",
-        help="text, json (one array) or ndjson (one object a line) [text].",
-        metavar="FORMAT",
+        help="json: one array; ndjson: one object a line [text].",
+        metavar="text|json|ndjson",
         show_default=False,
     ),
 ]
@@ -50,8 +50,7 @@ def check_format(output_format: str) -> str:
         UsageError: `bad_option`.
     """
     if output_format not in _FORMATS:
-        hint = "Use text, json or ndjson."
-        raise UsageError("bad_option", f"--output-format {output_format}: no such format", hint)
+        raise UsageError("bad_option", f"--output-format: {not_one_of(output_format, _FORMATS)}")
     return _FORMATS[output_format]
 
 

@@ -36,13 +36,17 @@ NOTHING_FOUND = 1
 def search(
     context: typer.Context,
     pattern: Annotated[
-        str, typer.Argument(help="Fixed text, or with -E a regular expression (Python's syntax).")
+        str,
+        typer.Argument(
+            help="Fixed text, or with -E a regular expression (Python's syntax).",
+            metavar="PATTERN",
+        ),
     ],
     where: Annotated[
         list[str] | None,
         typer.Argument(
             help="Only in these: sessions, and files of turns (paths with a /).",
-            metavar="[NAME|FILE]...",
+            metavar="[NAME|FILE]…",
             show_default=False,
         ),
     ] = None,

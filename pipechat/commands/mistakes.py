@@ -3,40 +3,76 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
+from typing import Any
 
 import typer
+
+from pipechat.text import did_you_mean, nearest
 
 _LONGEST = 60
 
 
 def told_of(
-    error: Exception, said: str, path: str, arguments: Sequence[str], commands: Sequence[str]
+    error: Any, path: str, arguments: Sequence[str], commands: Sequence[str]
 ) -> tuple[str, str]:
     """What is wrong, and what to try.
 
     Args:
-        error: what typer raised; `said`: its words.
+        error: what typer raised.
         path: the command that it was raised for: `pipechat ask`.
         commands: those that there are.
     """
-    said = said.replace("a valid int range", "a whole number")
+    said = error.format_message().replace("a valid int range", "a whole number")
     inner = commands if path == "pipechat" else _commands_of(path.removeprefix("pipechat "))
     named = next((word for word in arguments if word in inner), "")
     see = f"See {path if path == 'pipechat' else f'{path} {named}'.rstrip()} --help."
     if type(error).__name__ == "NoSuchOption":
         if named:
-            return said, f"Options come after the command: {path} {named} OPTIONS…."
-        if question := _question(str(getattr(error, "option_name", "")), arguments):
+            return error.message, f"Options come after the command: {path} {named} OPTIONS…."
+        if question := _question(error.option_name, arguments):
             what = f"{_shortened(question)!r} begins with a dash and is no option"
             return what, "Put `--` before a question that begins with a dash."
-    elif path == "pipechat" and said.startswith("No such command"):
-        if group := next((each for each in commands if arguments[0] in _commands_of(each)), ""):
-            return said, f"Did you mean: pipechat {group} {arguments[0]}?"
-        begin = "Or" if "Did you mean" in said else "Did you mean"
-        return said, f"{begin}: pipechat ask {_shortened(shlex.join(arguments))}? {see}"
+        return error.message, f"{_nearest_option(error, arguments)} {see}".lstrip()
+    if said.startswith("No such command"):
+        return said, _nearest_command(path, arguments, inner, see)
     return said, see
+
+
+def is_no_command(error: Any) -> bool:
+    """Whether a group of commands stands alone."""
+    return bool(error.format_message() == "Missing command.")
+
+
+def _nearest_option(error: Any, arguments: Sequence[str]) -> str:
+    """Of the command's own options; one dash for two is a slip as well."""
+    known = [name for each in error.ctx.command.get_params(error.ctx) for name in each.opts]
+    option = error.option_name
+    if not option.startswith("--"):
+        typed = (word for word in arguments if word.startswith(option) and len(word) > len(option))
+        option = f"-{next(typed, option).partition('=')[0]}"
+        known = [name for name in known if name.startswith("--")]
+    return did_you_mean(option, known)
+
+
+def _nearest_command(path: str, arguments: Sequence[str], inner: Sequence[str], see: str) -> str:
+    words = [word for word in arguments if not word.startswith("-")]
+    typed = words[path.count(" ")]
+    if path != "pipechat":
+        return f"{did_you_mean(typed, inner)} {see}".lstrip()
+    everywhere = _everywhere(inner)
+    found = everywhere.get(nearest(typed, everywhere), "")
+    if typed in everywhere:
+        return f"Did you mean: pipechat {found}?"
+    meant = f"Did you mean {found!r}? Or" if found else "Did you mean"
+    return f"{meant}: pipechat ask {_shortened(shlex.join(arguments))}? {see}"
+
+
+def _everywhere(commands: Sequence[str]) -> Mapping[str, str]:
+    """All commands by their own names, `list` as `history list`."""
+    inner = {each: f"{group} {each}" for group in commands for each in _commands_of(group)}
+    return {**inner, **{each: each for each in commands}}
 
 
 def _commands_of(group: str) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""The options of `ask` and `chat`, made of the option table."""
+"""The options of `ask`, `chat` and `batch`, made of the option table."""
 
 from __future__ import annotations
 
@@ -20,7 +20,29 @@ _TYPES: dict[str, tuple[Any, Any]] = {
 _CODES = ", ".join(f"{int(code)} {code.name.lower().replace('_', ' ')}" for code in ExitCode)
 _EPILOG = (
     "Settings lie in config.toml in $PIPECHAT_HOME, else in $XDG_CONFIG_HOME/pipechat "
-    f"(~/.config/pipechat). Exit codes: {_CODES}."
+    f"(~/.config/pipechat).\n\nExit codes: {_CODES}."
+)
+
+
+def _show_variables(context: typer.Context, wanted: bool) -> None:
+    if wanted:
+        from pipechat.commands.help_env import page_of_variables
+        from pipechat.commands.help_page import terminal_width
+
+        typer.echo(page_of_variables(context.command_path, terminal_width()))
+        raise typer.Exit
+
+
+HELP_ENV = typer.Option(
+    "--help-env",
+    help="Show the variable of each option, and its name in config.toml, and exit.",
+    callback=_show_variables,
+    is_eager=True,
+    expose_value=False,
+    rich_help_panel="Help",
+)
+_HELP_ENV = Parameter(
+    "help_env", Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, HELP_ENV]
 )
 
 
@@ -38,7 +60,7 @@ def with_options(command: str) -> Callable[[Callable[..., int]], Callable[..., i
             if parameter.kind is not Parameter.VAR_KEYWORD
         ]
         hints = get_type_hints(function, include_extras=True)
-        taken = [_parameter(option) for option in taken_by(command)]
+        taken = [*map(_parameter, taken_by(command)), _HELP_ENV]
         named = [parameter.replace(annotation=hints[parameter.name]) for parameter in own]
         function.__signature__ = signature(function).replace(  # type: ignore[attr-defined]  # because it is read, not declared
             parameters=[*named, *taken]
@@ -55,9 +77,12 @@ def with_options(command: str) -> Callable[[Callable[..., int]], Callable[..., i
 
 def _parameter(option: Option) -> Parameter:
     kind, default = _TYPES[option.shape]
-    words = f"{option.help} [{option.variable}]" if option.variable else option.help
     declared = typer.Option(
-        *option.flags, help=words, metavar=option.metavar or None, show_default=False
+        *option.flags,
+        help=option.help,
+        metavar=option.metavar or None,
+        show_default=False,
+        rich_help_panel=option.group,
     )
     return Parameter(
         option.name,

@@ -9,6 +9,7 @@ import typer
 from pipechat.commands.history_output import open_page
 from pipechat.environment import Environment
 from pipechat.errors import UsageError
+from pipechat.text import not_one_of
 
 
 def schema(
@@ -29,7 +30,7 @@ def schema(
 
     schemas = {"event": event_schema, "turn": turn_schema}
     if what not in schemas:
-        raise UsageError("bad_option", f"schema {what}: no such schema", "Use event or turn.")
+        raise UsageError("bad_option", f"schema: {not_one_of(what, schemas)}")
     with open_page(env) as page:
         page.write(json.dumps(schemas[what](), ensure_ascii=False, indent=2).encode() + b"\n")
     return 0

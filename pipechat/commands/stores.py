@@ -68,5 +68,5 @@ def in_session_that_is(env: Environment, settings: Settings) -> Settings:
     elif name is not None and not store.exists(name):
         from pipechat.store.faults import missing
 
-        raise missing(name)
+        raise missing(name, store.path(name))
     return settings._replace(session=name)

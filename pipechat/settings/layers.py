@@ -1,10 +1,11 @@
 """Where values come from: the layers of settings by strength, each value with its origin. Pure."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, NoReturn
 
 from pipechat.errors import SetupError, UsageError
 from pipechat.settings.table import BY_NAME, OPTIONS, Option
+from pipechat.text import did_you_mean
 
 # Those that stand for no option; the last ones are those of the start and of scripts/.
 _OTHER_VARIABLES = (
@@ -103,7 +104,7 @@ def _profile(chosen: Layer, config: Mapping[str, Any], config_name: str) -> Laye
     name = chosen.read(BY_NAME["profile"])
     tables = profiles_of(config)
     if name not in tables:
-        hint = nearest(name, tables) or f"Add [profiles.{name}] to config.toml."
+        hint = did_you_mean(name, tables) or f"Add [profiles.{name}] to config.toml."
         message = f"{chosen.origin('profile')}: there is no profile {name!r}"
         raise SetupError("unknown_profile", message, hint)
     return Layer("profile", tables[name], f"{config_name}: profiles.{name}.")
@@ -121,7 +122,7 @@ def check_names(values: Mapping[str, Any], where: str) -> None:
     known = {*(option.name for option in OPTIONS if option.in_file), "profiles"}
     for name in values:
         if name not in known:
-            hint = nearest(name, known)
+            hint = did_you_mean(name, known)
             if not hint and isinstance(values[name], dict):
                 hint = "A profile is a table [profiles.NAME]."
             message = f"{where.rstrip(' .:')}: there is no setting {name!r}"
@@ -134,15 +135,7 @@ def unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
     known = {*(option.variable for option in OPTIONS if option.variable), *_OTHER_VARIABLES}
     for name in ours:
         if name not in known:
-            yield f"{name} is no variable of pipechat. {nearest(name, known)}".rstrip()
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """`Did you mean …?`, or "" where nothing is near."""
-    from difflib import get_close_matches  # only where something is wrong
-
-    found = get_close_matches(name, sorted(known), n=1)
-    return f"Did you mean {found[0]!r}?" if found else ""
+            yield f"{name} is no variable of pipechat. {did_you_mean(name, known)}".rstrip()
 
 
 def check_needs(origins: Mapping[str, str]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pipechat import jsonl
-from pipechat.text import visible_line
+from pipechat.text import not_one_of, visible_line
 
 Reader = Callable[[Any], Any]
 
@@ -156,7 +156,7 @@ def one_of(*choices: str, aliases: dict[str, str] | None = None) -> Reader:
 
     def read(value: object) -> str:
         if not isinstance(value, str) or value not in names:
-            raise ValueError(f"{value!r} is not one of {', '.join(names)}")
+            raise ValueError(not_one_of(str(value), names))
         return names[value]
 
     return read

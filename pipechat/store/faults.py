@@ -4,8 +4,9 @@ import errno
 import os
 
 from pipechat.errors import SessionError
-from pipechat.store.layout import session_file
-from pipechat.store.names import called, is_path
+from pipechat.store.layout import session_file, session_of_file
+from pipechat.store.names import called, is_name, is_path
+from pipechat.text import did_you_mean, nearest
 
 _LOOK = "Look at the folder of the sessions (`pipechat history path`)."
 
@@ -49,13 +50,20 @@ def _words_for_file(error: OSError) -> tuple[str, str]:
     return known or (error.strerror or str(error), "Look at the path.")
 
 
-def missing(name: str) -> SessionError:
-    """There is no session of this name, or no file at this path."""
+def missing(name: str, path: str) -> SessionError:
+    """There is no session of this name, or no file by it, where one would be at `path`."""
+    folder, wanted = os.path.split(path)
+    try:
+        beside = os.listdir(folder or ".")
+    except OSError:
+        beside = []
     if is_path(name):
-        return SessionError(
-            "session_missing", f"{name}: there is no such file", "Look at the path."
-        )
-    hint = "`pipechat history list` shows what there is."
+        near = nearest(wanted, beside)
+        hint = f"Did you mean {os.path.join(os.path.dirname(name), near)!r}?" if near else ""
+        message = f"{name}: there is no such file"
+        return SessionError("session_missing", message, hint or "Look at the path.")
+    sessions = (found for entry in beside if is_name(found := session_of_file(entry) or ""))
+    hint = f"{did_you_mean(name, sessions)} `pipechat history list` shows what there is.".lstrip()
     if os.path.isfile(name):  # in the folder where the user stands
         hint = (
             f"The file here is ./{name}: `history show` and `history search` read it by its path."

@@ -33,7 +33,7 @@ def locked(store: SessionStore, name: str) -> Iterator[LockedFile]:
     try:
         file = LockedFile(path, create=False)
     except FileNotFoundError as error:
-        raise missing(name) from error
+        raise missing(name, path) from error
     except OSError as error:
         raise unwritable(name, error) from error
     with file:

@@ -250,7 +250,7 @@ def open_session(
         finally:
             os.close(fd)
     except FileNotFoundError as error:
-        raise missing(name) from error
+        raise missing(name, path) from error
     except OSError as error:
         raise unreadable(name, error) from error
 

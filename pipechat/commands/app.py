@@ -1,0 +1,49 @@
+"""Commands and groups of commands as typer has them, with pages of help of our own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+
+class _Paged:
+    """What typer calls for the text of --help."""
+
+    def get_help(self, ctx: Any) -> str:
+        from pipechat.commands.help_page import page_of, terminal_width
+
+        return page_of(self, ctx, terminal_width())
+
+
+class PagedCommand(_Paged, TyperCommand):
+    """A command."""
+
+
+class PagedGroup(_Paged, TyperGroup):
+    """A group of commands."""
+
+
+class App(typer.Typer):
+    """A group whose commands, and which itself, have these pages."""
+
+    def __init__(self, name: str | None = None, *, help: str) -> None:
+        super().__init__(
+            name=name,
+            cls=PagedGroup,
+            help=help,
+            add_completion=False,
+            pretty_exceptions_enable=False,
+            rich_markup_mode=None,
+            suggest_commands=False,
+            context_settings={"help_option_names": ["-h", "--help"]},
+        )
+
+    def command(self, name: str | None = None, **more: Any) -> Callable[[Any], Any]:
+        def register(function: Any) -> Any:
+            epilog = getattr(function, "epilog", None)
+            return super(App, self).command(name, cls=PagedCommand, epilog=epilog, **more)(function)
+
+        return register
