@@ -14,8 +14,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from pipechat import __version__
-from pipechat.commands.app import App
-from pipechat.commands.options import HELP_ENV
+from pipechat.commands.app import HELP_ENV, App
 from pipechat.commands.reporting import report
 from pipechat.environment import Environment
 from pipechat.errors import BugError, ExitCode, PipechatError, ReaderLeft, UsageError

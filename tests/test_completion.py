@@ -11,7 +11,7 @@ from tests.program import Program
 from tests.shells import SHELLS, Shell
 from tests.test_help import COMMANDS
 
-pytestmark = [pytest.mark.uncounted, pytest.mark.in_process]
+pytestmark = [pytest.mark.in_process]
 
 CONFIG = """
 model = "llama3.2"

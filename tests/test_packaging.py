@@ -18,8 +18,6 @@ ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("pyproject.toml", "README.md", ".gitignore", "pipechat", "scripts", "tests")
 NAME = f"pipechat-{__version__}"
 
-pytestmark = pytest.mark.uncounted
-
 
 def build(folder: Path, umask: int) -> dict[str, bytes]:
     """The files that a build makes of a copy of the sources in `folder`, by their names."""

@@ -17,7 +17,7 @@ from pipechat.errors import UsageError
 _HOLDS_THE_SUITE = "jsonschema==4.23.0"
 _PLACE = "/json/tests/draft2020-12/"
 
-pytestmark = [pytest.mark.uncounted, pytest.mark.storm]
+pytestmark = pytest.mark.storm
 
 
 @pytest.fixture(scope="module")

@@ -559,7 +559,6 @@ def test_a_job_in_the_background_draws_nothing(program: Program) -> None:
     assert b"waiting for" not in sent
 
 
-@pytest.mark.uncounted
 @pytest.mark.parametrize(
     "words", [("ask", "--offline", "Hi"), ("history", "list"), ("--version",)], ids=" ".join
 )

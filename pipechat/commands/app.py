@@ -47,3 +47,22 @@ class App(typer.Typer):
             return super(App, self).command(name, cls=PagedCommand, epilog=epilog, **more)(function)
 
         return register
+
+
+def _show_variables(context: typer.Context, wanted: bool) -> None:
+    if wanted:
+        from pipechat.commands.help_env import page_of_variables
+        from pipechat.commands.help_page import terminal_width
+
+        typer.echo(page_of_variables(context.command_path, terminal_width()))
+        raise typer.Exit
+
+
+HELP_ENV = typer.Option(
+    "--help-env",
+    help="Show the variable of each option, and its name in config.toml, and exit.",
+    callback=_show_variables,
+    is_eager=True,
+    expose_value=False,
+    rich_help_panel="Help",
+)

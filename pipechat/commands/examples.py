@@ -100,5 +100,12 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("In ~/.bashrc, or with zsh in ~/.zshrc:", 'eval "$(pipechat completion bash)"'),
         ("In fish:", "pipechat completion fish | source"),
     ),
+    "pipechat config": (
+        ("Begin a file of settings:", "pipechat config init"),
+        ("What holds, and who set it:", "pipechat config show"),
+    ),
+    "pipechat config init": (("In the place that `config path` tells:", "pipechat config init"),),
+    "pipechat config show": (("What a script can read:", "pipechat config show | cut -f 1,3"),),
+    "pipechat config path": (("Edit the file:", '"$EDITOR" "$(pipechat config path)"'),),
     "pipechat schema": (("", "pipechat schema event > event.json"),),
 }

@@ -70,8 +70,9 @@ def _nearest_command(path: str, arguments: Sequence[str], inner: Sequence[str], 
 
 
 def _everywhere(commands: Sequence[str]) -> Mapping[str, str]:
-    """All commands by their own names, `list` as `history list`."""
-    inner = {each: f"{group} {each}" for group in commands for each in _commands_of(group)}
+    """All commands by their own names, `list` as `history list`; of two, the first group's."""
+    groups = reversed(commands)
+    inner = {each: f"{group} {each}" for group in groups for each in _commands_of(group)}
     return {**inner, **{each: each for each in commands}}
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from pipechat.commands.app import HELP_ENV
 from pipechat.errors import ExitCode
 from pipechat.settings.table import Option, taken_by
 
@@ -24,23 +25,6 @@ _EPILOG = (
 )
 
 
-def _show_variables(context: typer.Context, wanted: bool) -> None:
-    if wanted:
-        from pipechat.commands.help_env import page_of_variables
-        from pipechat.commands.help_page import terminal_width
-
-        typer.echo(page_of_variables(context.command_path, terminal_width()))
-        raise typer.Exit
-
-
-HELP_ENV = typer.Option(
-    "--help-env",
-    help="Show the variable of each option, and its name in config.toml, and exit.",
-    callback=_show_variables,
-    is_eager=True,
-    expose_value=False,
-    rich_help_panel="Help",
-)
 _HELP_ENV = Parameter(
     "help_env", Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, HELP_ENV]
 )
