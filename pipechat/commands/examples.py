@@ -104,7 +104,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("Begin a file of settings:", "pipechat config init"),
         ("What holds, and who set it:", "pipechat config show"),
     ),
-    "pipechat config init": (("In the place that `config path` tells:", "pipechat config init"),),
+    "pipechat config init": (("For a project alone:", "PIPECHAT_HOME=here pipechat config init"),),
     "pipechat config show": (("What a script can read:", "pipechat config show | cut -f 1,3"),),
     "pipechat config path": (("Edit the file:", '"$EDITOR" "$(pipechat config path)"'),),
     "pipechat schema": (("", "pipechat schema event > event.json"),),
