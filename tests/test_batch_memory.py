@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from pipechat.batch.items import BadItemError, Item, ItemReader
+from pipechat.batch.row_lots import rows_as_they_come
 from pipechat.batch.rows import Row
-from pipechat.batch.source import SessionOrder, rows_as_they_come
+from pipechat.batch.source import SessionOrder
 from pipechat.jsonl import dumps
 from pipechat.messages import ChatRequest, Turn, new_turn_id, now
 from pipechat.settings.resolve import resolve_settings
