@@ -312,16 +312,36 @@ def test_a_turn_that_only_its_session_has_is_found_wherever_it_stands(
     assert len(kept) == (5 if between == "other_items" else 4)
 
 
+def write_turns(path: Path, count: int) -> None:
+    """A session of so many items' turns."""
+    with path.open("wb") as file:
+        for n in range(count):
+            turn = Turn(
+                id=f"{n:08x}-0000-7000-8000-000000000000", time="", status="complete", model="m",
+                question="q", answer="a", item=f"i{n}", once={"request": f"h{n}"},
+            )  # fmt: skip
+            file.write(dumps(turn.record()) + b"\n")
+
+
+def test_what_a_session_has_of_items_costs_no_more_however_long_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipechat.store.item_turns._SEARCH_BYTES", 50_000)
+    monkeypatch.setattr("pipechat.store.item_turns._TURNS", 150)
+    write_turns(tmp_path / "s.jsonl", 2000)
+    write_turns(tmp_path / "t.jsonl", 100)
+    turns = ItemTurns(SessionStore(tmp_path, lambda _: None))
+    for _ in range(3):
+        assert turns.find("s", "i1999", "h1999") is not None
+        assert turns.find("s", "i3", "h3") is None, "too far back"
+        assert turns.find("t", "i3", "h3") is not None
+        assert turns.find("none", "i3", "h3") is None
+        assert turns.remembered <= 150
+
+
 def test_what_a_session_has_of_items_is_looked_for_once_a_run(tmp_path: Path) -> None:
     store = SessionStore(tmp_path, lambda _: None)
-    lines = [
-        Turn(
-            id=f"{n:08x}-0000-7000-8000-000000000000", time="", status="complete", model="m",
-            question="q", answer="a", item=f"i{n}", once={"request": f"h{n}"},
-        )
-        for n in range(2000)
-    ]  # fmt: skip
-    (tmp_path / "s.jsonl").write_bytes(b"".join(dumps(t.record()) + b"\n" for t in lines))
+    write_turns(tmp_path / "s.jsonl", 2000)
     turns = ItemTurns(store)
     read = 0
 

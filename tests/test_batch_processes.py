@@ -209,8 +209,9 @@ def test_a_reader_that_leaves_ends_the_run_quietly(
     assert b"reader" not in result.stderr
 
 
+@pytest.mark.parametrize("more", [(), ("--ordered",)])
 def test_a_full_disk_stops_the_run_and_what_was_told_stays(
-    program: Program, source: Path, out: Path
+    program: Program, source: Path, out: Path, more: tuple[str, ...]
 ) -> None:
     def limit() -> None:
         import resource
@@ -218,7 +219,7 @@ def test_a_full_disk_stops_the_run_and_what_was_told_stays(
         resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))
 
     with ChatServer(mirror()) as server:
-        process = start(program, server, source, "-o", out, "-j", "2", preexec_fn=limit)
+        process = start(program, server, source, "-o", out, "-j", "2", *more, preexec_fn=limit)
         result = program.finish(process, input=b"")
         full = len(records(out))
         assert b"%d complete" % full in result.stderr, "what was not written is not counted"

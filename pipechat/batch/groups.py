@@ -135,9 +135,14 @@ class InOrder:
                 self._append(ready)
             return
         try:
-            file.add((place, line) for place, line in entries if place in self._held and line)
             if ready:
                 self._append(ready)
+        finally:
+            self._hold(file, [each for each in entries if each[0] in self._held and each[1]])
+
+    def _hold(self, file: HeldFile, new: list[tuple[int, bytes]]) -> None:
+        try:
+            file.add(new)
             file.keep(self._held)
         except OSError as error:
             raise unwritable(file.path, error) from error

@@ -42,7 +42,7 @@ def check_engine(settings: Settings) -> None:
 def with_jobs_that_fit(env: Environment, settings: Settings) -> Settings:
     """`settings` with no more jobs than there are descriptors for; says so where they are fewer
     than was said."""
-    fit = jobs_that_fit(settings.jobs)
+    fit = jobs_that_fit(settings.jobs, connect=settings.engine == "local")
     if fit < settings.jobs:
         few = f"too few files may be open for {settings.jobs} jobs (`ulimit -n`)"
         env.warn(f"{few}: {fit} at once are asked; raise it, or lower -j")

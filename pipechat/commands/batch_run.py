@@ -16,9 +16,10 @@ from pipechat.batch.keeping import Keepers
 from pipechat.batch.known import KnownItems
 from pipechat.batch.pace import Pace
 from pipechat.batch.records import Records
+from pipechat.batch.row_lots import rows_as_they_come, rows_at_hand
 from pipechat.batch.rows import Row
 from pipechat.batch.run import BatchRun
-from pipechat.batch.source import SessionOrder, items_to_ask, rows_as_they_come, rows_at_hand
+from pipechat.batch.source import SessionOrder, items_to_ask
 from pipechat.batch.stopping import Limit
 from pipechat.batch.summary import Summary
 from pipechat.commands.batch_ends import (

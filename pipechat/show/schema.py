@@ -41,7 +41,8 @@ MEANINGS: dict[str, str] = {
     "json": "The value that the answer is, with --schema or --extract json; else null.",
     "message": "What went wrong, in a sentence.",
     "model": "The model that was asked for.",
-    "once": "With --once: its `key`, and `request`, a hash of what was asked, earlier turns aside.",
+    "once": "With --once: its `key`, and `request`, a hash of what was asked, earlier turns aside; "
+    "of a batch, in a session, the hash alone.",
     "question": "What was asked.",
     "replayed": "Whether --once tells an answer of the session again; nothing is sent.",
     "request": "A hash of what was asked: dialect, model, messages, options; equal where all are.",

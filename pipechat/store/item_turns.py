@@ -1,8 +1,9 @@
 """What sessions have of a batch's items already: a complete turn, known by its item and by the hash
 of what was asked by itself, wherever it stands.
 
-A session is read through once, when the first of its items comes: what others do meanwhile adds
-no turn of these items. Kept of each turn are two numbers.
+A session is looked at once, when the first of its items comes: what others do meanwhile adds no
+turn of these items. A run that died had one turn of a session that its output has not; behind it
+stands only what others have added since. Kept of each turn are two numbers.
 """
 
 import os
@@ -10,17 +11,22 @@ from collections import OrderedDict
 from hashlib import blake2b
 from threading import Lock
 
+from pipechat import jsonl
 from pipechat.messages import Turn
 from pipechat.store.once_turns import marked_turns, turn_at
 from pipechat.store.reading import Session
 from pipechat.store.sessions import SessionStore
 
-# So many sessions are remembered; one that was forgotten is read again.
-_SESSIONS = 1024
+# How far back turns are looked for.
+_SEARCH_BYTES = 1 << 24
+# So many turns are remembered; a session that was forgotten is looked at again.
+_TURNS = 250_000
 
 
 class ItemTurns:
     """The turns of items in the sessions of a store. May be asked from several threads.
+
+    `remembered`: how many turns it knows of, and sessions.
 
     Args:
         since: turns whose ids are less are passed over: ids sort by time.
@@ -30,6 +36,7 @@ class ItemTurns:
         self._store = store
         self._since = since
         self._known: OrderedDict[str, dict[int, int]] = OrderedDict()
+        self.remembered = 0
         self._lock = Lock()
 
     def find(self, name: str, item: str, alone: str) -> Turn | None:
@@ -59,18 +66,29 @@ class ItemTurns:
     def _keep(self, name: str, known: dict[int, int]) -> None:
         with self._lock:
             self._known[name] = known
-            if len(self._known) > _SESSIONS:
-                self._known.popitem(last=False)
+            self.remembered += len(known) + 1
+            while self.remembered > _TURNS and len(self._known) > 1:
+                _, forgotten = self._known.popitem(last=False)
+                self.remembered -= len(forgotten) + 1
 
 
 def _offsets(session: Session) -> dict[int, int]:
     """Where the last complete turn of each item stands."""
     found: dict[int, int] = {}
-    for offset, turn in marked_turns(session):
+    for offset, turn in marked_turns(session, _first_line(session)):
         key = _key(turn)
         if key is not None:
             found[_number(*key)] = offset
     return found
+
+
+def _first_line(session: Session) -> int:
+    """The offset of the first line that is looked at."""
+    start = session.size - _SEARCH_BYTES
+    if start <= 0:
+        return 0
+    lines = jsonl.lines_forwards(session.fd, session.size, block=1 << 16, start=start)
+    return start + len(next(lines)[1]) + 1
 
 
 def _key(turn: Turn) -> tuple[str, str] | None:
