@@ -101,11 +101,11 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("In fish:", "pipechat completion fish | source"),
     ),
     "pipechat config": (
-        ("Begin a file of settings:", "pipechat config init"),
         ("What holds, and who set it:", "pipechat config show"),
+        ("Where the file is, or would be:", "pipechat config path"),
     ),
-    "pipechat config init": (("For a project alone:", "PIPECHAT_HOME=here pipechat config init"),),
+    "pipechat config init": (("Begin a file of settings:", "pipechat config init"),),
     "pipechat config show": (("What a script can read:", "pipechat config show | cut -f 1,3"),),
-    "pipechat config path": (("Edit the file:", '"$EDITOR" "$(pipechat config path)"'),),
+    "pipechat config path": (("Look at the file:", 'cat "$(pipechat config path)"'),),
     "pipechat schema": (("", "pipechat schema event > event.json"),),
 }
