@@ -13,6 +13,7 @@ from pipechat.commands import options as opt
 from pipechat.commands.history_edit import delete, fork, prune, rename, repair
 from pipechat.commands.history_output import (
     OutputFormat,
+    Page,
     check_format,
     look_of,
     open_page,
@@ -20,7 +21,7 @@ from pipechat.commands.history_output import (
 )
 from pipechat.commands.history_search import search
 from pipechat.errors import SessionError
-from pipechat.show.transcript import SessionTable, Transcript
+from pipechat.show.transcript import Look, SessionTable, Transcript
 from pipechat.text import visible_line
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def show(
     env, store = opened(context, quiet, verbose)
     wanted = check_format(output_format)
     from pipechat.store import sources
+    from pipechat.store.names import is_path
 
     named, source = source, source or store.last_used()
     if source is None:
@@ -102,11 +104,12 @@ def show(
     sources.adopt(store, source)
     with sources.reading(store, source) as session, open_page(env) as page:
         if wanted == "text":
-            transcript = Transcript(look_of(env))
-            for turn in _turns(session, last):
-                page.write(transcript.turn(turn).encode())
+            count = _write_text(page, look_of(env), _turns(session, last))
         else:
-            page.records(_records(session, last), wanted)
+            count = page.records(_records(session, last), wanted)
+        if not count and session.size and is_path(source):
+            hint = "Name a file of turns, such as the output of `batch run`."
+            raise SessionError("session_unreadable", f"{source} holds no turn", hint)
     return 0
 
 
@@ -131,6 +134,15 @@ def path(
         shown = visible_line(where) if env.stdout.is_terminal else where
         page.write(os.fsencode(shown) + b"\n")
     return 0
+
+
+def _write_text(page: Page, look: Look, turns: Iterator[Turn]) -> int:
+    transcript = Transcript(look)
+    count = 0
+    for turn in turns:
+        count += 1
+        page.write(transcript.turn(turn).encode())
+    return count
 
 
 def _turns(session: Session, last: int | None) -> Iterator[Turn]:
