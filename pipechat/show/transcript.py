@@ -80,9 +80,8 @@ class Transcript:
 def _fault(turn: Turn) -> str:
     if turn.status == "complete":
         return ""
-    said = [
-        str(turn.error[key]) for key in ("code", "message") if turn.error and turn.error.get(key)
-    ]
+    error: Mapping[str, object] = turn.error or {}
+    said = [str(error[key]) for key in ("code", "message") if error.get(key)]
     return f"{turn.status} ({visible_line(': '.join(said))})" if said else turn.status
 
 
