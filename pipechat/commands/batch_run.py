@@ -50,7 +50,7 @@ def run_batch(env: Environment, settings: Settings, source_name: str) -> int:
     wanted = read_wanted(env, settings)
     with ExitStack() as stack:
         source = open_source(env, source_name, stack)
-        reader = item_reader(settings, wanted)
+        reader = item_reader(env, settings, wanted)
         rows = rows_of(settings, source, source_name)
         settings = with_key(env, settings)
         output = _open_output(env, settings, source, stack)
