@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.program import Program
-from tests.servers import ChatServer, Reply, Request, error_reply
+from tests.servers import Batches, ChatServer, Reply, Request, error_reply
 from tests.servers.mirror import mirror
 from tests.test_batch_run import items, ndjson, records, run
 
@@ -271,3 +271,36 @@ def test_a_batch_does_not_ask_what_it_says_itself(
         assert not server.requests
     assert (result.status, result.code) == (2, "bad_option")
     assert path.read_bytes() == items(2)
+
+
+@pytest.mark.parametrize("command", ["run", "submit"])
+@pytest.mark.parametrize(
+    ("source", "more", "unread"),
+    [
+        (b'{"question":"x","top_p":0.2}\n{"question":"y","top_p":1}', (), "top_p"),
+        (b'{"question":"x"}\n{"question":"y","sesion":"s"}', (), "sesion"),
+        (b"id,question,Model\n1,x,m", ("--input-format", "csv"), "Model"),
+        (b'{"question":"x","a":1,"b":2,"\\u001b[1m":3}', (), "a, b, ^[[1m"),
+    ],
+)
+def test_what_of_an_item_nobody_reads_is_told_once(
+    program: Program, out: Path, command: str, source: bytes, more: tuple[str, ...], unread: str
+) -> None:
+    with ChatServer(Batches()) as server:
+        url = ("--base-url", server.url)
+        result = program.run("batch", command, "-o", out, *url, *more, input=source)
+        quiet = program.run("batch", command, "-o", out, *url, *more, "-q", input=source)
+    assert result.stderr.decode().count(f": not read: {unread}. An item has id, question,") == 1
+    assert result.stderr.count(b"not read") == 1
+    assert b"not read" not in quiet.stderr
+
+
+def test_a_row_that_a_template_reads_may_have_any_names_and_many_new_names_are_not_told(
+    program: Program,
+) -> None:
+    source = ndjson(*({"question": "x", f"name{n}": n} for n in range(50)))
+    with ChatServer(mirror()) as server:
+        any_names = run(program, server, source, "--template", "{{ question }}")
+        told = run(program, server, source)
+    assert b"not read" not in any_names.stderr
+    assert told.stderr.count(b"not read") == 3

@@ -554,3 +554,50 @@ def test_a_key_in_the_address_is_not_shown_where_nothing_is(program: Program) ->
         url = f"{server.url}/{PLANTED_KEY}"
         said = refused(program, "hi", "--base-url", url, code="not_found", status=4)
     assert "/v1/[key]/chat/completions" in said
+
+
+@pytest.mark.parametrize(
+    ("by", "option", "name"),
+    [
+        ("flag", "system", "notes.txt"),
+        ("flag", "system", "folder/notes"),
+        ("environment", "system", "notes.txt"),
+        ("config", "system", "notes.txt"),
+        ("flag", "template", "notes.txt"),
+        ("flag", "template", "folder/notes"),
+        ("environment", "template", "notes.txt"),
+        ("flag", "schema", "notes.txt"),  # with a slash it is a schema's file already
+        ("environment", "schema", "notes.txt"),
+    ],
+)
+def test_the_name_of_a_file_is_never_sent_in_the_place_of_what_it_holds(
+    program: Program, tmp_path: Path, by: str, option: str, name: str
+) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("A note, no more.\n")
+    if by == "config":
+        (program.home / "config.toml").write_text(f'system = "{name}"\n')
+    for more in ((), ("--output-format", "ndjson")):
+        flags = (f"--{option}", name) if by == "flag" else ()
+        env = {f"PIPECHAT_{option.upper()}": name} if by == "environment" else {}
+        result = program.run(
+            "ask", "--offline", "--no-stdin", *flags, *more, "Hello",
+            env=env, events=False, cwd=tmp_path,
+        )  # fmt: skip
+        assert result.status == (3 if by == "config" else 2)
+        assert "offline, with" not in result.stdout.decode()
+        said = result.stderr.decode()
+        assert said.count("\n") == 1
+        assert f"{name} is a file" in said
+        assert said.lower().endswith(f"write @{name}.\n")
+
+
+def test_a_text_that_only_resembles_a_file_is_sent(program: Program, tmp_path: Path) -> None:
+    (tmp_path / "brief").write_text("A note.\n")
+    (tmp_path / "dir.d").mkdir()
+    for system in ("brief", "dir.d", "Be brief.", "notes.txt"):
+        result = program.run(
+            "ask", "--dry-run", "--no-stdin", "--system", system, "Hi", cwd=tmp_path
+        )
+        assert json.loads(result.stdout)["messages"][0]["content"] == system

@@ -255,3 +255,27 @@ def test_the_events_and_the_record_of_the_readme_have_the_keys_that_are_written(
     (failed,) = program.run(*arguments).events
     assert set(failed) == shown["error"]
     assert set(program.records("s")[0]) == set(json.loads(record_text))
+
+
+def test_no_line_of_the_readme_means_something_else_to_another_shell() -> None:
+    # At zsh's prompt `#` is a word, and `status` is read-only in zsh and fish; `!` is history.
+    for text in blocks("sh") + blocks("shell") + blocks("console") + blocks("crontab"):
+        bare = re.sub(r"""'[^']*'|"[^"]*\"""", "''", text)
+        assert not re.search(r"(^|\s)#|\bstatus=|!", bare), text
+
+
+def test_what_failed_in_a_batch_is_told_by_the_commands_of_the_readme(
+    program: Program, here: Path
+) -> None:
+    [told] = [script for script in blocks("sh") if "reduce inputs" in script]
+    [run, *_] = [script for script in blocks("sh") if "batch run questions.ndjson" in script]
+    (here / "questions.ndjson").write_text('{"id":"a","question":"one"}\n{"id":"b"}\n')
+    run = run.splitlines()[0] + " || test $? = 10"
+    with ChatServer(mirror()) as server:
+        run_in_bash(program, here, server.url, run)
+        failed, tokens = run_in_bash(program, here, server.url, told).splitlines()
+        (here / "questions.ndjson").write_text('{"id":"b","question":"two"}\n')
+        run_in_bash(program, here, server.url, run)
+        [more] = run_in_bash(program, here, server.url, told).splitlines()
+    assert failed == "b\tbad_item\tline 2: it has no question"
+    assert 0 < int(tokens) < int(more)

@@ -399,3 +399,20 @@ def test_a_path_goes_out_with_its_own_bytes_and_moves_no_terminal(
 @pytest.mark.parametrize("command", ["show", "search"])
 def test_help_says_that_a_file_may_be_named(program: Program, command: str) -> None:
     assert b"[NAME|FILE]" in program.run("history", command, "--help").stdout
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
+@pytest.mark.parametrize("more", [(), ("--last", "1")], ids=str)
+@pytest.mark.parametrize(
+    "data", [b"id,question\n1,x\n", b'{"id":"a","question":"x"}\n', b"A note", b"\n\n"], ids=repr
+)
+def test_a_file_without_a_turn_is_told_not_to_be_one_of_turns(
+    program: Program, here: Path, output_format: str, more: tuple[str, ...], data: bytes
+) -> None:
+    (here / "other").write_bytes(data)
+    result = history(program, here, "show", "./other", "--output-format", output_format, *more)
+    assert (result.status, result.code) == (9, "session_unreadable")
+    assert b"./other holds no turn" in result.stderr
+    (here / "other").write_bytes(b"")
+    result = history(program, here, "show", "./other", "--output-format", output_format, *more)
+    assert result.status == 0, "an output to which nothing was written yet"

@@ -34,12 +34,20 @@ def test_turns_are_set_apart_by_an_empty_line() -> None:
         ({"status": "partial", "error": {"code": "idle_timeout"}}, "partial (idle_timeout):\n"),
         ({"status": "failed", "error": {"code": "rate_limited"}}, "failed (rate_limited):\n"),
         ({"status": "failed"}, "failed:\n"),
+        (
+            {"status": "failed", "error": {"code": "refused", "message": "HOST answered\n400: no"}},
+            "failed (refused: HOST answered^J400: no):\n",
+        ),
     ],
 )
-def test_a_turn_that_is_not_whole_is_marked_with_its_code(
+def test_a_turn_that_is_not_whole_is_marked_with_its_code_and_why(
     others: dict[str, str], heading: str
 ) -> None:
     assert f"gpt-5.4-mini, {heading}" in shown(PIPE, turn(1, **others))
+
+
+def test_a_turn_of_a_batch_names_its_item() -> None:
+    assert shown(PIPE, turn(1, item="q\n7")).splitlines()[0].endswith("0001, item q^J7:")
 
 
 def test_a_system_message_is_shown_where_it_changes() -> None:

@@ -6,24 +6,23 @@ a line of the Batch API's own files (`custom_id`, `method`, `url`, `body`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pipechat import jsonl
+from pipechat.batch.row_names import UnreadNames, other_names
 from pipechat.batch.rows import Row
 from pipechat.errors import UsageError
 from pipechat.messages import AnswerFormat, ChatRequest, Message
 from pipechat.settings.resolve import TOKEN_FIELDS, Settings
 from pipechat.settings.values import fields as read_fields
 from pipechat.store.names import check_name
-from pipechat.text import visible_line
 from pipechat.turn.prompt import compose_messages
 from pipechat.turn.request_hash import request_hash
 from pipechat.turn.template import Template
 
 _LONGEST_ID = 512
-_MOST_NAMES, _MOST_OF_A_NAME = 8, 40
 _REPLACED = "\ufffd"
 _BATCH_KEYS = frozenset(("custom_id", "body"))
 _BATCH_PATH = "/v1/chat/completions"
@@ -66,6 +65,7 @@ class ItemReader:
 
     Args:
         template: makes the question of each row, which is then any object.
+        tell: is told what of a row nobody reads.
     """
 
     def __init__(
@@ -75,12 +75,14 @@ class ItemReader:
         formats: Sequence[AnswerFormat] = (),
         template: Template | None = None,
         variables: Mapping[str, str] | None = None,
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._settings = settings
         self._dialect = dialect
         self._formats = formats
         self._template = template
         self._variables = dict(variables or {})
+        self._unread = UnreadNames(tell)
         system = settings.system if settings.system is not None else settings.default_system
         self._system = system
         self._plain = ChatRequest(
@@ -107,6 +109,8 @@ class ItemReader:
             item_id = _id_of(value, mended=row.mended)
             if value.keys() >= _BATCH_KEYS and self._template is None:
                 return self._of_batch_line(row, item_id, value)
+            if self._template is None:
+                self._unread.look_at(row.number, value)
             return self._of_object(row, item_id, value)
         except UsageError as error:
             raise BadItemError(
@@ -139,7 +143,7 @@ class ItemReader:
             question = self._template.render({**self._variables, **row})
         else:
             if "question" not in row:
-                raise UsageError("bad_item", "it has no question", _named(row))
+                raise UsageError("bad_item", "it has no question", other_names(row))
             question = row["question"]
         if not isinstance(question, str):
             raise UsageError("bad_item", "its question is no text")
@@ -180,18 +184,6 @@ class ItemReader:
         return Item(
             row.number, item_id or hashed, hashed, question, request, None, system, size=row.size
         )
-
-
-def _named(row: Mapping[str, Any]) -> str:
-    """What to try with a row that has other names."""
-    names = [visible_line(str(name))[:_MOST_OF_A_NAME] for name in list(row)[:_MOST_NAMES]]
-    if not names:
-        return ""
-    example = next((name for name in names if name.isidentifier() and name != "id"), "NAME")
-    return (
-        f"It has {', '.join(names)}: call one `question`, or make one of them: "
-        f"--template '{{{{ {example} }}}}'."
-    )
 
 
 def _id_of(row: Mapping[str, Any], *, mended: bool) -> str | None:

@@ -79,7 +79,7 @@ def _known_format(name: str) -> InputFormat:
     return formats[name]
 
 
-def item_reader(settings: Settings, wanted: Wanted | None) -> ItemReader:
+def item_reader(env: Environment, settings: Settings, wanted: Wanted | None) -> ItemReader:
     """What makes items of rows, by the options. Raises UsageError."""
     template = None
     if settings.template is not None:
@@ -92,6 +92,7 @@ def item_reader(settings: Settings, wanted: Wanted | None) -> ItemReader:
         wanted.formats if wanted is not None else (),
         template,
         settings.variables,
+        env.warn,
     )
 
 

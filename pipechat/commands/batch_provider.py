@@ -46,7 +46,7 @@ def submit_batch(env: Environment, settings: Settings, source_name: str) -> int:
     wanted = read_wanted(env, settings)
     with ExitStack() as stack:
         source = open_source(env, source_name, stack)
-        reader = item_reader(settings, wanted)
+        reader = item_reader(env, settings, wanted)
         rows = rows_of(settings, source, source_name)
         provider = _Provider(env, settings)
         output = open_output(settings, path, source, stack)

@@ -70,7 +70,7 @@ def run_batch(env: Environment, settings: Settings, source_name: str) -> int:
     wanted = read_wanted(env, settings)
     with ExitStack() as stack:
         source = open_source(env, source_name, stack)
-        reader = item_reader(settings, wanted)
+        reader = item_reader(env, settings, wanted)
         rows = rows_of(settings, progress.measured(source, source_name), source_name)
         settings = with_key(env, with_jobs_that_fit(env, settings))
         output = _open_output(env, settings, source, stack)

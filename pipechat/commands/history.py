@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +13,7 @@ from pipechat.commands.app import App
 from pipechat.commands.history_edit import delete, fork, prune, rename, repair
 from pipechat.commands.history_output import (
     OutputFormat,
+    Page,
     Quiet,
     Verbose,
     check_format,
@@ -21,10 +23,11 @@ from pipechat.commands.history_output import (
 )
 from pipechat.commands.history_search import search
 from pipechat.errors import SessionError, UsageError
-from pipechat.show.transcript import SessionTable, Transcript
+from pipechat.show.transcript import Look, SessionTable, Transcript
 from pipechat.text import visible_line
 
 if TYPE_CHECKING:
+    from pipechat.messages import Turn
     from pipechat.store.selection import Wanted
 
 history = App(
@@ -94,6 +97,7 @@ def show(
     output_format = check_format(output_format)
     wanted = _wanted(last, turn)
     from pipechat.store import sources
+    from pipechat.store.names import is_path
     from pipechat.store.selection import records, turns
 
     named, source = source, source or store.last_used()
@@ -105,11 +109,12 @@ def show(
     sources.adopt(store, source)
     with sources.reading(store, source) as session, open_page(env) as page:
         if output_format == "text":
-            transcript = Transcript(look_of(env))
-            for each in turns(session, wanted):
-                page.write(transcript.turn(each).encode())
+            count = _write_text(page, look_of(env), turns(session, wanted))
         else:
-            page.records(records(session, wanted), output_format)
+            count = page.records(records(session, wanted), output_format)
+        if not count and session.size and is_path(source):
+            hint = "Name a file of turns, such as the output of `batch run`."
+            raise SessionError("session_unreadable", f"{source} holds no turn", hint)
     return 0
 
 
@@ -138,6 +143,15 @@ def path(
         shown = visible_line(where) if env.stdout.is_terminal else where
         page.write(os.fsencode(shown) + b"\n")
     return 0
+
+
+def _write_text(page: Page, look: Look, turns: Iterator[Turn]) -> int:
+    transcript = Transcript(look)
+    count = 0
+    for turn in turns:
+        count += 1
+        page.write(transcript.turn(turn).encode())
+    return count
 
 
 def _wanted(last: int | None, turn: int | None) -> Wanted:

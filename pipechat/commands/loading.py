@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from pipechat.settings.config import find_folders, read_config
 from pipechat.settings.layers import unknown_variables
 from pipechat.settings.named_file import read_named
 from pipechat.settings.resolve import Settings, resolve_settings
-from pipechat.text import check_argument, decode_text, in_mib
+from pipechat.text import check_argument, decode_text, in_mib, visible_line
 
 
 def load_settings(env: Environment, given: Mapping[str, Any], command: str) -> Settings:
@@ -76,6 +77,7 @@ def text_or_file(settings: Settings, name: str, value: str, started: float) -> s
     """The text itself, or for `@FILE` what the file holds, less one closing newline."""
     origin = settings.origins[name]
     if not value.startswith("@"):
+        _check_no_file(origin, value)
         return check_argument(value, origin)
     path = value[1:]
     ends_at = None if settings.timeout_s is None else started + settings.timeout_s
@@ -88,10 +90,23 @@ def text_or_file(settings: Settings, name: str, value: str, started: float) -> s
         _complain(origin, f"{origin}: {error.message}", error)
 
 
-def _complain(origin: str, message: str, cause: Exception) -> NoReturn:
+def _check_no_file(origin: str, value: str) -> None:
+    """A file's name alone is no text that anybody means to send."""
+    if ("." in value or "/" in value) and os.path.isfile(value):
+        name = visible_line(value)
+        _complain(origin, f"{origin}: {name} is a file", None, f"Write @{name}.", "bad_option")
+
+
+def _complain(
+    origin: str,
+    message: str,
+    cause: Exception | None,
+    hint: str = "",
+    code: str = "unreadable_input",
+) -> NoReturn:
     if origin.startswith(("--", "PIPECHAT_")):
-        raise UsageError("unreadable_input", message) from cause
-    raise SetupError("bad_config", message) from cause
+        raise UsageError(code, message, hint) from cause
+    raise SetupError("bad_config", message, hint) from cause
 
 
 def _read_file(path: str, limit: int, ends_at: float | None) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 
@@ -13,6 +14,7 @@ from pipechat.errors import ExitCode, PipechatError, UsageError
 from pipechat.events import End, Error, Event, Retry, Sink, TerminalEvent
 from pipechat.messages import Message
 from pipechat.settings.resolve import Settings
+from pipechat.text import visible_line
 from pipechat.turn.conversation import Conversation
 from pipechat.turn.prompt import Question, corrections_of
 
@@ -36,7 +38,10 @@ def read_wanted(env: Environment, settings: Settings) -> WantedAnswer | None:
         schema = read_schema(settings.schema, lambda path: read_named_file(settings, path))
         wanted = WantedAnswer(compile_schema(schema), settings.extract, settings.schema_mode)
     except UsageError as error:
-        raise UsageError(error.code, f"{origin}: {error.message}", error.hint) from error
+        hint = error.hint
+        if os.path.isfile(settings.schema):
+            hint = f"{visible_line(settings.schema)} is a file: write @{settings.schema}."
+        raise UsageError(error.code, f"{origin}: {error.message}", hint) from error
     if wanted.why_not_strict and settings.schema_mode == "auto" and env.verbose:
         env.stderr.note(f"the schema is not asked for strictly: {wanted.why_not_strict}")
     return wanted

@@ -4,7 +4,7 @@ Into a pipe what was said goes out byte for byte and times as they were recorded
 control characters are shown, times are local, and who speaks is set off. Knows no stream.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -64,7 +64,9 @@ class Transcript:
         if turn.system and turn.system != self._system:
             blocks.append(self._block("System", "", turn.system))
         self._system = turn.system
-        about = ", ".join(part for part in (look.time(turn.time), visible_line(turn.id)) if part)
+        item = f"item {turn.item}" if turn.item is not None else ""
+        parts = (look.time(turn.time), visible_line(turn.id), visible_line(item))
+        about = ", ".join(part for part in parts if part)
         blocks.append(self._block("You", about, turn.question))
         blocks.append(self._block(visible_line(turn.model) or "AI", _fault(turn), turn.answer))
         gap = "" if self._at_start else "\n"
@@ -79,8 +81,9 @@ class Transcript:
 def _fault(turn: Turn) -> str:
     if turn.status == "complete":
         return ""
-    code = turn.error.get("code") if turn.error else None
-    return f"{turn.status} ({visible_line(str(code))})" if code else turn.status
+    error: Mapping[str, object] = turn.error or {}
+    said = [str(error[key]) for key in ("code", "message") if error.get(key)]
+    return f"{turn.status} ({visible_line(': '.join(said))})" if said else turn.status
 
 
 class SessionTable:
