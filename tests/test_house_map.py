@@ -79,6 +79,10 @@ PURE: dict[str, tuple[str, ...]] = {
     "client.near_request": (),
     "client.recording": ("base64",),  # segments that are no text
     "store.names": ("unicodedata",),
+    "show.width": ("unicodedata",),
+    "show.wrapping": ("functools",),  # what was looked up of a letter
+    "show.markdown_blocks": (),
+    "show.markdown_tables": (),
 }  # fmt: skip
 PLAIN = {"collections", "dataclasses", "datetime", "re", "typing"}
 
@@ -207,6 +211,11 @@ def test_an_extra_is_known_where_it_is_used_and_comes_only_when_it_is_asked_for(
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=True)
     assert done.stdout == b"\n"
+
+
+def test_only_what_formats_answers_knows_markdown_it_and_comes_with_nothing_else() -> None:
+    assert who_imports("markdown_it") == {"show.markdown"}
+    assert {name for name in trees() if "show.markdown" in own_imports(name)} == {"show.render"}
 
 
 def test_only_the_commands_and_main_know_typer_and_nobody_click() -> None:

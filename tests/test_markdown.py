@@ -84,9 +84,10 @@ def test_a_terminal_is_sent_styles_and_text_alone(text: str, color: bool, end: E
 @pytest.mark.parametrize(
     "attack",
     ["\x1b]52;c;eA==\x07", "\x1b[2J", "\x9b2J", "a\rb", "&#27;[2J", "&#x9b;2J", "&#x202e;x",
-     "&#8238;x", "`\x1b[2J`", "[a](<\x1b[2J>)", "[a](b '&#x202e;')", "![\x1b](&#x202e;)", "# \x1b[2J",
-     "```\x1b[2J\n\x1b[2J\n```", "- ```&#x202e;\n  \x1b[2J\n  ```", 
-     "|\x1b|&#x202e;|\n|-|-|\n|\x1b|x|", "<\x1b[2J>", "<a&#x202e;>", "https://a.b/\u202e", "    \x1b[2J", "> \x1b[2J"],
+     "&#8238;x", "`\x1b[2J`", "[a](<\x1b[2J>)", "[a](b '&#x202e;')", "![\x1b](&#x202e;)",
+     "# \x1b[2J", "```\x1b[2J\n\x1b[2J\n```", "- ```&#x202e;\n  \x1b[2J\n  ```", "    \x1b[2J",
+     "|\x1b|&#x202e;|\n|-|-|\n|\x1b|x|", "<\x1b[2J>", "<a&#x202e;>", "https://a.b/\u202e",
+     "> \x1b[2J", "|\x1b|\n|-|\n|a|\x1b|"],
 )  # fmt: skip
 @pytest.mark.parametrize("color", [True, False])
 def test_no_control_character_is_obeyed_however_it_is_written(attack: str, color: bool) -> None:
@@ -199,7 +200,7 @@ def test_without_colors_the_marks_say_what_styles_would(name: str) -> None:
         ("*a **b***", "\x1b[3ma\x1b[0m \x1b[3;1mb\x1b[0m\n"),
         ("`x`", "\x1b[36mx\x1b[0m\n"),
         ("- a", "\x1b[2m• \x1b[0ma\n"),
-        ("# a", "\x1b[2m# \x1b[0m\x1b[1ma\x1b[0m\n"),
+        ("# a", "\x1b[2m#\x1b[0m \x1b[1ma\x1b[0m\n"),
         ("```\nx\n```", "\x1b[2m```\x1b[0m\n\x1b[36mx\x1b[0m\n\x1b[2m```\x1b[0m\n"),
         ("[a](b)", "\x1b[4ma\x1b[0m (\x1b[2mb\x1b[0m)\n"),
     ],
