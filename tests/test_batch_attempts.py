@@ -193,3 +193,19 @@ def test_what_is_told_of_a_time_that_passed_is_the_time_of_the_item(
     [record] = records(out)
     assert record["error"]["code"] == "timeout"
     assert "within 1.5 s" in json.dumps(record["error"])
+
+
+@pytest.mark.in_process
+def test_an_answer_that_there_was_no_time_to_correct_stands_as_it_came(
+    program: Program, out: Path
+) -> None:
+    with ChatServer(answers("no")) as server:
+        result = run(
+            program, server, items(1), "--events", "-o", str(out), "--schema", "n int",
+            "--schema-retries", "1", "--rpm", "60", "--timeout", "0.5",
+        )  # fmt: skip
+        assert len(server.requests) == 1
+    assert [event["type"] for event in result.events] == ["start", "retry", "chunk", "error"]
+    [record] = records(out)
+    assert (record["attempts"], record["usage"]["total_tokens"]) == (1, 11)
+    assert record["error"]["code"] == "schema_mismatch"

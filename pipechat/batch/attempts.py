@@ -44,10 +44,17 @@ class Answered(NamedTuple):
 
 
 class _Tries:
-    """What an item is asked next, since when, and what it took so far."""
+    """What an item is asked next, since when, and what it took so far.
 
-    def __init__(self, request: ChatRequest, settings: Settings) -> None:
+    `show`: takes the events of its answer, where somebody looks: those of one answer alone.
+    """
+
+    def __init__(self, request: ChatRequest, settings: Settings, show: Show | None) -> None:
         self.request = request
+        self._shown = show
+        self._held: list[Event] = []
+        may_correct = settings.schema is not None and settings.schema_retries > 0
+        self.show = self._held.append if show is not None and may_correct else show
         self.policy = RetryPolicy(settings.retries)
         self.count = 0
         self.corrections = 0
@@ -65,10 +72,11 @@ class _Tries:
         left_s = self.left_s()
         return left_s is None or left_s > seconds
 
-    def correct(self, asked: Asked) -> Retry:
+    def correct(self, asked: Asked) -> None:
         """Ask for the same again, told what is wrong with the answer."""
         assert asked.cause is not None
         self._tokens.update(_counts(asked.terminal.usage))
+        self._held.clear()
         self.corrections += 1
         more = corrections_of(asked.terminal.answer, asked.cause)
         self.request = self.request._replace(messages=[*self.request.messages, *more])
@@ -76,6 +84,9 @@ class _Tries:
 
     def answered(self, asked: Asked) -> Answered:
         """`asked` stands."""
+        if self._shown is not None:
+            for event in self._held:
+                self._shown(event)
         terminal = asked.terminal
         if self._tokens:
             self._tokens.update(_counts(terminal.usage))
@@ -120,8 +131,8 @@ class Attempts:
         """What comes of the item. Raises GivenUpError."""
         show = self._records.shower(item)
         await self._wait_for_turn()
-        tries = _Tries(kept.request, self._settings)
-        asked = await self._ask_and_show(tries, show)
+        tries = _Tries(kept.request, self._settings, show)
+        asked = await self._ask_once(tries)
         while (again := self._again(tries, asked)) is not None:
             if isinstance(again, Retry):
                 if not tries.leaves(again.wait_s):
@@ -132,7 +143,9 @@ class Attempts:
             await self._wait_for_turn()
             if not tries.leaves(0.0):
                 break
-            asked = await self._ask_and_show(tries, show)
+            if asked.terminal.exit_code == ExitCode.MISMATCH:
+                tries.correct(asked)
+            asked = await self._ask_once(tries)
         return tries.answered(asked)
 
     def check_going(self) -> None:
@@ -140,18 +153,7 @@ class Attempts:
         if self._stopping.is_set():
             raise GivenUpError
 
-    async def _ask_and_show(self, tries: _Tries, show: Show | None) -> Asked:
-        if show is None or not self._may_correct(tries):
-            return await self._ask_once(tries, show)
-        # The chunks of an event stream are those of one answer: the last.
-        held: list[Event] = []
-        asked = await self._ask_once(tries, held.append)
-        if asked.terminal.exit_code != ExitCode.MISMATCH:
-            for event in held:
-                show(event)
-        return asked
-
-    async def _ask_once(self, tries: _Tries, show: Show | None) -> Asked:
+    async def _ask_once(self, tries: _Tries) -> Asked:
         request = tries.request
         while True:
             body = self._form.body(self._dialect, request)
@@ -159,7 +161,7 @@ class Attempts:
             self._summary.requests += 1
             tries.count += 1
             try:
-                asked = await self._worker.ask(job, show)
+                asked = await self._worker.ask(job, tries.show)
             except WorkerLostError:
                 await self._wait_for_turn()
                 if tries.leaves(0.0):
@@ -174,7 +176,7 @@ class Attempts:
         if cause is None:
             return None
         if asked.terminal.exit_code == ExitCode.MISMATCH and self._may_correct(tries):
-            return tries.correct(asked)
+            return Retry(tries.corrections + 1, 0.0, None, cause.code)
         if asked.terminal.answer:
             return None
         if self._form.otherwise(tries.request, cause):
