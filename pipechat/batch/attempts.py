@@ -80,7 +80,6 @@ class _Tries:
         self.corrections += 1
         more = corrections_of(asked.terminal.answer, asked.cause)
         self.request = self.request._replace(messages=[*self.request.messages, *more])
-        return Retry(self.corrections, 0.0, None, asked.cause.code)
 
     def answered(self, asked: Asked) -> Answered:
         """`asked` stands."""
