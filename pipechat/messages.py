@@ -92,7 +92,8 @@ class Turn(Outcome):
     `schema`: the `sha256` of the schema, and whether the answer `matched`.
     `files`: name, size, hash and type of each that went along. `once`: the `key` of --once, and
     the hash of what was asked by itself, earlier turns aside, as `request`. Of a batch: `item` is
-    the id of what was asked, and `attempts` how many requests it took.
+    the id of what was asked, and `attempts` how many requests it took. `api`: the dialect that it
+    was asked by.
     """
 
     id: str
@@ -109,6 +110,7 @@ class Turn(Outcome):
     once: Mapping[str, Any] | None = None
     item: str | None = None
     attempts: int | None = None
+    api: str | None = None
 
     def record(self) -> dict[str, Any]:
         """The record as it stands in the file, keys in their documented order."""
@@ -134,6 +136,7 @@ class Turn(Outcome):
             "once": self.once,
             "item": self.item,
             "attempts": self.attempts,
+            "api": self.api,
         }
 
     @property
@@ -178,6 +181,7 @@ class Turn(Outcome):
             once=_of(record, "once", dict),
             item=_of(record, "item", str),
             attempts=_of(record, "attempts", int),
+            api=_of(record, "api", str),
         )
 
 

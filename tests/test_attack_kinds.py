@@ -157,7 +157,7 @@ def test_on_an_event_loop_a_recording_that_cannot_be_written_is_told_as_well(tex
         sender = ThreadedSender(recorder)
         reducer = TurnReducer(time.monotonic)
         reading = ResponseReading(
-            ChatCompletions(), Deadlines(Limits(60, None, None), time.monotonic), reducer,
+            ChatCompletions(), {}, Deadlines(Limits(60, None, None), time.monotonic), reducer,
             host="here", secrets=(), own_parameters=(),
         )  # fmt: skip
         try:

@@ -19,27 +19,29 @@ from pipechat.errors import BugError, PipechatError
 from pipechat.events import Chunk, Event, TerminalEvent
 from pipechat.settings.resolve import Settings
 from pipechat.turn.conversation import Wanted, make_reducer
-from pipechat.wire.chat_completions import ChatCompletions
+from pipechat.wire.dialect import dialect_of
 
 Show = Callable[[Event], None]
 
 
 class Job(NamedTuple):
-    """One request. `own_parameters`: those that nobody asked for by name. `timeout_s`: what is
-    left of the item's time, None for no limit."""
+    """One request, by the dialect `api`. `own_parameters`: those that nobody asked for by name.
+    `timeout_s`: what is left of the item's time, None for no limit."""
 
+    api: str
     body: Mapping[str, Any]
     own_parameters: tuple[str, ...]
     timeout_s: float | None
 
 
 class Asked(NamedTuple):
-    """What came of a job: its terminal event, why it is not complete, and what the server said
-    of its limits."""
+    """What came of a job: its terminal event, why it is not complete, what the server said of its
+    limits, and the API that was asked."""
 
     terminal: TerminalEvent
     cause: PipechatError | None
     headers: Mapping[str, str]
+    api: str | None = None
 
 
 class Worker(Protocol):
@@ -67,14 +69,15 @@ class LocalWorker:
         self._settings = settings
         self._sender = sender
         self._wanted = wanted
-        self._dialect = ChatCompletions()
 
     async def ask(self, job: Job, show: Show | None = None) -> Asked:
         """As `Worker.ask`."""
         settings = self._settings
         reducer = make_reducer(settings, self._wanted)
+        dialect = dialect_of(job.api)
         reading = ResponseReading(
-            self._dialect,
+            dialect,
+            job.body,
             _deadlines(settings, job.timeout_s),
             reducer,
             host=settings.host,
@@ -86,19 +89,19 @@ class LocalWorker:
         def take(chunk: Chunk) -> None:
             _show_all(reducer.feed(chunk), show)
 
-        request = Request(self._dialect.path, job.body)
+        request = Request(dialect.path, job.body)
         try:
             await read_response(self._sender, request, reading, take)
             events = reducer.close()
         except PipechatError as error:
-            advise(error, settings, self._dialect.path)
+            advise(error, settings, dialect.path)
             events = reducer.fail(error)
         except Exception as error:
             events = reducer.fail(BugError(error))
         _show_all(events[:-1], show)
         terminal = events[-1]
         assert isinstance(terminal, TerminalEvent)
-        return Asked(terminal, reducer.cause, _of_limits(reading.headers))
+        return Asked(terminal, reducer.cause, _of_limits(reading.headers), job.api)
 
     async def aclose(self) -> None:
         await self._sender.aclose()

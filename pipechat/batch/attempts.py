@@ -29,7 +29,6 @@ from pipechat.events import Again, Event, Retry
 from pipechat.messages import ChatRequest, Usage
 from pipechat.settings.resolve import Settings
 from pipechat.turn.prompt import corrections_of
-from pipechat.wire.chat_completions import ChatCompletions
 
 _LIMITED = "rate_limited"
 
@@ -122,8 +121,7 @@ class Attempts:
         self._pace = pace
         self._summary = summary
         self._stopping = stopping
-        self._dialect = ChatCompletions()
-        self._form = RequestForm(tell)
+        self._form = RequestForm(settings.api, tell)
         self._pacing = asyncio.Lock()
 
     async def until_answered(self, item: Item, kept: Kept) -> Answered:
@@ -155,8 +153,10 @@ class Attempts:
     async def _ask_once(self, tries: _Tries) -> Asked:
         request = tries.request
         while True:
-            body = self._form.body(self._dialect, request)
-            job = Job(body, self._form.own_parameters(request), tries.left_s())
+            body = self._form.body(request)
+            job = Job(
+                self._form.dialect.name, body, self._form.own_parameters(request), tries.left_s()
+            )
             self._summary.requests += 1
             tries.count += 1
             try:

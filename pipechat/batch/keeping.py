@@ -45,12 +45,18 @@ class Kept:
         return self.prepared.start(self.session)
 
     def turn(
-        self, terminal: TerminalEvent, *, item: str, attempts: int, corrected: bool = False
+        self,
+        terminal: TerminalEvent,
+        *,
+        item: str,
+        attempts: int,
+        corrected: bool = False,
+        api: str | None = None,
     ) -> Turn:
         """The turn as it is kept, with what came of it; what a corrected one was sent with is not
         what later ones know of it."""
         prepared = self.prepared._replace(exact=self.prepared.exact and not corrected)
-        return replace(prepared.turn(terminal), item=item, attempts=attempts)
+        return replace(prepared.turn(terminal, api), item=item, attempts=attempts)
 
     def abandon(self) -> None:
         """Nothing came of it."""

@@ -84,7 +84,7 @@ class Results:
             schema={"sha256": hashed, "matched": None} if hashed else None,
         )
         request = ChatRequest(self._model, ())
-        turn = Prepared(head, Context((), 0), request).turn(terminal)
+        turn = Prepared(head, Context((), 0), request).turn(terminal, self._dialect.name)
         # How long the provider took for it, nobody knows.
         return replace(turn, item=item.item, attempts=1, first_token_s=None, total_s=None)
 
@@ -104,6 +104,7 @@ class Results:
         carried = Response(status, headers, in_one(b""))
         reading = ResponseReading(
             self._dialect,
+            {},
             Deadlines(Limits(None, None, None), time.monotonic),
             reducer,
             host=self._settings.host,

@@ -157,7 +157,9 @@ class BatchRun:
         except BaseException:
             kept.abandon()
             raise
-        turn = kept.turn(asked.terminal, item=item.id, attempts=attempts, corrected=corrected)
+        turn = kept.turn(
+            asked.terminal, item=item.id, attempts=attempts, corrected=corrected, api=asked.api
+        )
         # Whoever is given up now must not leave a record half told: threads go on to its end.
         await self._keepers.finish(kept, turn)
         await self._records.end(place, kept.in_output(turn), asked.terminal)

@@ -22,13 +22,13 @@ from pipechat.events import Again, Chunk, Judge, Retry, Step
 from pipechat.messages import ChatRequest
 from pipechat.settings.resolve import Settings
 from pipechat.signals import LONGEST_WAIT_S
-from pipechat.wire.chat_completions import ChatCompletions
+from pipechat.wire.dialect import dialect_of
 
 
 class ChatClient:
     """Sends requests with one set of settings, any number at once. It waits for the server in
     `waits`. `spent_s`: what of the turn's time was gone before it could ask. `tell` is told what
-    a server refused that is asked for in another way."""
+    a server refused that is asked for in another way, and `learned` which API it asks for."""
 
     def __init__(
         self,
@@ -37,21 +37,22 @@ class ChatClient:
         waits: AbstractContextManager[object] = nullcontext(),  # noqa: B008 — it holds nothing
         spent_s: float = 0.0,
         tell: Callable[[str], None] = lambda _: None,
+        learned: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.tell = tell
         self.spent_s = spent_s
         self.settings = settings
         self.sender = sender
         self.waits = waits
-        self.dialect = ChatCompletions()
+        self.learned = learned
         self.limits = Limits(
             settings.timeout_s, settings.first_token_timeout_s, settings.idle_timeout_s
         )
 
     @property
     def dialect_name(self) -> str:
-        """The API that it speaks, as records name it."""
-        return self.dialect.name
+        """The API that it begins with."""
+        return dialect_of(self.settings.api).name
 
     def answer(self, request: ChatRequest, judge: Judge) -> AnswerInFlight:
         """The answer to `request`, which is sent when its steps are asked for.
@@ -79,7 +80,12 @@ class AnswerInFlight:
         self._exchange: Exchange | None = None
         self._pause = SimpleQueue[None]()  # its put may be called from a signal handler
         self._cancelled: PipechatError | None = None
-        self._form = RequestForm(client.tell)
+        self._form = RequestForm(client.settings.api, client.tell, client.learned)
+
+    @property
+    def api(self) -> str:
+        """The API that is asked."""
+        return self._form.dialect.name
 
     def cancel(self, cause: PipechatError) -> None:
         """Make the iteration raise `cause`; may be called from a signal handler."""
@@ -112,13 +118,14 @@ class AnswerInFlight:
 
     def _attempt(self) -> Iterator[Chunk]:
         client = self._client
-        body = self._form.body(client.dialect, self._request)
-        request = Request(client.dialect.path, body)
+        dialect, body = self._form.dialect, self._form.body(self._request)
+        request = Request(dialect.path, body)
         self._exchange = exchange = Exchange(client.sender, request, client.waits)
         if self._cancelled is not None:
             exchange.wake(self._cancelled)
         reading = ResponseReading(
-            client.dialect,
+            dialect,
+            body,
             self._deadlines,
             self._judge,
             host=client.settings.host,
@@ -130,7 +137,7 @@ class AnswerInFlight:
         try:
             yield from _driven(reading.steps(), exchange)
         except PipechatError as error:
-            advise(error, client.settings, client.dialect.path)
+            advise(error, client.settings, dialect.path)
             raise
         finally:
             exchange.stop()

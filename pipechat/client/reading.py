@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from typing import Any
 
 from pipechat import jsonl
 from pipechat.client.deadlines import Deadlines
@@ -19,7 +20,7 @@ from pipechat.events import Chunk, Judge
 from pipechat.text import redacted, redacted_values
 from pipechat.wire.api_errors import blamed_parameters, status_error
 from pipechat.wire.body import BodyDecoder
-from pipechat.wire.chat_completions import ChatCompletions
+from pipechat.wire.dialect import Dialect
 
 _MESSAGE_LENGTH = 500
 _ERROR_BYTES = 64 * 1024
@@ -38,6 +39,7 @@ class ResponseReading:
     """How one attempt's response is read.
 
     Args:
+        asked: the body of the request.
         by_way_of: the proxy on the way, as it stands behind the host in a message.
         secrets: what must appear in nothing that a server says back.
         own_parameters: those of the request that nobody asked for by name, which a refusal may
@@ -49,7 +51,8 @@ class ResponseReading:
 
     def __init__(
         self,
-        dialect: ChatCompletions,
+        dialect: Dialect,
+        asked: Mapping[str, Any],
         deadlines: Deadlines,
         judge: Judge,
         *,
@@ -61,6 +64,7 @@ class ResponseReading:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._dialect = dialect
+        self._asked = asked
         self._deadlines = deadlines
         self._judge = judge
         self._host = host
@@ -98,7 +102,9 @@ class ResponseReading:
 
     def _chunks(self, content_type: str) -> Steps:
         decoder = BodyDecoder(
-            self._dialect.reader(self._host), content_type=content_type, host=self._host
+            self._dialect.reader(self._host, self._asked),
+            content_type=content_type,
+            host=self._host,
         )
         deadlines = self._deadlines
         longest = self._longest_wait_s

@@ -31,7 +31,7 @@ from pipechat.show.sinks import OnceBroken, make_sink
 from pipechat.text import check_argument, decode_text
 from pipechat.turn.conversation import Conversation, Keeper, Wanted, prepare_turn
 from pipechat.turn.prompt import Question, compose_question
-from pipechat.wire.chat_completions import ChatCompletions
+from pipechat.wire.dialect import dialect_of
 
 if TYPE_CHECKING:
     from pipechat.turn.attachments import Attachment
@@ -204,7 +204,7 @@ def _print_request(
     with blaming(settings, "session"):
         keeper = open_keeper(env, settings.session)
     prepared = prepare_turn(settings, keeper, new_turn_id(), question, wanted)
-    env.stdout.write(jsonl.dumps(ChatCompletions().body(prepared.request)) + b"\n")
+    env.stdout.write(jsonl.dumps(dialect_of(settings.api).body(prepared.request)) + b"\n")
 
 
 @contextmanager

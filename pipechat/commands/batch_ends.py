@@ -23,7 +23,7 @@ from pipechat.errors import Interrupted, PipechatError, ReaderLeft, SessionError
 from pipechat.settings.resolve import Settings
 from pipechat.signals import die_by
 from pipechat.turn.conversation import Wanted
-from pipechat.wire.chat_completions import ChatCompletions
+from pipechat.wire.dialect import dialect_of
 
 _BLOCK_BYTES = 1 << 16
 
@@ -88,7 +88,7 @@ def item_reader(env: Environment, settings: Settings, wanted: Wanted | None) -> 
         template = template_of(settings)
     return ItemReader(
         settings,
-        ChatCompletions().name,
+        dialect_of(settings.api).name,
         wanted.formats if wanted is not None else (),
         template,
         settings.variables,

@@ -42,7 +42,7 @@ from pipechat.errors import Interrupted, OutputError, PipechatError, UsageError
 from pipechat.settings.resolve import Settings
 from pipechat.store.item_turns import ItemTurns
 from pipechat.turn.conversation import Wanted
-from pipechat.wire.chat_completions import ChatCompletions
+from pipechat.wire.dialect import dialect_of
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -166,7 +166,7 @@ def _keepers(batch: _Batch) -> Keepers:
     turns = ItemTurns(open_store(env), output.since if output is not None else "")
     return Keepers(
         settings,
-        ChatCompletions().name,
+        dialect_of(settings.api).name,
         lambda name: open_keeper(env, name, None, settings.timeout_s),
         batch.wanted,
         turns.find if output is not None and not settings.fresh else None,

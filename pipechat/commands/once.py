@@ -17,7 +17,7 @@ from pipechat.store.once import OnceTurns
 from pipechat.turn.conversation import Wanted
 from pipechat.turn.once import once_asked, told_again
 from pipechat.turn.prompt import Question
-from pipechat.wire.chat_completions import ChatCompletions
+from pipechat.wire.dialect import dialect_of
 
 Shown = tuple[TerminalEvent, PipechatError | None]
 
@@ -49,7 +49,7 @@ def recorded_or_taken(
             `--if-busy fail` was given; the session cannot be read or written.
     """
     assert settings.session is not None
-    once = once_asked(settings, ChatCompletions().name, question, wanted)
+    once = once_asked(settings, dialect_of(settings.api).name, question, wanted)
     turns = OnceTurns(open_store(env), settings.session)
     with turns.found_or_taken(once.key, _left_s(settings, began)) as turn:
         if turn is None:

@@ -27,6 +27,7 @@ class Settings(NamedTuple):
     value that is no default, who set it."""
 
     model: str
+    api: str
     endpoint: Endpoint
     api_key: str | None
     api_key_command: str | None

@@ -33,6 +33,7 @@ MEANINGS: dict[str, str] = {
     "extracted": "What --schema or --extract made of the answer, as stdout shows it; else null.",
     "item": "Of a batch: the id of what was asked; else null.",
     "attempts": "Of a batch: how many requests it took; else null.",
+    "api": "The API that was asked: chat or responses; null in older records.",
     "files": "The files that went along: `name`, `bytes`, `sha256`, `media_type`; else null.",
     "finish_reason": "Why the model stopped, in the server's words.",
     "first_token_s": "Seconds from the request to the first text.",

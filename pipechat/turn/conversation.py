@@ -27,15 +27,17 @@ IfBusy = Literal["wait", "fail"]
 
 class Answer(Protocol):
     """An answer on its way: its steps, once. `cancel` makes the iteration raise `cause`, and
-    may be called from a signal handler."""
+    may be called from a signal handler. `api`: the one that is asked."""
 
+    @property
+    def api(self) -> str: ...
     def __iter__(self) -> Iterator[Step]: ...
     def cancel(self, cause: PipechatError) -> None: ...
 
 
 class Answers(Protocol):
     """Whoever answers a request: the client. `judge` is asked before each attempt
-    after the first; `dialect_name` is that of the API it speaks."""
+    after the first; `dialect_name` is that of the API it begins with."""
 
     @property
     def dialect_name(self) -> str: ...
@@ -113,8 +115,8 @@ class Prepared(NamedTuple):
         hashed = request_hash(dialect, self.request)
         return self._replace(head=replace(self.head, request=hashed, once=once))
 
-    def turn(self, terminal: TerminalEvent) -> Turn:
-        """The turn as it is kept, with what came of it."""
+    def turn(self, terminal: TerminalEvent, api: str | None = None) -> Turn:
+        """The turn as it is kept, with what came of it, and the API that was asked."""
         error: TurnError | None = None
         if isinstance(terminal, Error):
             error = {"code": terminal.code, "message": terminal.message}
@@ -126,6 +128,7 @@ class Prepared(NamedTuple):
             status=terminal.status,
             error=error,
             schema=schema,
+            api=api,
             turn_tokens=own_tokens(terminal.usage, self.context) if self.exact else None,
             **terminal.outcome(),
         )
@@ -183,7 +186,7 @@ class Conversation:
             raise
         reducer = make_reducer(self._settings, self._wanted)
         answer = self._answers.answer(prepared.request, reducer)
-        run = TurnRun(reducer, writer, prepared.turn, sink)
+        run = TurnRun(reducer, writer, lambda end: prepared.turn(end, answer.api), sink)
         with self._guard(run, answer):
             terminal = run.run(prepared.start(self._keeper.name), answer)
         return terminal, run.cause

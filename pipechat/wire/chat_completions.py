@@ -12,6 +12,7 @@ from pipechat.errors import PipechatError
 from pipechat.events import Chunk
 from pipechat.messages import AnswerFormat, ChatRequest, Message
 from pipechat.wire.api_errors import malformed, stream_error
+from pipechat.wire.dialect import STREAM_PARAMETER
 from pipechat.wire.sse import ServerEvent
 
 _EMPTY = Chunk()
@@ -26,35 +27,31 @@ _ASK = (
 _LONGEST_DONE = 16  # with blanks around it; the length is checked first, it is quicker
 _DEEPEST = 8  # parts within parts: no answer is nested, an attack is
 
-USAGE_PARAMETER = "stream_options"
-# What servers call the field that asks for JSON, and what it asks for.
-FORMAT_PARAMETERS = (
-    "response_format", "json_schema", "json_object", "structured output", "json mode",
-)  # fmt: skip
-
 
 class ChatCompletions:
     """Chat Completions, as the vendor documents it and others speak it."""
 
     name = "chat"
     path = "/chat/completions"
+    format_parameters: tuple[str, ...] = (
+        "response_format", "json_schema", "json_object", "structured output", "json mode",
+    )  # fmt: skip
 
     def body(
         self, request: ChatRequest, *, usage_asked: bool = True, format_index: int = 0
     ) -> dict[str, Any]:
-        """The JSON body. `usage_asked=False` leaves out `stream_options`, which some servers
-        answer with 400; `format_index` says which of the request's formats is tried."""
+        """As `Dialect.body`."""
         body: dict[str, Any] = {"model": request.model, "messages": list(request.messages)}
         if request.formats:
             body |= _formatted(body["messages"], request.formats[format_index])
         if request.stream:
             body["stream"] = True
             if usage_asked:
-                body[USAGE_PARAMETER] = {"include_usage": True}
+                body[STREAM_PARAMETER] = {"include_usage": True}
         return {**body, **request.options}
 
-    def reader(self, host: str) -> "ChatReader":
-        """A reader for one response. `host`: where the request went, for messages."""
+    def reader(self, host: str, asked: Mapping[str, Any]) -> "ChatReader":  # noqa: ARG002
+        """As `Dialect.reader`."""
         return ChatReader(host)
 
 
@@ -64,6 +61,12 @@ def _formatted(messages: list[Message], wanted: AnswerFormat) -> dict[str, Any]:
     if wanted.kind == "json_schema":
         named = {"name": "answer", "strict": wanted.strict, "schema": wanted.schema}
         return {"response_format": {"type": "json_schema", "json_schema": named}}
+    fields = {"response_format": {"type": "json_object"}} if wanted.kind == "json_object" else {}
+    return {"messages": asked_in_words(messages, wanted), **fields}
+
+
+def asked_in_words(messages: list[Message], wanted: AnswerFormat) -> list[Message]:
+    """`messages`, of which the last also asks for what `wanted` is, in plain words."""
     last = messages[-1]
     content, ask = last["content"], f"{_ASK}\n{jsonl.dumps(wanted.schema).decode()}"
     asked: Message = {
@@ -72,8 +75,7 @@ def _formatted(messages: list[Message], wanted: AnswerFormat) -> dict[str, Any]:
         if isinstance(content, str)
         else [*content, {"type": "text", "text": ask}],
     }
-    fields = {"response_format": {"type": "json_object"}} if wanted.kind == "json_object" else {}
-    return {"messages": [*messages[:-1], asked], **fields}
+    return [*messages[:-1], asked]
 
 
 class ChatReader:
@@ -115,7 +117,7 @@ class ChatReader:
         payload = self._decoded(data, is_error=False)
         chunk, _ = _read(payload, self._host)
         if not isinstance(payload, dict) or not payload.get("choices"):
-            raise malformed(f"JSON that is no completion: {_shown(payload)}")
+            raise malformed(f"JSON that is no completion: {shown_value(payload)}")
         yield chunk
         yield Chunk(done=True, whole=chunk.finish_reason is None)
 
@@ -240,10 +242,10 @@ def _is_error_without_its_key(payload: Mapping[str, Any]) -> bool:
 def _no_object(payload: object, host: str) -> PipechatError:
     if isinstance(payload, list) and len(payload) == 1 and isinstance(payload[0], dict):
         return stream_error(payload[0].get("error", payload[0]), host=host)
-    return malformed(f"data that is no JSON object: {_shown(payload)}")
+    return malformed(f"data that is no JSON object: {shown_value(payload)}")
 
 
-def _shown(payload: object) -> str:
+def shown_value(payload: object) -> str:
     """What a server said that is no completion: its words must reach the user."""
     text = jsonl.dumps(payload).decode()
     return text if len(text) <= 200 else text[:200] + "…"

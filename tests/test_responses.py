@@ -1,0 +1,315 @@
+"""The Responses API: the same answers, events, records and exit codes as by Chat Completions."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.program import Program
+from tests.servers import (
+    ChatServer,
+    Close,
+    Reply,
+    answer,
+    by_path,
+    chunk,
+    done,
+    error_reply,
+    event,
+    json_reply,
+    stream_reply,
+)
+from tests.servers.responses import (
+    begun,
+    delta,
+    ended,
+    message,
+    response_reply,
+    spoken,
+    text_part,
+    whole,
+)
+
+pytestmark = pytest.mark.in_process
+USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
+LIMIT = ("--max-tokens", "7")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a server sends, and what comes of it."""
+
+    name: str
+    reply: Reply
+    text: str = "Hi"
+    status: int = 0
+    code: str = ""
+    finish_reason: str | None = "stop"
+    usage: dict[str, Any] | None = field(default_factory=lambda: USAGE)
+    reasoning: str = ""
+    options: tuple[str, ...] = ()
+
+
+def cut(name: str, *parts: Any, **more: Any) -> Row:
+    expected: dict[str, Any] = {"status": 6, "code": "cut", "finish_reason": None, "usage": None}
+    return Row(name, stream_reply(*parts), **expected | more)
+
+
+HI = [*begun(), delta("H"), delta("i")]
+REASON = {"reason": "max_output_tokens"}
+TOOL = {"type": "function_call", "name": "f", "arguments": "{}"}
+ROWS = [
+    Row("streamed", spoken("Hi")),
+    Row("text in the end alone", stream_reply(*begun(), ended(whole("Hi")))),
+    Row("end without its text", stream_reply(*HI, ended(whole()))),
+    Row("with [DONE] behind", stream_reply(*HI, ended(whole("Hi")), done())),
+    Row("in one document", response_reply("Hi")),
+    Row(
+        "two messages",
+        stream_reply(*HI, ended(whole(output=[message(text_part("H")), message(text_part("i"))]))),
+    ),
+    Row(
+        "reasoning",
+        stream_reply(
+            {"type": "response.reasoning_text.delta", "delta": "hm"},
+            {"type": "response.reasoning_summary_part.added", "summary_index": 0},
+            {"type": "response.reasoning_summary_text.delta", "delta": "so"},
+            {"type": "response.reasoning_summary_part.added", "summary_index": 1},
+            {"type": "response.reasoning_summary_text.delta", "delta": "thus"},
+            *HI, ended(whole("Hi")),
+        ),
+        reasoning="hmso\n\nthus",
+    ),
+    cut("no end", *HI),
+    cut("[DONE] without an end", *HI, done()),
+    cut("broken off", *HI, Close(), code="connection_lost"),
+    cut("no end and no text", *begun(), text="", status=5, code="no_answer"),
+    cut("pieces that are not the answer", *HI, ended(whole("Hi there"))),
+    cut("status missing", *HI, ended({"output": []})),
+    cut("in progress at its end", *HI, ended(whole("Hi", status="in_progress")),
+        code="unknown_finish", finish_reason="in_progress", usage=USAGE),
+    *(
+        cut(f"cut by the limit: {name}", *HI, end, code="truncated", finish_reason="length",
+            usage=USAGE, options=LIMIT)
+        for name, end in {
+            "incomplete": ended(whole("Hi", status="incomplete", incomplete_details=REASON),
+                                "incomplete"),
+            "inside completed": ended(whole("Hi", status="incomplete", incomplete_details=REASON)),
+            "only details": ended(whole("Hi", incomplete_details=REASON)),
+            "only tokens": ended(whole("Hi")),
+        }.items()
+    ),
+    cut("filtered", *HI,
+        ended(whole(status="incomplete", incomplete_details={"reason": "content_filter"})),
+        code="filtered", finish_reason="content_filter", usage=USAGE),
+    cut("incomplete without a reason", *HI, ended(whole(status="incomplete")),
+        code="unknown_finish", finish_reason="incomplete", usage=USAGE),
+    cut("refused", *begun(), {"type": "response.refusal.delta", "delta": "No."},
+        ended(whole(output=[message({"type": "refusal", "refusal": "No."})])),
+        text="No.", code="refused", finish_reason="stop", usage=USAGE),
+    cut("refused at once", *begun(),
+        ended(whole(output=[message({"type": "refusal", "refusal": "No."})])),
+        text="No.", code="refused", finish_reason="stop", usage=USAGE),
+    cut("a tool", *begun(), {"type": "response.output_item.added", "item": TOOL},
+        ended(whole(output=[TOOL])), text="", code="tool_calls", finish_reason="stop",
+        usage=USAGE),
+    cut("failed", *begun(),
+        ended(whole(status="failed", error={"code": "server_error", "message": "oh"}), "failed"),
+        text="", status=5, code="server_error"),
+    cut("failed after text", *HI,
+        ended(whole(status="failed", error={"code": "server_error", "message": "oh"}), "failed"),
+        code="server_error"),
+    cut("failed without a word", *begun(), ended({}, "failed"), text="", status=5,
+        code="server_error"),
+    cut("an error event", *begun(),
+        {"type": "error", "code": "rate_limit_exceeded", "message": "slow down"},
+        text="", status=5, code="rate_limited", options=("--retries", "0")),
+    cut("an error as others say it", {"error": {"message": "bad", "code": 400}},
+        text="", status=4, code="bad_request"),
+    cut("no event of this API", {"choices": []}, text="", status=5, code="malformed_stream"),
+    cut("a delta of another type", *begun(), delta(7),  # type: ignore[arg-type]  # because it is wrong
+        text="", status=5, code="malformed_stream"),
+    cut("no JSON", event("nonsense"), text="", status=5, code="malformed_stream"),
+]  # fmt: skip
+DOCUMENTS = [
+    Row("truncated document",
+        response_reply("Hi", status="incomplete", incomplete_details=REASON), status=6,
+        code="truncated", finish_reason="length"),
+    Row("failed document", json_reply(200, whole(status="failed", error={"message": "oh"})),
+        text="", status=5, code="server_error", finish_reason=None, usage=None),
+    Row("no response at all", json_reply(200, {"hello": 1}), text="", status=5,
+        code="malformed_stream", finish_reason=None, usage=None),
+    Row("a document that is an error", json_reply(200, {"error": {"code": 401, "message": "who"}}),
+        text="", status=3, code="unauthorized", finish_reason=None, usage=None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", [*ROWS, *DOCUMENTS], ids=lambda row: row.name)
+def test_a_response_is_told_as_chat_completions_are(program: Program, row: Row) -> None:
+    where = ("--api", "responses", "--session", "s", "--retries", "0", *row.options)
+    with ChatServer(row.reply) as server:
+        text = program.run("ask", "--base-url", server.url, *where, "q")
+        told = program.run(
+            "ask", "--base-url", server.url, *where, "--output-format", "ndjson", "q"
+        )
+        assert {request.path for request in server.requests} == {"/v1/responses"}
+    assert (text.status, text.code) == (row.status, row.code)
+    end = "\n" if row.status == 0 else ""
+    assert text.stdout.decode() == row.text + end
+    assert told.status == row.status
+    last = told.events[-1]
+    assert last.get("code", "") == row.code
+    expected = (row.text, row.finish_reason, row.usage)
+    assert (last["answer"], last["finish_reason"], last["usage"]) == expected
+    assert "".join(e["text"] for e in told.events if e["type"] == "reasoning") == row.reasoning
+    for record in program.records("s"):
+        assert (record["answer"], record["finish_reason"], record["usage"]) == expected
+        assert record["api"] == "responses"
+
+
+def test_the_same_conversation_gives_the_same_events_and_records_by_either(
+    program: Program,
+) -> None:
+    asks = [("--system", "Be brief.", "one"), ("--last-turns", "2", "two")]
+    kept: dict[str, tuple[Any, Any]] = {}
+    for api, reply in {"chat": answer("Hi"), "responses": spoken("Hi")}.items():
+        events: list[Any] = []
+        with ChatServer([reply, reply]) as server:
+            for options in asks:
+                where = ("--base-url", server.url, "--api", api, "--session", api)
+                asked = program.run("ask", *where, "--output-format", "ndjson", *options)
+                events += asked.events
+        kept[api] = events, program.records(api)
+    for chat, other in zip(*(events for events, _ in kept.values()), strict=True):
+        assert strip(chat) == strip(other)
+    for chat, other in zip(*(records for _, records in kept.values()), strict=True):
+        assert strip(chat) == strip(other)
+        assert (chat["api"], other["api"]) == ("chat", "responses")
+
+
+def strip(record: dict[str, Any]) -> dict[str, Any]:
+    other = {"id", "time", "first_token_s", "total_s", "api", "request", "session"}
+    return {name: value for name, value in record.items() if name not in other}
+
+
+def sent(program: Program, *arguments: str) -> dict[str, Any]:
+    dry = program.run("ask", "--dry-run", "--api", "responses", *arguments)
+    assert dry.status == 0, dry.stderr
+    body: dict[str, Any] = json.loads(dry.stdout)
+    return body
+
+
+def test_a_request_is_put_as_the_api_has_it(program: Program) -> None:
+    body = sent(program, "--system", "S", "--max-tokens", "9", "-t", "0.5", "-m", "m", "q")
+    assert body == {
+        "model": "m",
+        "instructions": "S",
+        "input": [{"role": "user", "content": "q"}],
+        "store": False,
+        "stream": True,
+        "stream_options": {"include_obfuscation": False},
+        "max_output_tokens": 9,
+        "temperature": 0.5,
+    }
+    assert "stream" not in sent(program, "--no-stream", "q")
+    assert sent(program, "-O", "store=true", "q")["store"] is True
+
+
+def test_a_schema_is_the_format_of_the_text(program: Program) -> None:
+    body = sent(program, "--schema", "name, age int", "q")
+    wanted = body["text"]["format"]
+    assert (wanted["type"], wanted["strict"]) == ("json_schema", True)
+    assert set(wanted["schema"]["properties"]) == {"name", "age"}
+    assert sent(program, "--schema", "name", "--schema-mode", "json", "q")["text"] == {
+        "format": {"type": "json_object"}
+    }
+
+
+def test_pictures_and_files_are_parts_of_this_api(program: Program, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(8))
+    (tmp_path / "b.pdf").write_bytes(b"%PDF-1.7\n")
+    files = ("-f", str(tmp_path / "a.png"), "-f", str(tmp_path / "b.pdf"))
+    text, picture, pdf = sent(program, *files, "What is it?")["input"][0]["content"]
+    assert text == {"type": "input_text", "text": "What is it?"}
+    assert picture["type"] == "input_image"
+    assert picture["image_url"].startswith("data:image/png;base64,")
+    assert (pdf["type"], pdf["filename"]) == ("input_file", "b.pdf")
+
+
+def test_a_server_that_knows_no_stream_options_is_asked_without(program: Program) -> None:
+    refusal = error_reply(400, "Unknown parameter: 'stream_options'.")
+    with ChatServer([refusal, spoken("Hi")]) as server:
+        result = program.run("ask", "--base-url", server.url, "--api", "responses", "q")
+        assert [("stream_options" in each.body) for each in server.requests] == [True, False]
+    assert (result.status, result.stdout) == (0, b"Hi\n")
+
+
+ASKS_FOR_THE_OTHER = [
+    error_reply(404, "This model is only supported in v1/responses, not in v1/chat/completions."),
+    error_reply(400, "Function tools with reasoning_effort are not supported for m in "
+                     "/v1/chat/completions. Please use /v1/responses instead."),
+    error_reply(400, "Use the Responses API for this model."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("output_format", ["text", "ndjson"])
+@pytest.mark.parametrize("refusal", ASKS_FOR_THE_OTHER, ids=["404", "use /v1/responses", "words"])
+def test_auto_turns_to_the_api_that_the_server_asks_for(
+    program: Program, refusal: Reply, output_format: str
+) -> None:
+    pages = {"/chat/completions": refusal, "/responses": spoken("Hi")}
+    with ChatServer(by_path(pages)) as server:
+        where = ("--base-url", server.url, "--session", "s", "--output-format", output_format)
+        result = program.run("ask", *where, "-v", "--max-tokens", "90", "q")
+        paths = [each.path for each in server.requests]
+        assert paths == ["/v1/chat/completions", "/v1/responses"]
+        assert server.requests[1].body["max_output_tokens"] == 90
+    assert result.status == 0
+    assert b"asking by the Responses API" in result.stderr
+    assert program.records("s")[0]["api"] == "responses"
+
+
+@pytest.mark.parametrize("api", ["chat", "responses"])
+def test_an_api_that_was_asked_for_by_name_is_the_only_one(program: Program, api: str) -> None:
+    with ChatServer(ASKS_FOR_THE_OTHER[0]) as server:
+        result = program.run("ask", "--base-url", server.url, "--api", api, "q")
+        assert len(server.requests) == 1
+    assert (result.status, result.code) == (4, "not_found")
+
+
+def test_nothing_is_asked_again_by_the_other_api_after_text(program: Program) -> None:
+    words = {"error": {"message": "Please use /v1/responses instead.", "code": 400}}
+    with ChatServer(stream_reply(chunk("Once "), words)) as server:
+        result = program.run("ask", "--base-url", server.url, "q")
+        assert len(server.requests) == 1
+    assert (result.status, result.stdout) == (6, b"Once ")
+
+
+def test_an_api_that_there_is_not_is_wrong_usage(program: Program) -> None:
+    result = program.run("ask", "--api", "completions", "q")
+    assert (result.status, result.code) == (2, "bad_option")
+
+
+def test_a_batch_is_asked_by_either_and_its_records_say_so(
+    program: Program, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.jsonl"
+    lines = b'{"id":"a","question":"q"}\n{"id":"b","question":"p"}\n'
+    pages = {
+        "/chat/completions": ASKS_FOR_THE_OTHER[0],
+        "/responses": response_reply("Hi"),
+    }
+    with ChatServer(by_path(pages)) as server:
+        command = ("batch", "run", "-q", "-j", "1", "-o", str(out), "--base-url", server.url)
+        result = program.run(*command, input=lines)
+        assert [each.path.rpartition("/")[2] for each in server.requests] == [
+            "completions", "responses", "responses",
+        ]  # fmt: skip
+    assert result.status == 0
+    records = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [(each["item"], each["answer"], each["api"]) for each in records] == [
+        ("a", "Hi", "responses"),
+        ("b", "Hi", "responses"),
+    ]
