@@ -9,7 +9,7 @@ import pytest
 
 from pipechat.errors import SetupError
 from pipechat.settings import key as key_module
-from pipechat.settings.config import Folders, find_folders, read_config
+from pipechat.settings.config import find_cache, find_folders, read_config
 from pipechat.settings.key import check_key, run_key_command
 
 
@@ -33,7 +33,21 @@ from pipechat.settings.key import check_key, run_key_command
 def test_pipechat_home_holds_both_else_the_xdg_folders_do(
     environ: dict[str, str], config_file: str, sessions: str
 ) -> None:
-    assert find_folders(environ) == Folders(config_file, sessions)
+    assert find_folders(environ) == (config_file, sessions)
+
+
+@pytest.mark.parametrize(
+    ("environ", "cache"),
+    [
+        ({"PIPECHAT_HOME": "/p"}, "/p/cache"),
+        ({"HOME": "/h", "XDG_CACHE_HOME": "/c"}, "/c/pipechat"),
+        ({"HOME": "/h", "XDG_CACHE_HOME": "relative"}, "/h/.cache/pipechat"),
+    ],
+)
+def test_what_can_be_deleted_lies_in_a_folder_of_its_own(
+    environ: dict[str, str], cache: str
+) -> None:
+    assert find_cache(environ) == cache
 
 
 def test_a_relative_pipechat_home_is_one_below_the_working_folder() -> None:

@@ -17,7 +17,7 @@ from tests.properties import MODEST
 KEYS = [
     "v", "id", "time", "status", "model", "system", "question", "answer", "finish_reason",
     "usage", "first_token_s", "total_s", "error", "request_id", "turn_tokens", "request",
-    "schema", "files", "once", "item", "attempts",
+    "schema", "files", "once", "item", "attempts", "api",
 ]  # fmt: skip
 
 maybe_text = st.none() | st.text(max_size=10)

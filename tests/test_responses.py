@@ -1,6 +1,7 @@
 """The Responses API: the same answers, events, records and exit codes as by Chat Completions."""
 
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -217,6 +218,25 @@ def test_a_request_is_put_as_the_api_has_it(program: Program) -> None:
     assert sent(program, "-O", "store=true", "q")["store"] is True
 
 
+def test_effort_and_the_limit_mean_the_same_by_either_api(program: Program) -> None:
+    options = ("--effort", "low", "--max-tokens", "9")
+    other = sent(program, *options, "q")
+    assert (other["reasoning"], other["max_output_tokens"]) == ({"effort": "low"}, 9)
+    assert not {"reasoning_effort", "max_tokens", "max_completion_tokens"} & set(other)
+    dry = program.run("ask", "--dry-run", "--base-url", "http://127.0.0.1:9/v1", *options, "q")
+    chat = json.loads(dry.stdout)
+    assert (chat["reasoning_effort"], chat["max_tokens"]) == ("low", 9)
+
+
+@pytest.mark.parametrize(
+    ("field", "flag"),
+    [("max_output_tokens=5", "--max-tokens=6"), ("reasoning_effort=low", "--effort=high")],
+)
+def test_what_is_said_twice_is_wrong_usage(program: Program, field: str, flag: str) -> None:
+    result = program.run("ask", "--api", "responses", "-O", field, flag, "q")
+    assert (result.status, result.code) == (2, "bad_option")
+
+
 def test_a_schema_is_the_format_of_the_text(program: Program) -> None:
     body = sent(program, "--schema", "name, age int", "q")
     wanted = body["text"]["format"]
@@ -269,6 +289,61 @@ def test_auto_turns_to_the_api_that_the_server_asks_for(
     assert result.status == 0
     assert b"asking by the Responses API" in result.stderr
     assert program.records("s")[0]["api"] == "responses"
+
+
+def asked_paths(program: Program, server: ChatServer, *options: str) -> list[str]:
+    before = len(server.requests)
+    result = program.run("ask", "--base-url", server.url, *options, "q")
+    assert (result.status, result.stdout) == (0, b"Hi\n"), result.stderr
+    return [each.path.rpartition("/")[2] for each in server.requests[before:]]
+
+
+PAGES = {"/chat/completions": ASKS_FOR_THE_OTHER[0], "/responses": spoken("Hi")}
+
+
+def test_what_was_learned_of_a_model_is_kept_for_that_model_and_may_be_deleted(
+    program: Program,
+) -> None:
+    with ChatServer(by_path(PAGES)) as server:
+        assert asked_paths(program, server) == ["completions", "responses"]
+        assert asked_paths(program, server) == ["responses"]
+        assert asked_paths(program, server, "-m", "other") == ["completions", "responses"]
+        kept = sorted((program.home / "cache").iterdir())
+        assert len(kept) == 2
+        assert {path.stat().st_mode & 0o777 for path in kept} == {0o600}
+        for path in kept:
+            path.unlink()
+        assert asked_paths(program, server) == ["completions", "responses"]
+
+
+def damaged(path: Path, how: str) -> None:
+    if how == "FIFO":
+        path.unlink()
+        os.mkfifo(path)
+    elif how == "folder":
+        path.unlink()
+        path.mkdir()
+    elif how == "of another endpoint":
+        path.write_bytes(path.read_bytes().replace(b"http", b"ftp"))
+    else:
+        path.write_bytes(b"\xff\x00 nonsense" * 1000)
+
+
+@pytest.mark.parametrize("how", ["nonsense", "FIFO", "folder", "of another endpoint"])
+def test_a_note_that_says_nothing_is_none(program: Program, how: str) -> None:
+    with ChatServer(by_path(PAGES)) as server:
+        asked_paths(program, server)
+        (path,) = (program.home / "cache").iterdir()
+        damaged(path, how)
+        assert asked_paths(program, server) == ["completions", "responses"]
+
+
+def test_a_server_that_has_it_no_longer_is_asked_as_at_first(program: Program) -> None:
+    with ChatServer(by_path(PAGES)) as server:
+        asked_paths(program, server)
+        server.play(by_path({"/chat/completions": answer("Hi")}))
+        assert asked_paths(program, server) == ["responses", "completions"]
+        assert asked_paths(program, server) == ["completions"]
 
 
 @pytest.mark.parametrize("api", ["chat", "responses"])

@@ -121,7 +121,8 @@ class Attempts:
         self._pace = pace
         self._summary = summary
         self._stopping = stopping
-        self._form = RequestForm(settings.api, tell)
+        self._tell = tell
+        self._forms: dict[str, RequestForm] = {}
         self._pacing = asyncio.Lock()
 
     async def until_answered(self, item: Item, kept: Kept) -> Answered:
@@ -153,10 +154,9 @@ class Attempts:
     async def _ask_once(self, tries: _Tries) -> Asked:
         request = tries.request
         while True:
-            body = self._form.body(request)
-            job = Job(
-                self._form.dialect.name, body, self._form.own_parameters(request), tries.left_s()
-            )
+            form = self._form(request)
+            own = form.own_parameters(request)
+            job = Job(form.dialect.name, form.body(request), own, tries.left_s())
             self._summary.requests += 1
             tries.count += 1
             try:
@@ -178,7 +178,7 @@ class Attempts:
             return Retry(tries.corrections + 1, 0.0, None, cause.code)
         if asked.terminal.answer:
             return None
-        if self._form.otherwise(tries.request, cause):
+        if self._form(tries.request).otherwise(tries.request, cause):
             return Again()
         if not isinstance(cause, TryLaterError) or not cause.again:
             return None
@@ -188,6 +188,12 @@ class Attempts:
             return Retry(tries.count, round(self._pace.wait_s(), 3), cause.status, cause.code)
         wait_s = tries.policy.wait_s(cause)
         return None if wait_s is None else Retry(tries.count, wait_s, cause.status, cause.code)
+
+    def _form(self, request: ChatRequest) -> RequestForm:
+        """What was learned of a model holds for that model."""
+        if request.model not in self._forms:
+            self._forms[request.model] = RequestForm(self._settings.api, self._tell)
+        return self._forms[request.model]
 
     def _may_correct(self, tries: _Tries) -> bool:
         has_schema = self._settings.schema is not None

@@ -15,7 +15,7 @@ from pipechat.client.advice import advise
 from pipechat.client.deadlines import Deadlines, Limits
 from pipechat.client.exchange import Exchange, Request, Sender
 from pipechat.client.reading import ResponseReading, Steps
-from pipechat.client.request_form import RequestForm
+from pipechat.client.request_form import ApiMemory, RequestForm
 from pipechat.client.retries import RetryPolicy
 from pipechat.errors import PipechatError, TryLaterError
 from pipechat.events import Again, Chunk, Judge, Retry, Step
@@ -28,7 +28,7 @@ from pipechat.wire.dialect import dialect_of
 class ChatClient:
     """Sends requests with one set of settings, any number at once. It waits for the server in
     `waits`. `spent_s`: what of the turn's time was gone before it could ask. `tell` is told what
-    a server refused that is asked for in another way, and `learned` which API it asks for."""
+    a server refused that is asked for in another way; `memory` knows which API it asks for."""
 
     def __init__(
         self,
@@ -37,14 +37,14 @@ class ChatClient:
         waits: AbstractContextManager[object] = nullcontext(),  # noqa: B008 — it holds nothing
         spent_s: float = 0.0,
         tell: Callable[[str], None] = lambda _: None,
-        learned: Callable[[str], None] = lambda _: None,
+        memory: ApiMemory | None = None,
     ) -> None:
         self.tell = tell
         self.spent_s = spent_s
         self.settings = settings
         self.sender = sender
         self.waits = waits
-        self.learned = learned
+        self.memory = memory
         self.limits = Limits(
             settings.timeout_s, settings.first_token_timeout_s, settings.idle_timeout_s
         )
@@ -80,7 +80,7 @@ class AnswerInFlight:
         self._exchange: Exchange | None = None
         self._pause = SimpleQueue[None]()  # its put may be called from a signal handler
         self._cancelled: PipechatError | None = None
-        self._form = RequestForm(client.settings.api, client.tell, client.learned)
+        self._form = RequestForm(client.settings.api, client.tell, client.memory)
 
     @property
     def api(self) -> str:

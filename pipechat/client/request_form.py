@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from pipechat.errors import PipechatError, RefusedError
 from pipechat.messages import ChatRequest
 from pipechat.wire.dialect import STREAM_PARAMETER, dialect_of
+
+_CALLED = {"chat": "Chat Completions", "responses": "the Responses API"}
+
+
+class ApiMemory(Protocol):
+    """Which API one endpoint wants for one model. `api`: as it was noted, or None."""
+
+    @property
+    def api(self) -> str | None: ...
+    def note(self, api: str) -> None: ...
 
 
 class RequestForm:
@@ -16,23 +26,20 @@ class RequestForm:
     Args:
         api: `chat`, `responses`, or `auto`: chat, until the server asks for the other.
         tell: is told what is asked for in another way.
-        learned: is told which API it was that the server asked for.
+        memory: of `auto`: which API the server asked for before, and asks for now.
 
     `dialect`: the API that is spoken now.
     """
 
     def __init__(
-        self,
-        api: str,
-        tell: Callable[[str], None],
-        learned: Callable[[str], None] = lambda _: None,
+        self, api: str, tell: Callable[[str], None], memory: ApiMemory | None = None
     ) -> None:
         self._may_turn = api == "auto"
         self._tell = tell
-        self._learned = learned
+        self._memory = memory if self._may_turn else None
         self._usage_asked = True
         self._format_index = 0
-        self.dialect = dialect_of(api)
+        self.dialect = dialect_of((self._memory and self._memory.api) or api)
 
     def body(self, request: ChatRequest) -> Mapping[str, Any]:
         """The JSON body of `request`."""
@@ -49,11 +56,12 @@ class RequestForm:
         matters more."""
         if not isinstance(error, RefusedError):
             return False
-        if self._may_turn and _asks_for_responses(error):
-            self._tell(f"{error.message}: asking by the Responses API instead")
-            self.dialect = dialect_of("responses")
+        if self._may_turn and (other := self._other_api(error)):
+            self._tell(f"{error.message}: asking by {_CALLED[other]} instead")
+            self.dialect = dialect_of(other)
             self._may_turn, self._usage_asked, self._format_index = False, True, 0
-            self._learned(self.dialect.name)
+            if self._memory is not None:
+                self._memory.note(other)
             return True
         if self._asks_usage(request) and STREAM_PARAMETER in error.parameters:
             self._usage_asked = False
@@ -66,6 +74,13 @@ class RequestForm:
             self._tell(f"{error.message}: asking by {way} instead")
             return True
         return False
+
+    def _other_api(self, error: PipechatError) -> str | None:
+        """The API to turn to: the one that the server asks for, or, where it has no longer what
+        it once asked for, the first."""
+        if self.dialect.name == "chat":
+            return "responses" if _asks_for_responses(error) else None
+        return "chat" if error.code == "not_found" else None
 
     def _asks_usage(self, request: ChatRequest) -> bool:
         return request.stream and self._usage_asked

@@ -16,6 +16,7 @@ from pipechat.errors import (
     SetupError,
 )
 from pipechat.events import Error, Event, Retry, Sink, TerminalEvent
+from pipechat.settings.config import find_cache
 from pipechat.settings.key import check_key, check_key_is_safe, run_key_command
 from pipechat.settings.resolve import Settings
 from pipechat.signals import TurnSignals
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pipechat.client.async_exchange import AsyncSender
     from pipechat.client.chat_client import ChatClient
     from pipechat.client.exchange import Sender
+    from pipechat.settings.learned_api import LearnedApi
 
 # How long the last words of a process that a signal ends may wait for a reader.
 _LAST_WORDS_S = 0.5
@@ -71,7 +73,21 @@ def make_client(env: Environment, settings: Settings, spent_s: float = 0.0) -> C
         if env.verbose:
             env.stderr.note(what)
 
-    return ChatClient(settings, _make_sender(env, settings), env.waits, spent_s, tell)
+    sender = _make_sender(env, settings)
+    return ChatClient(settings, sender, env.waits, spent_s, tell, learned_api(env, settings))
+
+
+def learned_api(env: Environment, settings: Settings) -> LearnedApi | None:
+    """What was found of the endpoint before; nothing where no server is asked."""
+    if settings.api != "auto" or settings.offline or settings.replay:
+        return None
+    from pipechat.settings.learned_api import LearnedApi
+
+    try:
+        folder = find_cache(env.environ)
+    except SetupError:  # who has no home learns nothing
+        return None
+    return LearnedApi(folder, settings.endpoint.url, settings.model)
 
 
 def make_async_sender(env: Environment, settings: Settings) -> AsyncSender:

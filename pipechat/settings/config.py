@@ -42,6 +42,14 @@ def find_folders(environ: Mapping[str, str]) -> Folders:
     )
 
 
+def find_cache(environ: Mapping[str, str]) -> str:
+    """The folder of what can be deleted at any time. Raises SetupError `no_home`."""
+    home = environ.get("PIPECHAT_HOME")
+    if home:
+        return os.path.join(home, "cache")
+    return os.path.join(_xdg(environ, "XDG_CACHE_HOME", ".cache"), "pipechat")
+
+
 def _xdg(environ: Mapping[str, str], name: str, default: str) -> str:
     path = environ.get(name, "")
     # The XDG specification: a path that is not absolute is invalid and to be ignored.

@@ -17,7 +17,11 @@ MEBIBYTE = 1024 * 1024
 
 # Settings that are fields of the request, and the fields that say the same.
 TOKEN_FIELDS = ("max_tokens", "max_completion_tokens")
-_SAME_FIELDS = {"temperature": ("temperature",), "max_tokens": TOKEN_FIELDS}
+_SAME_FIELDS = {
+    "temperature": ("temperature",),
+    "effort": ("reasoning_effort",),
+    "max_tokens": (*TOKEN_FIELDS, "max_output_tokens"),
+}
 
 
 class Settings(NamedTuple):
@@ -238,7 +242,7 @@ def _options(layers: list[Layer], endpoint: Endpoint) -> dict[str, Any]:
                 option = BY_NAME[name].flags[0]
                 layer.complain("options", f"{twice[0]} is said twice, here and by {option}")
             if value is not None:
-                more[endpoint.token_limit_field if name == "max_tokens" else name] = value
+                more[endpoint.token_limit_field if name == "max_tokens" else same[0]] = value
             if value is not None or twice:
                 for key in same:
                     fields.pop(key, None)

@@ -107,6 +107,8 @@ OPTIONS = (
            help="Chat Completions, the Responses API, or what the server asks for [auto]."),
     _value("temperature", v.number(0), "--temperature", "-t", metavar="T", group=_MODEL,
            **_NUMBER, commands=ASKING, help="Sent only where given."),
+    _value("effort", v.some_text, "--effort", metavar="LEVEL", group=_MODEL, commands=ASKING,
+           help="How much the model thinks: low, medium, high; sent only where given."),
     _value("max_tokens", v.whole_number(1), "--max-tokens", metavar="N", group=_MODEL, **_NUMBER,
            commands=ASKING, help="The longest answer, in tokens."),
     _value("options", v.fields, "--option", "-O", metavar="KEY=VALUE", group=_MODEL,
