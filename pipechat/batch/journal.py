@@ -7,12 +7,14 @@ safe. Owns the lock that keeps a second run off.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
-from pipechat.errors import BugError, OutputError, PipechatError, SessionError
+from pipechat.errors import BugError, OutputError, PipechatError, SessionError, unwritable_file
+from pipechat.store.faults import words_for
 from pipechat.store.locked_file import LockedFile, lock_file, open_to_read
 
 
@@ -164,5 +166,6 @@ class InOrder:
 
 def unwritable(path: str, error: OSError) -> OutputError:
     """The error for a file of a batch that the system refused to write."""
-    what = error.strerror or str(error)
-    return OutputError("output_failed", f"{path} could not be written: {what}")
+    is_none = error.errno in (errno.ELOOP, errno.EINVAL, errno.ENXIO)
+    hint = "Name a file with -o; `-` is stdout." if is_none else ""
+    return unwritable_file("output_failed", path, error, words_for(error)[0], hint)

@@ -22,6 +22,7 @@ from pipechat.environment import Environment
 from pipechat.errors import Interrupted, PipechatError, ReaderLeft, SessionError, UsageError
 from pipechat.settings.resolve import Settings
 from pipechat.signals import die_by
+from pipechat.text import counted
 from pipechat.turn.conversation import Wanted
 from pipechat.wire.chat_completions import ChatCompletions
 
@@ -129,7 +130,8 @@ def let_go_of_the_provider(env: Environment, settings: Settings, path: str) -> N
             env.warn(f"forgotten: {part.items} items at the provider, {part.batch_id or part.step}")
         files.forget()
     elif job.held:
-        message = f"{job.held_items} items of {path} are at the provider"
+        are = "is" if job.held_items == 1 else "are"
+        message = f"{counted(job.held_items, 'item')} of {path} {are} at the provider"
         hint = f"First `pipechat batch fetch {path}` (or `cancel`), or start over with --fresh."
         raise SessionError("at_provider", message, hint)
 
