@@ -178,6 +178,26 @@ class OutputError(PipechatError):
     exit_code = ExitCode.OUTPUT
 
 
+def unwritable_file(
+    code: str, name: str, error: OSError, what: str = "", hint: str = ""
+) -> OutputError:
+    """The error for a file that the system refused to write.
+
+    Args:
+        name: what messages call it.
+        what: what `error` means, where that is no matter of the path.
+    """
+    match error:
+        case FileNotFoundError():
+            what, hint = "its folder is not there", hint or "Make the folder, or name another."
+        case IsADirectoryError():
+            what, hint = "it is a folder", hint or "Name a file in it."
+        case NotADirectoryError():
+            what, hint = "a part of the path is no folder", hint or "Look at the path."
+    message = f"{name} could not be written: {what or error.strerror or error}"
+    return OutputError(code, message, hint)
+
+
 class Interrupted(PipechatError):  # noqa: N818 — not an error of ours: somebody asked us to stop
     """A signal ended the turn; the program dies by `signum` once the partial is kept."""
 

@@ -134,3 +134,10 @@ def whole_text(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
+
+
+def counted(number: int, what: str) -> str:
+    """So many of them: `1 item`, `2 items`; `what` is the word for one."""
+    if number == 1:
+        return f"1 {what}"
+    return f"{number} {what}es" if what.endswith("ch") else f"{number} {what}s"

@@ -304,3 +304,65 @@ def test_a_row_that_a_template_reads_may_have_any_names_and_many_new_names_are_n
         told = run(program, server, source)
     assert b"not read" not in any_names.stderr
     assert told.stderr.count(b"not read") == 3
+
+
+@pytest.mark.parametrize(
+    ("count", "says"),
+    [(1, "1 item in 1 new part, 1 batch created"), (2, "2 items in 1 new part, 1 batch created")],
+)
+def test_what_was_submitted_is_counted_in_good_english(
+    program: Program, out: Path, count: int, says: str
+) -> None:
+    with ChatServer(Batches(states=("in_progress",))) as server:
+        url = ("--base-url", server.url)
+        submitted = program.run("batch", "submit", "-o", out, *url, input=items(count))
+        fetched = program.run("batch", "fetch", out, *url)
+    assert submitted.stderr.decode() == f"pipechat: {says}\n"
+    assert f"{says.split(' in ')[0]} {'has' if count == 1 else 'have'} no answer yet" in (
+        fetched.stderr.decode()
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("no/out", "its folder is not there. Make the folder"),
+        (".", "it is a folder. Name a file in"),
+        ("file/out", "a part of the path is no folder. Look at the path."),
+    ],
+)
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("batch", "run", "-o"),
+        ("batch", "submit", "-o"),
+        ("batch", "run", "--record"),
+        ("ask", "-o"),
+        ("ask", "--output-format", "ndjson", "-o"),
+        ("ask", "--record"),
+    ],
+)
+def test_a_path_that_cannot_be_written_is_told_in_plain_words(
+    program: Program, tmp_path: Path, command: tuple[str, ...], name: str, says: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    with ChatServer(mirror()) as server:
+        url = ("--base-url", server.url)
+        result = program.run(*command, name, *url, input=items(1), events=False, cwd=tmp_path)
+        assert not server.requests
+    assert result.status == 11
+    assert f"{name} could not be written: {says}" in result.stderr.decode()
+
+
+@pytest.mark.parametrize("name", ["link", "/dev/stdout", "/dev/null"])
+def test_an_output_that_is_no_file_is_told_what_is_stdout(
+    program: Program, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "link").symlink_to("elsewhere")
+    with ChatServer(mirror()) as server:
+        result = program.run(
+            "batch", "run", "-o", name, "--base-url", server.url, input=items(1), cwd=tmp_path
+        )
+        assert not server.requests
+    assert result.status == 11
+    assert b"Name a file with -o; `-` is stdout." in result.stderr

@@ -601,3 +601,27 @@ def test_a_text_that_only_resembles_a_file_is_sent(program: Program, tmp_path: P
             "ask", "--dry-run", "--no-stdin", "--system", system, "Hi", cwd=tmp_path
         )
         assert json.loads(result.stdout)["messages"][0]["content"] == system
+
+
+@pytest.mark.parametrize("command", [("ask", "Hello"), ("batch", "run")])
+@pytest.mark.parametrize("name", ["OPENAI_API_KEY", "PIPECHAT_API_KEY", "api_key", None])
+def test_with_v_it_is_told_where_it_is_asked_and_whose_key_goes_there(
+    program: Program, command: tuple[str, ...], name: str | None
+) -> None:
+    key = "a-key-of-its-own"
+    env = {"OPENAI_API_KEY": None, **({name: key} if name and name.isupper() else {})}
+    with ChatServer(answer("Bonjour")) as server:
+        place = ("--base-url", server.url) if name != "api_key" else ()
+        config = program.home / "config.toml"
+        config.write_text(f'base_url = "{server.url}"\napi_key = "{key}"\n' if not place else "")
+        config.chmod(0o600)
+        result = program.run(
+            *command, "-v", "-m", "m", *place, env=env, events=False, input=b'{"question":"x"}\n'
+        )
+        assert len(server.requests) == 1
+    assert result.status == 0
+    first = result.stderr.decode().splitlines()[0]
+    host = server.url.split("/")[2]
+    told = f"the key of {f'{config}: api_key' if name == 'api_key' else name}" if name else "no key"
+    assert first == f"pipechat: asking {host} for m, with {told}"
+    assert key not in result.stderr.decode()

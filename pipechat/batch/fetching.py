@@ -21,6 +21,7 @@ from pipechat.client.batch_api import BatchApi
 from pipechat.client.retries import backoff_s
 from pipechat.errors import TryLaterError
 from pipechat.messages import Turn
+from pipechat.text import counted
 
 _TOGETHER = 256  # records that are written as one
 _LATE_TRIES = 5
@@ -205,7 +206,8 @@ def _not_ready(parts: list[tuple[Part, Seen | None]]) -> TryLaterError:
     hint = "Fetch again later, or with --wait."
     if all(seen is None for _, seen in parts):
         hint = "Run `batch submit` again, or let go of them with `batch cancel`."
-    message = f"{items} items have no answer yet: {each}{more}"
+    have = "has" if items == 1 else "have"
+    message = f"{counted(items, 'item')} {have} no answer yet: {each}{more}"
     return TryLaterError("not_ready", message, hint, again=False)
 
 

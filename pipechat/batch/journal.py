@@ -6,15 +6,17 @@ this one cannot finish.
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 
 from pipechat import jsonl
 from pipechat.batch.held import HeldFile
 from pipechat.batch.known import records_at
-from pipechat.errors import OutputError, SessionError
+from pipechat.errors import OutputError, SessionError, unwritable_file
 from pipechat.messages import new_turn_id
 from pipechat.store import layout
+from pipechat.store.faults import words_for
 from pipechat.store.locked_file import LockedFile, lock_file, open_to_read, sync, write_all
 
 
@@ -166,5 +168,6 @@ def _id_of(line: bytes) -> str | None:
 
 def unwritable(path: str, error: OSError) -> OutputError:
     """The error for a file of a batch that the system refused to write."""
-    what = error.strerror or str(error)
-    return OutputError("output_failed", f"{path} could not be written: {what}")
+    is_none = error.errno in (errno.ELOOP, errno.EINVAL, errno.ENXIO)
+    hint = "Name a file with -o; `-` is stdout." if is_none else ""
+    return unwritable_file("output_failed", path, error, words_for(error)[0], hint)

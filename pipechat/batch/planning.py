@@ -22,6 +22,7 @@ from pipechat.batch.source import Skipped, found_in
 from pipechat.client.batch_api import CHAT_PATH
 from pipechat.errors import ExitCode, PipechatError
 from pipechat.messages import new_turn_id, now
+from pipechat.text import counted
 from pipechat.wire.chat_completions import ChatCompletions
 
 _LONGEST_CUSTOM_ID = 64
@@ -65,7 +66,8 @@ class Submitted:
 
     def line(self) -> str:
         """In one line, for people."""
-        parts = [f"{self.items} items in {self.parts} new parts, {self.batches} batches created"]
+        new = f"{counted(self.items, 'item')} in {counted(self.parts, 'new part')}"
+        parts = [f"{new}, {counted(self.batches, 'batch')} created"]
         if self.codes:
             each = ", ".join(f"{count} {code}" for code, count in sorted(self.codes.items()))
             parts.append(f"{self.codes.total()} failed ({each})")

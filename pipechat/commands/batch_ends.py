@@ -22,6 +22,7 @@ from pipechat.environment import Environment
 from pipechat.errors import Interrupted, PipechatError, ReaderLeft, SessionError, UsageError
 from pipechat.settings.resolve import Settings
 from pipechat.signals import die_by
+from pipechat.text import counted
 from pipechat.turn.conversation import Wanted
 from pipechat.wire.dialect import dialect_of
 
@@ -123,7 +124,8 @@ def check_provider(settings: Settings, path: str) -> None:
     """
     job = JobFiles(path).read()
     if job is not None and job.held and not settings.fresh:
-        message = f"{job.held_items} items of {path} are at the provider"
+        are = "is" if job.held_items == 1 else "are"
+        message = f"{counted(job.held_items, 'item')} of {path} {are} at the provider"
         hint = f"First `pipechat batch fetch {path}` (or `cancel`), or start over with --fresh."
         raise SessionError("at_provider", message, hint)
 

@@ -34,7 +34,7 @@ from pipechat.commands.wiring import with_key
 from pipechat.environment import Environment
 from pipechat.errors import PipechatError, UsageError
 from pipechat.settings.resolve import Settings
-from pipechat.text import visible_line
+from pipechat.text import counted, visible_line
 
 
 def submit_batch(env: Environment, settings: Settings, source_name: str) -> int:
@@ -60,7 +60,8 @@ def submit_batch(env: Environment, settings: Settings, source_name: str) -> int:
         def created(part: Part) -> None:
             summary.batches += 1
             if env.verbose:
-                env.stderr.note(f"part {part.number}: {part.items} items, {part.batch_id}")
+                items = counted(part.items, "item")
+                env.stderr.note(f"part {part.number}: {items}, {part.batch_id}")
 
         try:
             Submitter(files, provider.api, provider.patience).submit(job, created)
@@ -166,7 +167,8 @@ class _Provider:
         here = self.settings.endpoint.url
         if job.endpoint != here:
             message = f"it was submitted to {job.endpoint}, and this is {here}"
-            raise UsageError("other_endpoint", message, f"Give --base-url {job.endpoint}")
+            hint = f"Give --base-url {job.endpoint}, or for another endpoint another OUT."
+            raise UsageError("other_endpoint", message, hint)
 
     def seen(self, batch_id: str) -> Seen:
         return Seen.of(self.patience.until_done(lambda: self.api.batch(batch_id)))

@@ -15,6 +15,7 @@ from pipechat.commands.history_output import Quiet, Verbose, open_page, opened
 from pipechat.commands.reporting import report
 from pipechat.environment import Environment
 from pipechat.errors import ExitCode, SessionError, UsageError
+from pipechat.text import counted
 
 if TYPE_CHECKING:
     from pipechat.store.rewrite import RepairReport
@@ -56,12 +57,12 @@ def repair(
 
 
 def _told_repair(done: RepairReport, dry_run: bool) -> str:
-    stay = f"{_count(done.turns, 'turn')} {'stays' if done.turns == 1 else 'stay'}"
+    stay = f"{counted(done.turns, 'turn')} {'stays' if done.turns == 1 else 'stay'}"
     if not (done.torn or done.doubles):
         return f"session {done.name!r} is in order: {stay}"
-    doubles = f" and {_count(done.doubles, 'double')}" if done.doubles else ""
+    doubles = f" and {counted(done.doubles, 'double')}" if done.doubles else ""
     verb = "would move" if dry_run else "moved"
-    lines = _count(done.torn, "torn line")
+    lines = counted(done.torn, "torn line")
     return f"session {done.name!r}: {verb} {lines}{doubles} to {done.torn_path}; {stay}"
 
 
@@ -88,7 +89,7 @@ def prune(
     def one(session: str) -> str:
         done = rewrite.prune(store, session, limit, dry_run=dry_run)
         verb = "would drop" if dry_run else "dropped"
-        return f"session {session!r}: {verb} {_count(done.dropped, 'turn')} of " + str(
+        return f"session {session!r}: {verb} {counted(done.dropped, 'turn')} of " + str(
             done.dropped + done.kept
         )
 
@@ -133,7 +134,7 @@ def delete(
     done = moves.delete(store, name)
     also = f"; {done.torn_path} stays" if done.torn_path else ""
     if done.in_flight:
-        also += f"; {_count(done.in_flight, 'turn')} in flight will begin it anew"
+        also += f"; {counted(done.in_flight, 'turn')} in flight will begin it anew"
     env.warn(f"deleted session {name!r}{also}")
     return 0
 
@@ -181,7 +182,7 @@ def fork(
     from pipechat.store import moves
 
     copied = moves.fork(store, name, new, at)
-    env.warn(f"forked session {name!r} to {new!r}: {_count(copied, 'turn')}")
+    env.warn(f"forked session {name!r} to {new!r}: {counted(copied, 'turn')}")
     return 0
 
 
@@ -213,7 +214,3 @@ def _tell(env: Environment, line: str, dry_run: bool) -> None:
         return
     with open_page(env) as page:
         page.write(line.encode() + b"\n")
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -16,16 +16,16 @@ _HEAD_BYTES = 1 << 16
 
 
 class Kind(NamedTuple):
-    """Files of one kind: what messages call one, how each begins as we write it, and which keys
-    its first line has, whatever their order."""
+    """Files of one kind: what messages call a line, how each begins as we write it, and which
+    keys its first line has, whatever their order."""
 
     name: str
     begins: bytes
     keys: frozenset[str]
 
 
-RECORDS = Kind("file of records", b'{"v":', frozenset(("question", "answer", "status")))
-RECORDING = Kind("recording", b'{"v":', frozenset(("path", "body")))
+RECORDS = Kind("record of an item or a turn", b'{"v":', frozenset(("question", "answer", "status")))
+RECORDING = Kind("line of a recording", b'{"v":', frozenset(("path", "body")))
 
 
 def check_kind(path: str, origin: str, kind: Kind) -> None:
@@ -46,8 +46,8 @@ def check_kind(path: str, origin: str, kind: Kind) -> None:
     else:
         if isinstance(value, dict) and value.keys() >= kind.keys:
             return
-    message = f"{origin}: {path} holds something else: its first line is of no {kind.name}"
-    raise UsageError("bad_option", message, "Name another file: what is there would be added to.")
+    message = f"{origin}: {path} holds something else: its first line is no {kind.name}"
+    raise UsageError("bad_option", message, "Name another file: this one would be added to.")
 
 
 def _first_line(path: str) -> bytes:

@@ -11,7 +11,7 @@ from pipechat.client.record_replay import RecordingSender, ReplaySender
 from pipechat.client.recording import Recorded, read_recording
 from pipechat.commands.own_files import RECORDING, check_kind
 from pipechat.environment import Environment
-from pipechat.errors import OutputError, UsageError
+from pipechat.errors import UsageError, unwritable_file
 from pipechat.settings.resolve import Settings
 from pipechat.store.faults import words_for
 from pipechat.store.locked_file import (
@@ -58,8 +58,9 @@ def _appending(path: str, origin: str) -> Callable[[bytes], None]:
     done is tried now, before anything is sent."""
 
     def fail(error: OSError) -> NoReturn:
-        what, _ = words_for(error)
-        raise OutputError("recording_unwritable", f"{origin}: {path}: {what}") from error
+        raise unwritable_file(
+            "recording_unwritable", f"{origin}: {path}", error, words_for(error)[0]
+        ) from error
 
     def append(block: bytes) -> None:
         try:

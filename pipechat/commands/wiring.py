@@ -56,6 +56,10 @@ def with_key(env: Environment, settings: Settings, spent_s: float = 0.0) -> Sett
             "use --base-url for a local server, or --offline to try without one.",
         )
     check_key_is_safe(settings)
+    if env.verbose and not (settings.offline or settings.only_replays):
+        origin = settings.origins["api_key"]
+        key = f"the key of {origin}" if settings.api_key and origin else "no key"
+        env.stderr.note(f"asking {settings.host} for {settings.model}, with {key}")
     if settings.offline and not settings.only_replays:
         env.warn("offline: no model is asked")
     return settings

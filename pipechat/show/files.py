@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from pipechat.errors import OutputError
+from pipechat.errors import unwritable_file
 from pipechat.events import End, Error, Event, Sink
 from pipechat.signals import LONGEST_WAIT_S
 
@@ -38,7 +38,7 @@ class FileOutput:
         try:
             self._target = os.path.realpath(path)
         except OSError as error:  # the current folder was deleted
-            raise _failure(path, error) from error
+            raise unwritable_file("output_failed", path, error) from error
         folder, name = os.path.split(self._target)
         # The limit of a name is in bytes: a letter cut in two is left out.
         short = os.fsencode(name)[:_NAME_BYTES].decode("utf-8", "ignore")
@@ -50,7 +50,7 @@ class FileOutput:
             self._fd = os.open(self._temporary, flags, 0o600)
             os.fchmod(self._fd, mode if there is None else stat.S_IMODE(there.st_mode))
         except OSError as error:
-            raise _failure(path, error) from error
+            raise unwritable_file("output_failed", path, error) from error
         self._is_open = True
 
     def write(self, data: bytes) -> None:
@@ -60,7 +60,7 @@ class FileOutput:
             while left:
                 left = left[os.write(self._fd, left) :]
         except OSError as error:
-            raise _failure(self._path, error) from error
+            raise unwritable_file("output_failed", self._path, error) from error
 
     def commit(self) -> None:
         """Let the file appear, whole; where it cannot, the temporary file stays.
@@ -74,7 +74,7 @@ class FileOutput:
             os.rename(self._temporary, self._target)
         except OSError as error:
             hint = f"The whole answer is in {self._temporary}."
-            raise _failure(self._path, error, hint) from error
+            raise unwritable_file("output_failed", self._path, error, hint=hint) from error
         finally:
             os.close(self._fd)
 
@@ -127,7 +127,7 @@ def open_in_place(
             return _open_fifo(path, timeout_s, on_silence)
         return os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY)
     except OSError as error:
-        raise _failure(path, error) from error
+        raise unwritable_file("output_failed", path, error) from error
 
 
 def _descriptor(path: str) -> int | None:
@@ -194,8 +194,3 @@ def _check_replaceable(path: str, there: os.stat_result | None, folder: os.stat_
         )
     if there.st_dev != folder.st_dev:
         raise OSError(errno.EBUSY, "it is mounted there by itself, and cannot be replaced")
-
-
-def _failure(path: str, error: OSError, hint: str = "") -> OutputError:
-    message = f"{path} could not be written: {error.strerror}"
-    return OutputError("output_failed", message, hint)
