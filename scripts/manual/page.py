@@ -11,12 +11,10 @@ from pipechat import __version__
 from pipechat.commands.command_tree import KnownCommand, KnownOption
 from pipechat.commands.examples import EXAMPLES
 from pipechat.commands.help_env import OTHERS
+from pipechat.commands.help_page import TABLE_GROUPS
 from pipechat.errors import ExitCode
 from pipechat.settings.table import BY_NAME, Option, taken_by
 
-_GROUPS = (
-    "Question", "Session", "Model", "Answer", "Output", "Limits", "Network", "Batch",
-)  # fmt: skip
 _FILES = (
     ("config.toml", "Settings; in $PIPECHAT_HOME, else in $XDG_CONFIG_HOME/pipechat "
      "(~/.config/pipechat)."),
@@ -54,7 +52,7 @@ def _page(commands: Sequence[KnownCommand]) -> Iterator[str]:
     yield _escaped(
         "Those of the commands that ask a model; each says which take it. All take --help."
     )
-    for group in _GROUPS:
+    for group in TABLE_GROUPS:
         yield f".SS {group}"
         yield from _group(group, runnable)
     yield ".SS Help"

@@ -8,13 +8,14 @@ from collections.abc import Iterable, Iterator
 from notes import NOTES
 
 from pipechat.commands.command_tree import KnownArgument, KnownCommand, KnownOption
+from pipechat.commands.help_page import TABLE_GROUPS
 from pipechat.settings.table import BY_NAME
 
 _BEGIN = "<!-- options of {}: made by scripts/man --readme -->"
 _END = "<!-- end of the options -->"
 # Which tables there are, by the command that they are of, and of which groups.
 _TABLES = {
-    "ask": ("Question", "Session", "Model", "Answer", "Output", "Limits", "Network"),
+    "ask": tuple(group for group in TABLE_GROUPS if group != "Batch"),
     "batch run": ("Batch",),
 }
 
