@@ -12,8 +12,6 @@ from pipechat.errors import ExitCode
 from pipechat.settings.table import OPTIONS
 from tests.test_help import COMMANDS
 
-pytestmark = pytest.mark.uncounted
-
 ROOT = Path(__file__).parent.parent
 KEPT = ROOT / "scripts" / "manual" / "pipechat.1"
 

@@ -10,6 +10,7 @@ NOTES = {
     "once": "It needs `--session`.",
     "temperature": "Reasoning models reject it.",
     "max_tokens": "It goes out as `max_completion_tokens` to OpenAI, else as `max_tokens`.",
+    "system": "A file's name without its `@` is exit 2, here and in `--template`.",
     "template": "A name without a value is exit 2, and so is input, or a `--var`, that it does not "
     "read.",
     "files": "PNG, JPEG, WebP, GIF and PDF are told by their bytes. `-f A -f B`: of a glob it "
@@ -24,15 +25,18 @@ NOTES = {
     "request to its last; a slow reader of stdout is waited for beyond it.",
     "idle_timeout": "Comments do not count.",
     "proxy": "Else the usual `*_PROXY` and `NO_PROXY` variables hold, but for this machine itself.",
-    "record": "That is requests, answers, faults and times.",
+    "record": "That is requests, answers, faults and times; the file may hold nothing else.",
     "replay": "At full speed; a request that is not there is exit 3 (`not_recorded`), or with "
     "`--record` is sent and recorded.",
     "batch run IN": "With `--template` any object or row is one.",
-    "batch_output": "Into stdout nothing is remembered.",
+    "batch_output": "A file that holds something else is exit 2; of what went to stdout nothing is "
+    "remembered.",
     "rpm": "The server's own limit is learned, and meeting it fails no item.",
     "tpm": "The server's own limit is learned here too.",
-    "ordered": "One that is early waits in memory (a SIGKILL loses it); 16 times as many of them "
-    "as `--jobs` says hold the input up.",
+    "jobs": "Fewer, with a word, where `ulimit -n` leaves no room.",
+    "ordered": "One that is early waits in `.OUT.held` beside OUT, where the next run finds it; 16 "
+    "times as many as `--jobs` says, or 32 MiB, hold the input up.",
+    "fresh": "It is emptied once the input can be read.",
     "grace": "SIGINT, SIGTERM and SIGHUP stop it; a second one does not wait.",
     "batch_stream": "`--first-token-timeout` and `--idle-timeout` then mean it.",
 }
