@@ -1,9 +1,14 @@
 """Help: whole and readable at every width, in groups, with examples that run; what is mistyped
 is answered with what was meant."""
 
+import fcntl
+import os
+import pty
 import re
 import shlex
+import struct
 import subprocess
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -63,6 +68,31 @@ def test_help_is_no_wider_than_the_terminal_and_nothing_of_it_is_cut(
         assert all(name in shown for name in param.opts if name.startswith("-"))
     for inner in getattr(command, "commands", {}).values():
         assert without_blanks(inner.help.split("\n\n")[0]) in shown
+
+
+@pytest.mark.in_process(False)
+@pytest.mark.parametrize("columns", [40, 72])
+def test_help_is_as_wide_as_the_terminal_that_it_is_shown_on(
+    program: Program, columns: int
+) -> None:
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 12, columns, 0, 0))
+    with program.start("--help", stdin=slave, stdout=slave, stderr=slave) as process:
+        os.close(slave)
+        shown = b""
+        while part := _read(master):
+            shown += part
+        assert process.wait(30) == 0
+    os.close(master)
+    lines = shown.decode().splitlines()
+    assert columns - 12 < max(map(len, lines)) <= columns
+
+
+def _read(fd: int) -> bytes:
+    try:
+        return os.read(fd, 65536)
+    except OSError:  # Linux: the other side is closed
+        return b""
 
 
 @pytest.mark.parametrize("width", [80, 40])

@@ -34,6 +34,8 @@ def imported(program: Program, *arguments: str) -> set[str]:
         ("--version",),
         ("--help",),
         ("ask", "--help"),
+        ("ask", "--help-env"),
+        ("completion", "bash"),
         ("ask", "--dry-run", "hello"),
         ("history", "list"),
         ("history", "path"),

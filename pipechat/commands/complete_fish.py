@@ -42,10 +42,10 @@ function __pipechat_sessions
     set -l folder $HOME/.local/share/pipechat
     string match -q '/*' -- $XDG_DATA_HOME; and set folder $XDG_DATA_HOME/pipechat
     test -n "$PIPECHAT_HOME"; and set folder $PIPECHAT_HOME
-    for path in $folder/sessions/*.jsonl
-        # What `history list` does not show is no session.
-        string replace -rf '(?s)^.*/(?![-.])([^\x00-,/:-@[-^`{-\x7f]+)\.jsonl$' '$1' -- $path
-    end
+    set -l paths $folder/sessions/*.jsonl
+    set -q paths[1]; or return 0
+    # What `history list` does not show is no session.
+    string replace -rf '(?s)^.*/(?![-.])([^\x00-,/:-@[-^`{-\x7f]+)\.jsonl$' '$1' -- $paths
 end
 
 # What stands in config.toml between $argv[1] and $argv[2].

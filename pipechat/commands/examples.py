@@ -98,7 +98,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "pipechat history repair": (("See what is torn:", "pipechat history repair trip --dry-run"),),
     "pipechat completion": (
         ("In ~/.bashrc, or with zsh in ~/.zshrc:", 'eval "$(pipechat completion bash)"'),
-        ("In fish:", "pipechat completion fish | source"),
+        ("A file for fish:", "pipechat completion fish > pipechat.fish"),
     ),
     "pipechat config": (
         ("What holds, and who set it:", "pipechat config show"),

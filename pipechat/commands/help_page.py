@@ -12,11 +12,12 @@ from typing import Any
 from pipechat.commands.columns import NARROWEST, WIDEST, entry, paragraphs, shell_command, wrapped
 from pipechat.commands.examples import EXAMPLES
 
-# In this order; what has no group of its own comes first, and what every command has last.
-GROUPS = (
-    "Arguments", "Options", "Batch", "Question", "Session", "Model", "Answer", "Output", "Limits",
-    "Network", "Help",
+# Those of the option table, in this order; what has no group of its own comes before them, and what
+# every command has behind.
+TABLE_GROUPS = (
+    "Batch", "Question", "Session", "Model", "Answer", "Output", "Limits", "Network",
 )  # fmt: skip
+GROUPS = ("Arguments", "Options", *TABLE_GROUPS, "Help")
 
 
 def terminal_width() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -24,7 +25,7 @@ def told_of(
         path: the command that it was raised for: `pipechat ask`.
         commands: those that there are.
     """
-    said = error.format_message().replace("a valid int range", "a whole number")
+    said = re.sub("a valid int(eger)? range", "a whole number", error.format_message())
     inner = commands if path == "pipechat" else _commands_of(path.removeprefix("pipechat "))
     named = next((word for word in arguments if word in inner), "")
     see = f"See {path if path == 'pipechat' else f'{path} {named}'.rstrip()} --help."
