@@ -11,6 +11,7 @@ import threading
 import tty
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -112,6 +113,19 @@ def test_what_is_no_text_does_not_end_the_waiting(event: Event) -> None:
     sink.emit(START)
     sink.emit(event)
     assert tick(told, waits, 2) == ["waiting for gpt-x 2 s"]
+
+
+def test_where_no_text_is_shown_how_much_has_come_is_told_until_the_end() -> None:
+    told, waits = Told(), Waits()
+    sink = WaitingSink(told, told, waits, lambda: told.now, shows_texts=False)
+    sink.emit(START)
+    assert tick(told, waits, 2) == ["waiting for gpt-x 2 s"]
+    sink.emit(TextChunk(0, "é" * 600))
+    assert tick(told, waits, 1) == ["receiving from gpt-x: 1.2 kB"]
+    told.told.clear()
+    sink.emit(END)
+    assert told.told == [None, END]
+    assert tick(told, waits, 2) == []
 
 
 def test_stdin_is_told_of_once_there_is_some() -> None:
@@ -365,6 +379,27 @@ def test_ask_tells_what_it_waits_for_and_leaves_the_answer_alone(
     assert "waiting for gpt-5.4-mini 0 s" in sent
     assert "\x1b[2m" in styles
     assert left == ("Hello\n" if "--extract" in more else "```\nHello\n```\n")
+
+
+@pytest.mark.in_process
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    "more", [("-o", "FILE"), ("--extract", "code"), ("--output-format", "json"), ("--render",)]
+)
+def test_how_much_has_come_is_told_where_the_answer_is_shown_at_its_end_or_not_at_all(
+    program: Program, more: tuple[str, ...], tmp_path: Path
+) -> None:
+    more = tuple(str(tmp_path / "file") if each == "FILE" else each for each in more)
+    reply = stream_reply(
+        chunk("```\nHello"), Wait(0.8), chunk("\n```"), chunk(finish_reason="stop"), done()
+    )
+    program.columns = 10_000  # type: ignore[attr-defined]  # because it runs in this process
+    with ChatServer(reply) as server:
+        sent, left, status, _ = shown_by(program, *ask(server, *more))
+    assert status == 0
+    assert "receiving from gpt-5.4-mini: 9 B" in sent
+    assert "receiving" not in left
+    assert ("Hello" in left) == ("-o" not in more)
 
 
 @pytest.mark.in_process

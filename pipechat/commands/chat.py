@@ -84,7 +84,7 @@ def _turn(
     if env.verbose:
         sink = TellingSink(env, sink)
     try:
-        sink = telling_waits(env, sink)
+        sink = telling_waits(env, settings, sink)
         terminal, cause = conversation.ask(Question(compose_question([line], None)), sink)
     except PipechatError as error:
         report(env, error)

@@ -21,9 +21,9 @@ def live_line(env: Environment) -> LiveLine:
     return line
 
 
-def telling(env: Environment, sink: Sink) -> Sink:
+def telling(env: Environment, sink: Sink, *, shows_texts: bool) -> Sink:
     """`sink`, while a person is told what is waited for."""
-    return WaitingSink(sink, live_line(env), env.waits)
+    return WaitingSink(sink, live_line(env), env.waits, shows_texts=shows_texts)
 
 
 @contextmanager
@@ -36,10 +36,9 @@ def reading_told(env: Environment) -> Iterator[Callable[[int], None]]:
         line.erase()
 
 
-def tell_busy(env: Environment, waiting: str) -> None:
-    """Say what is waited for, once; with "", that it is over."""
-    line = live_line(env)
-    if waiting:
-        line.show(waiting)
+def tell_busy(env: Environment, session: str | None) -> None:
+    """Say that another asker holds `session`; with None, that it is over."""
+    if session is None:
+        live_line(env).erase()
     else:
-        line.erase()
+        live_line(env).show(f"waiting for session {session!r}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pipechat.environment import Environment
@@ -38,13 +39,12 @@ def open_store(env: Environment) -> SessionStore:
     """The session store of this user."""
     from pipechat.store.sessions import SessionStore
 
-    def on_busy(waiting: str) -> None:
-        if env.has_live_line:
-            from pipechat.commands.waiting import tell_busy
+    store = SessionStore(find_folders(env.environ).sessions, env.warn)
+    if env.has_live_line:
+        from pipechat.commands.waiting import tell_busy
 
-            tell_busy(env, waiting)
-
-    return SessionStore(find_folders(env.environ).sessions, env.warn, on_busy)
+        store.on_busy = partial(tell_busy, env)
+    return store
 
 
 def open_keeper(
