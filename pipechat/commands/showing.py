@@ -13,14 +13,23 @@ from pipechat.show.sinks import make_sink
 
 
 def answer_sink(
-    env: Environment, settings: Settings, output_format: str, *, extract: bool = False
+    env: Environment,
+    settings: Settings,
+    output_format: str,
+    *,
+    extract: bool = False,
+    column: int = 0,
 ) -> Sink:
-    """The sink for stdout; as text on a terminal, with --render, a formatted one. `extract`: only
-    what is extracted is shown."""
+    """The sink for stdout; as text on a terminal, with --render, a formatted one.
+
+    Args:
+        extract: only what is extracted is shown.
+        column: how many columns of the first line a prompt takes.
+    """
     if output_format == "text" and not extract and _renders(env, settings):
         from pipechat.show.render import RenderSink
 
-        return RenderSink(env.stdout, color=env.has_color)
+        return RenderSink(env.stdout, color=env.has_color, column=column)
     return make_sink(env.stdout, output_format, raw=settings.raw, extract=extract)
 
 
