@@ -36,9 +36,10 @@ def reading_told(env: Environment) -> Iterator[Callable[[int], None]]:
         line.erase()
 
 
-def tell_busy(env: Environment, session: str | None) -> None:
-    """Say that another asker holds `session`; with None, that it is over."""
-    if session is None:
-        live_line(env).erase()
+def tell_busy(env: Environment, waiting: str) -> None:
+    """Say what is waited for, once; with "", that it is over."""
+    line = live_line(env)
+    if waiting:
+        line.show(waiting)
     else:
-        live_line(env).show(f"waiting for session {session!r}")
+        line.erase()

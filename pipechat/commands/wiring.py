@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from pipechat.environment import Environment
@@ -39,12 +38,13 @@ def open_store(env: Environment) -> SessionStore:
     """The session store of this user."""
     from pipechat.store.sessions import SessionStore
 
-    store = SessionStore(find_folders(env.environ).sessions, env.warn)
-    if env.has_live_line:
-        from pipechat.commands.waiting import tell_busy
+    def on_busy(waiting: str) -> None:
+        if env.has_live_line:
+            from pipechat.commands.waiting import tell_busy
 
-        store.on_busy = partial(tell_busy, env)
-    return store
+            tell_busy(env, waiting)
+
+    return SessionStore(find_folders(env.environ).sessions, env.warn, on_busy)
 
 
 def open_keeper(

@@ -9,6 +9,7 @@ Knows no client, no sink and no environment.
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Literal
 
 from pipechat.errors import SessionError
@@ -31,6 +32,7 @@ from pipechat.store.spool import TurnWriter
 __all__ = ["SessionStore", "Summary", "Tail", "TurnWriter", "check_name"]
 
 _SHORT_WAIT_S = 2.0
+Tell = Callable[[str], None]
 
 
 class SessionStore:
@@ -39,17 +41,19 @@ class SessionStore:
     Args:
         folder: where; any path.
         warn: takes one line, without the program's name, for what is odd but no failure.
+        on_busy: takes one where another asker, who holds the session, is waited for; "" after it.
 
     Every method that takes a name raises UsageError `bad_session_name`; the codes of the
     SessionErrors are `session_missing`, `session_busy`, `session_unreadable`,
     `session_unwritable` and `session_exists`.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], warn: Callable[[str], None]) -> None:
+    def __init__(
+        self, folder: str | os.PathLike[str], warn: Tell, on_busy: Tell = lambda _: None
+    ) -> None:
+        self._on_busy = on_busy
         self.folder = os.path.abspath(os.fspath(folder))
         self.warn = warn
-        # Told the name of a session that another asker holds, and None once it is had.
-        self.on_busy: Callable[[str | None], None] = lambda _: None
         self._warned: set[str] = set()
 
     def path(self, name: str) -> str:
@@ -117,13 +121,14 @@ class SessionStore:
 
     def _take_turn(self, name: str, wait_s: float | None) -> int:
         path = os.path.join(self.folder, layout.busy_file(name))
+        on_wait = partial(self._on_busy, f"waiting for session {name!r}")
         try:
-            fd = lock_file(path, create=True, wait_s=wait_s, on_wait=lambda: self.on_busy(name))
+            fd = lock_file(path, create=True, wait_s=wait_s, on_wait=on_wait)
         except BlockingIOError as error:
             hint = "Try again when it has ended, or wait for it with --if-busy wait --timeout S."
             message = f"session {name!r}: another ask holds it"
             raise SessionError("session_busy", message, hint, retryable=True) from error
-        self.on_busy(None)
+        self._on_busy("")
         return fd
 
     def check_case(self, name: str, entries: list[str]) -> None:
@@ -250,7 +255,7 @@ def open_session(
         raise unreadable(name, error) from error
 
 
-def _on_wait(name: str, warn: Callable[[str], None]) -> Callable[[], None]:
+def _on_wait(name: str, warn: Tell) -> Callable[[], None]:
     return lambda: warn(f"waiting for {called(name)}, whose lock another program holds")
 
 
