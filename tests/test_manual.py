@@ -96,8 +96,8 @@ def test_groff_has_nothing_to_say_of_the_page_and_shows_all_of_it() -> None:
 def test_the_page_has_the_sections_that_man_pages_have() -> None:
     headings = re.findall(r"^\.SH (.*)$", KEPT.read_text(), re.MULTILINE)
     assert headings == [
-        "NAME", "SYNOPSIS", "DESCRIPTION", "COMMANDS", "OPTIONS", "ENVIRONMENT", "FILES",
-        "EXIT STATUS", "EXAMPLES", "SEE ALSO",
+        "NAME", "SYNOPSIS", "DESCRIPTION", "COMMANDS", "OPTIONS", "SETTINGS", "ENVIRONMENT",
+        "FILES", "EXIT STATUS", "EXAMPLES", "SEE ALSO",
     ]  # fmt: skip
 
 

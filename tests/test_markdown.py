@@ -235,6 +235,15 @@ def test_a_terminal_that_was_resized_is_looked_at_for_the_next_block() -> None:
     assert terminal.text == "one two three\n\none two\nthree\n\n"
 
 
+def test_behind_a_prompt_the_first_block_has_less_room() -> None:
+    terminal = Terminal(13)
+    sink = RenderSink(terminal, color=False, column=4)
+    sink.emit(TextChunk(0, "one two three\n"))
+    sink.emit(TextChunk(1, "\n"))
+    sink.emit(TextChunk(2, "one two three\n\n"))
+    assert terminal.text == "one two\nthree\n\none two three\n\n"
+
+
 @pytest.mark.parametrize(
     "text",
     ["- " * 60 + "x", ">" * 200 + "x", "".join("  " * n + f"- {n}\n" for n in range(70)),

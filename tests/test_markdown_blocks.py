@@ -67,6 +67,7 @@ def test_every_block_but_blanks_has_something_to_show(text: str) -> None:
         ),
         ("~~~\n```\n~~~~", [("fence", "~~~"), ("code", "```"), ("fence", "~~~~")]),
         ("````\n```\n````", [("fence", "````"), ("code", "```"), ("fence", "````")]),
+        ("```\n    ```\n  ```", [("fence", "```"), ("code", "    ```"), ("fence", "  ```")]),
         ("```a`b```\nc", [("markdown", "```a`b```\nc")]),
         ("```\nnever closed", [("fence", "```"), ("code", "never closed")]),
         ("- a\n- b\n  c\nd", [("markdown", "- a"), ("markdown", "- b\n  c\nd")]),

@@ -176,6 +176,18 @@ def test_at_40_columns_it_fits_and_a_wait_is_told_on_the_same_terminal(program: 
     )
 
 
+def test_behind_the_prompt_of_a_chat_it_fits_as_well(program: Program) -> None:
+    with ChatServer(answer("word " * 9)) as server:
+        words = ("chat", "--base-url", server.url, "--render")
+        with AtTerminal(program, *words, env={}, columns=40) as terminal:
+            terminal.wait_for("You: ")
+            terminal.type("Hi\r")
+            shown = terminal.wait_for("-" * 10)
+            terminal.type("QUIT\r")
+            assert terminal.leave() == 0
+    assert ("AI: " + ("word " * 7).strip() + "\nword word\n") in shown
+
+
 # No byte for a script: the same on a pipe, with and without a person at stderr, whatever is set.
 
 COMMANDS: dict[str, tuple[str, ...]] = {

@@ -6,33 +6,22 @@ import pty
 import re
 import signal
 import subprocess
-import termios
-import threading
-import tty
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from pipechat.environment import Environment, Messages, Output
 from pipechat.events import End, Error, Event, Reasoning, Retry, Start, TextChunk
-from pipechat.show.live_line import LiveLine
 from pipechat.show.waiting import ReadingLine, WaitingSink
-from pipechat.show.width import cut, width
 from pipechat.signals import Waits
-from pipechat.stdin import Input
 from tests.in_process import InProcess
 from tests.program import Program
-from tests.properties import MODEST
 from tests.pseudo_terminal import AtTerminal, take_terminal
 from tests.screen import Screen
 from tests.servers import ChatServer, Reply, Wait, answer, chunk, done, error_reply, stream_reply
 from tests.test_typing import SHELL
 
-MODEL = "模型-\x1b[2J\x1b]0;mine\x07"
 START = Start("id", "time", None, "gpt-x", 0, 0)
 TEXT = TextChunk(0, "Hello")
 END = End(answer="Hello", total_s=1.0)
@@ -114,6 +103,19 @@ def test_what_is_no_text_does_not_end_the_waiting(event: Event) -> None:
     assert tick(told, waits, 2) == ["waiting for gpt-x 2 s"]
 
 
+def test_where_no_text_is_shown_how_much_has_come_is_told_until_the_end() -> None:
+    told, waits = Told(), Waits()
+    sink = WaitingSink(told, told, waits, lambda: told.now, shows_texts=False)
+    sink.emit(START)
+    assert tick(told, waits, 2) == ["waiting for gpt-x 2 s"]
+    sink.emit(TextChunk(0, "é" * 600))
+    assert tick(told, waits, 1) == ["receiving from gpt-x: 1.2 kB"]
+    told.told.clear()
+    sink.emit(END)
+    assert told.told == [None, END]
+    assert tick(told, waits, 2) == []
+
+
 def test_stdin_is_told_of_once_there_is_some() -> None:
     told = Told()
     line = ReadingLine(told, lambda: told.now)
@@ -123,211 +125,6 @@ def test_stdin_is_told_of_once_there_is_some() -> None:
     assert told.told == []
     line.tick(12_000_000)
     assert told.told == ["reading stdin: 12 MB"]
-
-
-class At:
-    """A terminal of so many columns, with stderr and stdout on it, or stdout on a pipe."""
-
-    def __init__(self, columns: int, *, color: bool = True) -> None:
-        self._master, slave = pty.openpty()
-        tty.setraw(slave)
-        self.resize(columns)
-        self._slave = slave
-        self.stderr = Messages(Output(slave, name="stderr"))
-        self.stdout = Output(slave, name="stdout")
-        self.reading, self._writing = os.pipe()
-        self.pipe = Output(self._writing, name="stdout")
-        self.line = LiveLine(self.stderr.output, self.stderr.cleaned, color=color)
-        for each in (self.stderr.output, self.stdout, self.pipe):
-            each.cover = self.line
-        self.screen = Screen(columns)
-
-    def resize(self, columns: int) -> None:
-        termios.tcsetwinsize(self._master, (24, columns))
-
-    @property
-    def shown(self) -> str:
-        os.set_blocking(self._master, False)
-        try:
-            while data := os.read(self._master, 65536):
-                self.screen.feed(data)
-        except BlockingIOError:
-            return self.screen.text
-        return self.screen.text
-
-    def close(self) -> None:
-        self.line.erase()
-        for fd in (self._master, self._slave, self.reading, self._writing):
-            os.close(fd)
-
-
-@pytest.fixture
-def at() -> Iterator[At]:
-    terminal = At(40)
-    yield terminal
-    terminal.close()
-
-
-def test_the_line_is_dim_and_leaves_nothing(at: At) -> None:
-    at.line.show("waiting")
-    assert at.shown == "waiting"
-    assert at.screen.styles == {"\x1b[2m", "\x1b[0m"}
-    at.line.show("wait")
-    assert at.shown == "wait"
-    at.line.erase()
-    assert at.shown == ""
-
-
-def test_without_colors_the_line_stays_and_is_not_dim() -> None:
-    at = At(40, color=False)
-    at.line.show("waiting")
-    assert at.shown == "waiting"
-    assert at.screen.styles == set()
-    at.close()
-
-
-@pytest.mark.parametrize("columns", [20, 40, 80])
-@pytest.mark.parametrize(
-    "model",
-    ["gpt-" + "x" * 200, "模型" * 60, "é" * 100, "e\u0301" * 100, MODEL * 9, "👩‍💻" * 50, ""],
-)
-def test_the_line_is_never_wider_than_the_terminal_and_keeps_its_seconds(
-    columns: int, model: str
-) -> None:
-    at = At(columns)
-    at.line.show(f"waiting for {model}", " 13 s")
-    assert "\n" not in at.shown
-    assert at.shown.endswith(" 13 s")
-    assert width(at.shown) < columns
-    at.close()
-
-
-def test_escapes_in_the_name_of_a_model_are_shown_and_not_obeyed(at: At) -> None:
-    at.line.show(f"waiting for {MODEL}")
-    assert at.shown == "waiting for 模型-^[[2J^[]0;mine^G"
-
-
-def test_a_key_is_not_shown_on_it_either(at: At) -> None:
-    at.stderr.hide("sk-secret-1")
-    at.line.show("waiting for sk-secret-1")
-    assert at.shown == "waiting for [key]"
-
-
-def test_a_terminal_that_was_resized_is_looked_at_again(at: At) -> None:
-    at.line.show("waiting for somebody", " 3 s")
-    assert at.shown == "waiting for somebody 3 s"
-    at.resize(20)
-    at.line.show("waiting for somebody", " 4 s")
-    assert at.shown == "waiting for so… 4 s"
-
-
-def test_a_message_an_answer_and_a_line_of_a_pipe_find_it_gone(at: At) -> None:
-    at.line.show("waiting")
-    at.stderr.note("careful")
-    assert at.shown == "pipechat: careful\n"
-    at.line.show("waiting")
-    at.stdout.write(b"Hel")
-    assert at.shown == "pipechat: careful\nHel"
-    at.line.show("waiting")
-    at.pipe.write(b"Hello")
-    assert at.shown == "pipechat: careful\nHel"
-    assert os.read(at.reading, 99) == b"Hello"
-
-
-def test_what_stands_in_the_line_before_it_is_left_alone(at: At) -> None:
-    at.stdout.write(b"AI: ")
-    at.line.show("waiting for a model with quite a long name")
-    assert at.shown.startswith("AI: waiting for a model")
-    assert "\n" not in at.shown
-    at.line.erase()
-    assert at.shown == "AI:"
-    at.stdout.write(b"Hello\n")
-    assert at.shown == "AI: Hello\n"
-
-
-def test_nothing_is_drawn_in_the_middle_of_a_write(at: At) -> None:
-    at.line.lift()
-    at.line.show("waiting")
-    at.line.lower()
-    assert at.shown == ""
-
-
-def test_many_threads_that_write_never_meet_the_line(at: At) -> None:
-    def write() -> None:
-        for n in range(200):
-            at.stdout.write(b"record %d\n" % n)
-
-    thread = threading.Thread(target=write)
-    thread.start()
-    n = 0
-    while thread.is_alive():
-        at.line.show(f"{n} of 200")
-        assert at.shown is not None
-        n += 1
-    thread.join()
-    at.line.erase()
-    assert at.shown == "".join(f"record {n}\n" for n in range(200))
-
-
-def test_signals_are_as_before_once_it_is_gone(at: At) -> None:
-    signums = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP)
-    before = [signal.getsignal(signum) for signum in signums]
-    assert before == [signal.SIG_DFL] * 4
-    at.line.show("waiting")
-    assert signal.SIG_DFL not in [signal.getsignal(signum) for signum in signums]
-    at.line.erase()
-    assert [signal.getsignal(signum) for signum in signums] == before
-
-
-def test_a_signal_that_somebody_took_meanwhile_stays_theirs(at: At) -> None:
-    at.line.show("waiting")
-    try:
-        signal.signal(signal.SIGTERM, theirs := lambda *_: None)
-        at.line.erase()
-        assert signal.getsignal(signal.SIGTERM) is theirs
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-@MODEST
-@given(st.text(st.characters(exclude_categories=("Cc", "Cs")), max_size=30), st.integers(0, 20))
-def test_what_is_cut_fits(text: str, columns: int) -> None:
-    assert width(cut(text, columns)) <= columns
-    if width(text) <= columns:
-        assert cut(text, columns) == text
-
-
-@pytest.mark.parametrize(
-    ("text", "columns"),
-    [("abc", 3), ("模型", 4), ("é", 1), ("e\u0301", 1), ("❤\ufe0f", 2), ("ｶ", 1), ("Ａ", 2)],
-)
-def test_wide_letters_take_two_columns_and_combining_ones_none(text: str, columns: int) -> None:
-    assert width(text) == columns
-
-
-@pytest.mark.parametrize(
-    ("environ", "terminal", "quiet", "has"),
-    [
-        ({"TERM": "xterm"}, True, False, True),
-        ({"TERM": "xterm", "NO_COLOR": "1"}, True, False, True),
-        ({"TERM": "xterm"}, True, True, False),
-        ({"TERM": "dumb"}, True, False, False),
-        ({}, True, False, False),
-        ({"TERM": "xterm"}, False, False, False),
-    ],
-)
-def test_only_a_person_who_wants_it_at_a_terminal_that_can_has_a_live_line(
-    at: At, environ: dict[str, str], terminal: bool, quiet: bool, has: bool
-) -> None:
-    env = Environment(
-        stdin=Input(0, closed=True),
-        stdout=at.pipe,
-        stderr=at.stderr if terminal else Messages(at.pipe),
-        environ=environ,
-        umask=0o077,
-        quiet=quiet,
-    )
-    assert env.has_live_line == has
 
 
 # Runs of the program.
@@ -365,6 +162,27 @@ def test_ask_tells_what_it_waits_for_and_leaves_the_answer_alone(
     assert "waiting for gpt-5.4-mini 0 s" in sent
     assert "\x1b[2m" in styles
     assert left == ("Hello\n" if "--extract" in more else "```\nHello\n```\n")
+
+
+@pytest.mark.in_process
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    "more", [("-o", "FILE"), ("--extract", "code"), ("--output-format", "json"), ("--render",)]
+)
+def test_how_much_has_come_is_told_where_the_answer_is_shown_at_its_end_or_not_at_all(
+    program: Program, more: tuple[str, ...], tmp_path: Path
+) -> None:
+    more = tuple(str(tmp_path / "file") if each == "FILE" else each for each in more)
+    reply = stream_reply(
+        chunk("```\nHello"), Wait(0.8), chunk("\n```"), chunk(finish_reason="stop"), done()
+    )
+    program.columns = 10_000  # type: ignore[attr-defined]  # because it runs in this process
+    with ChatServer(reply) as server:
+        sent, left, status, _ = shown_by(program, *ask(server, *more))
+    assert status == 0
+    assert "receiving from gpt-5.4-mini: 9 B" in sent
+    assert "receiving" not in left
+    assert ("Hello" in left) == ("-o" not in more)
 
 
 @pytest.mark.in_process

@@ -233,7 +233,8 @@ def _opened_sink(env: Environment, settings: Settings, *, extract: bool) -> Iter
     if settings.verbose:
         sink = TellingSink(env, sink)
     try:
-        yield telling_waits(env, OnceBroken(sink))
+        shows_texts = file is None and not extract and settings.output_format != "json"
+        yield telling_waits(env, settings, OnceBroken(sink), shows_texts=shows_texts)
     finally:
         if file is not None:
             file.discard()

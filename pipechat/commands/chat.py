@@ -19,6 +19,7 @@ from pipechat.errors import ExitCode, PipechatError, UsageError
 from pipechat.events import Event, Sink, Start
 from pipechat.settings.resolve import Settings
 from pipechat.show.sinks import OnceBroken
+from pipechat.show.width import width
 from pipechat.signals import TurnSignals, interruptible
 from pipechat.turn.conversation import Answer, Conversation
 from pipechat.turn.prompt import Question, compose_question
@@ -63,7 +64,8 @@ def _loop(env: Environment, settings: Settings, conversation: Conversation) -> i
             break
         if not line.strip():
             continue
-        sink: Sink = answer_sink(env, settings, "text")
+        column = width(ai) if env.stdin.is_terminal else 0
+        sink = answer_sink(env, settings, "text", column=column)
         if env.stdin.is_terminal:
             sink = _PromptSink(env, sink, ai)
         status = _turn(env, settings, conversation, line, OnceBroken(sink)) or status
@@ -79,7 +81,7 @@ def _turn(
     if env.verbose:
         sink = TellingSink(env, sink)
     try:
-        sink = telling_waits(env, sink)
+        sink = telling_waits(env, settings, sink)
         terminal, cause = conversation.ask(Question(compose_question([line], None)), sink)
     except PipechatError as error:
         report(env, error)

@@ -21,9 +21,9 @@ def live_line(env: Environment) -> LiveLine:
     return line
 
 
-def telling(env: Environment, sink: Sink) -> Sink:
+def telling(env: Environment, sink: Sink, *, shows_texts: bool) -> Sink:
     """`sink`, while a person is told what is waited for."""
-    return WaitingSink(sink, live_line(env), env.waits)
+    return WaitingSink(sink, live_line(env), env.waits, shows_texts=shows_texts)
 
 
 @contextmanager

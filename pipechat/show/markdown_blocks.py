@@ -78,11 +78,10 @@ class BlockSplitter:
             self._mid_line = line[-1] != "\n"
             yield Block("code" if self._fence else "plain", line)
         elif self._fence is not None:
-            if _ends_fence(line, self._fence):
+            ends = not line.startswith(("    ", "\t")) and _ends_fence(line, self._fence)
+            if ends:
                 self._fence = None
-                yield Block("fence", line)
-            else:
-                yield Block("code", line)
+            yield Block("fence" if ends else "code", line)
         elif self._indent is not None:
             yield from self._take_in_list(line)
         else:

@@ -24,11 +24,13 @@ class RenderSink:
 
     Args:
         color: whether escape sequences may be sent at all.
+        column: how many columns of the first line are taken, by a prompt.
     """
 
-    def __init__(self, out: Terminal, *, color: bool) -> None:
+    def __init__(self, out: Terminal, *, color: bool, column: int = 0) -> None:
         self._out = out
         self._color = color
+        self._column = column
         self._splitter = BlockSplitter()
         self._at_line_start = True
         self._after_blank = True
@@ -45,7 +47,8 @@ class RenderSink:
     def _show(self, blocks: list[Block]) -> None:
         if not blocks:
             return
-        page = markdown.Page(self._out.columns(), self._color)
+        page = markdown.Page(self._out.columns() - self._column, self._color)
+        self._column = 0
         text = "".join(self._rendered(block, page) for block in blocks)
         if text:
             self._at_line_start = text.endswith("\n")

@@ -31,24 +31,42 @@ class Ticks(Protocol):
 
 class WaitingSink:
     """Tells, from the start of a request to its first text, what is waited for; all goes on to
-    the sink, and nothing stands there when it does."""
+    the sink, and nothing stands there when it does.
 
-    def __init__(self, sink: Sink, line: Line, ticks: Ticks, clock: Clock = time.monotonic) -> None:
+    Args:
+        shows_texts: whether the sink shows each text as it comes; where it does not, how much of
+            the answer is there is told until its end.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        line: Line,
+        ticks: Ticks,
+        clock: Clock = time.monotonic,
+        *,
+        shows_texts: bool = True,
+    ) -> None:
         self._sink = sink
         self._line = line
         self._ticks = ticks
         self._clock = clock
+        self._shows_texts = shows_texts
+        self._size = 0
         self._model = ""
         self._began = 0.0
         self._retry: tuple[Retry, float] | None = None
 
     def emit(self, event: Event) -> None:
-        if isinstance(event, TextChunk | End | Error):
+        if isinstance(event, TextChunk) and not self._shows_texts:
+            self._size += len(event.text.encode())
+        elif isinstance(event, TextChunk | End | Error):
             self._ticks.tick = None
             self._line.erase()
         self._sink.emit(event)
         if isinstance(event, Start):
-            self._model, self._began, self._retry = event.model, self._clock(), None
+            self._model, self._began = event.model, self._clock()
+            self._retry, self._size = None, 0
             self._ticks.tick = self.tick
         elif isinstance(event, Retry):
             self._retry = (event, self._clock() + event.wait_s)
@@ -57,6 +75,9 @@ class WaitingSink:
         """Say how it stands, once it takes longer than a second."""
         now = self._clock()
         if now - self._began < _QUIET_S:
+            return
+        if self._size:
+            self._line.show(f"receiving from {self._model}", f": {human_size(self._size)}")
             return
         if self._retry is not None:
             retry, ends_at = self._retry

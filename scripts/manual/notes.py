@@ -10,8 +10,7 @@ NOTES = {
     "existing": "So a typo starts no conversation.",
     "api": "`auto` is chat, until a server says that a model is to be had by the other; what was "
     "learned lies in `cache/`, which may be deleted. The Responses API is asked to store nothing.",
-    "effort": "In the words of the model.",
-    "render": "Block by block, as it streams; code stays as it is. Elsewhere bytes are bytes. Not "
+    "render": "It streams so; code stays as it is. Elsewhere bytes are bytes. Not "
     "with `--raw`.",
     "if_busy": "Waiting is within `--timeout`; fail is exit 9.",
     "once": "It needs `--session`.",

@@ -58,7 +58,8 @@ def _page(commands: Sequence[KnownCommand]) -> Iterator[str]:
     yield ".SS Help"
     for option in commands[0].options:
         yield from _entry(_flags(option), option.help)
-    yield from (".SH SETTINGS", _escaped("Of config.toml alone; an option stands there by its name."))
+    yield ".SH SETTINGS"
+    yield _escaped("Of config.toml alone; an option stands there by its name.")
     for row in OPTIONS:
         if not row.flags:
             yield from _entry(_bold(row.name), row.help)
