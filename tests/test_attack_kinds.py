@@ -7,6 +7,7 @@ import resource
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from pipechat.client.exchange import Request as Sent
 from pipechat.client.exchange import Response, in_one
 from pipechat.client.reading import ResponseReading
 from pipechat.client.record_replay import RecordingSender
-from pipechat.errors import OutputError, UsageError
+from pipechat.errors import OutputError, UsageError, as_ours
 from pipechat.events import Chunk
 from pipechat.turn.reducer import TurnReducer
 from pipechat.turn.template import compile_template
@@ -316,3 +317,38 @@ def test_where_no_thread_is_to_be_had_it_is_tried_again_and_then_later(
             "--output-format", output_format, "hello",
         )  # fmt: skip
     assert (result.status, result.code) == (status, "no_thread" if status else "")
+
+
+def short_of_memory(mebibytes: int) -> Callable[[], None]:
+    """In the child: no more address space than that."""
+    return lambda: resource.setrlimit(resource.RLIMIT_AS, (mebibytes << 20, mebibytes << 20))
+
+
+@pytest.mark.parametrize("mebibytes", [100, 120, 200])
+@pytest.mark.parametrize(
+    ("given", "output_format"),
+    [("stdin", "text"), ("stdin", "ndjson"), ("--system", "ndjson"), ("-f", "text")],
+)
+def test_where_memory_is_short_the_run_ends_by_itself_and_says_so(
+    program: Program, tmp_path: Path, given: str, mebibytes: int, output_format: str
+) -> None:
+    large = tmp_path / "large"
+    large.write_bytes(b"x" * 16_000_000)
+    more = {"--system": ("--system", f"@{large}"), "-f": ("-f", str(large))}.get(given, ())
+    with large.open("rb") as stdin, (tmp_path / "out").open("wb") as stdout:
+        result = program.run(
+            "ask", "--offline", "-q", "--output-format", output_format, *more,
+            *(("--no-stdin", "hello") if more else ()), env=NO_BYTECODE, stdin=stdin,
+            stdout=stdout, input=None, preexec_fn=short_of_memory(mebibytes),
+        )  # fmt: skip
+    assert (result.status, result.code) in [(0, ""), (5, "no_memory"), (6, "no_memory")]
+    if output_format == "ndjson":
+        last = json.loads((tmp_path / "out").read_bytes().rstrip().rpartition(b"\n")[2])
+        assert last["type"] == ("error" if result.status else "end")
+
+
+def test_memory_that_is_short_is_no_bug_and_bugs_are() -> None:
+    assert (as_ours(MemoryError()).code, as_ours(MemoryError()).exit_code) == ("no_memory", 5)
+    assert as_ours(KeyError("x")).exit_code == 1
+    ours = UsageError("bad", "so")
+    assert as_ours(ours) is ours
