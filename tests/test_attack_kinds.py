@@ -352,3 +352,20 @@ def test_memory_that_is_short_is_no_bug_and_bugs_are() -> None:
     assert as_ours(KeyError("x")).exit_code == 1
     ours = UsageError("bad", "so")
     assert as_ours(ours) is ours
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("output_format", FORMATS)
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(("status", "exit_code"), [(206, 5), (201, 0), (203, 0)])
+def test_a_part_of_an_answer_is_not_taken_for_the_whole(
+    program: Program, status: int, exit_code: int, stream: bool, output_format: str
+) -> None:
+    body = sse(chunk("Hi"), STOP) if stream else json.dumps(completion("Hi")).encode()
+    kind = "text/event-stream" if stream else "application/json"
+    with ChatServer(http_reply(status, body, content_type=kind)) as server:
+        result = program.run(
+            "ask", "--base-url", server.url, "--output-format", output_format, "hello"
+        )
+        assert len(server.requests) == 1
+    assert (result.status, result.code) == (exit_code, "partial_content" if exit_code else "")
