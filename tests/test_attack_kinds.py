@@ -369,3 +369,39 @@ def test_a_part_of_an_answer_is_not_taken_for_the_whole(
         )
         assert len(server.requests) == 1
     assert (result.status, result.code) == (exit_code, "partial_content" if exit_code else "")
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("output_format", FORMATS)
+@pytest.mark.parametrize("said", ["true", "null", '"x"', "1", "-2.5e3", "false ", '["a"]'])
+@pytest.mark.parametrize("by", ["value", "file"])
+def test_a_json_value_that_is_no_object_is_no_schema(
+    program: Program, tmp_path: Path, said: str, by: str, output_format: str
+) -> None:
+    if by == "file":
+        (tmp_path / "schema").write_text(said)
+        said = f"@{tmp_path}/schema"
+    given = ("--offline", "--output-format", output_format, "--schema", said)
+    result = program.run("ask", *given, "hello")
+    assert (result.status, result.code) == (2, "bad_schema")
+    assert b"--schema" in result.stderr
+    assert b"no JSON object" in result.stderr
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("said", ["true str", "null?", '"x" int', "nothing", "true, false"])
+def test_words_that_begin_as_json_does_are_the_short_form(program: Program, said: str) -> None:
+    assert program.run("ask", "--dry-run", "--schema", said, "hello").status == 0
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("output_format", FORMATS)
+@pytest.mark.parametrize("option", ["--schema", "--system", "--template"])
+def test_stdin_is_the_questions_and_no_file_of_an_option(
+    program: Program, option: str, output_format: str
+) -> None:
+    given = ("--offline", "--output-format", output_format, option, "@-")
+    result = program.run("ask", *given, "hello", input=b"data")
+    assert (result.status, result.code) == (2, "unreadable_input")
+    assert option.encode() in result.stderr
+    assert b"stdin" in result.stderr
