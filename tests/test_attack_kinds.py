@@ -23,7 +23,7 @@ from pipechat.events import Chunk
 from pipechat.turn.reducer import TurnReducer
 from pipechat.turn.template import compile_template
 from pipechat.wire.chat_completions import ChatCompletions
-from tests.program import Program, Result
+from tests.program import PLANTED_KEY, Program, Result
 from tests.servers import (
     ChatServer,
     Reply,
@@ -32,6 +32,7 @@ from tests.servers import (
     answer,
     chunk,
     completion,
+    error_reply,
     http_reply,
     json_reply,
     sse,
@@ -78,12 +79,13 @@ def test_no_secret_that_goes_along_is_shown_or_kept_in_any_form_that_is_said_bac
 
     with ChatServer(echo) as server:
         result = program.run(
-            "ask", "--base-url", "http://elsewhere.test/v1", "--insecure-http", "--retries", "0",
+            "ask", "--insecure-http", "--retries", "0",
             "--session", "s", "--record", f"{program.home}/rec", "--output-format", output_format,
             "-v", "hello",
             env={
                 "HTTP_PROXY": f"http://proxyuser:{ENCODED}@127.0.0.1:{server.port}",
                 "OPENAI_CUSTOM_HEADERS": f"x-token: {HEADER_SECRET}",
+                "OPENAI_BASE_URL": "http://elsewhere.test/v1",
             },
         )  # fmt: skip
         assert len(server.requests) == 1
@@ -405,3 +407,48 @@ def test_stdin_is_the_questions_and_no_file_of_an_option(
     assert (result.status, result.code) == (2, "unreadable_input")
     assert option.encode() in result.stderr
     assert b"stdin" in result.stderr
+
+
+OF_THE_ACCOUNT = {
+    "OPENAI_ORG_ID": "org-mine",
+    "OPENAI_PROJECT_ID": "proj-mine",
+    "OPENAI_CUSTOM_HEADERS": "x-token: mine\nAuthorization: Bearer mine\nX-Team:mine",
+}
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("base_url", ["named", "another", ""])
+@pytest.mark.parametrize("command", ["ask", "batch"])
+def test_the_account_is_told_to_the_endpoint_that_it_stands_beside_and_to_no_other(
+    program: Program, base_url: str, command: str
+) -> None:
+    with ChatServer(answer("Hi")) as server:
+        named = {"named": server.url + "/", "another": "https://gateway.test/v1"}.get(base_url)
+        env = {**OF_THE_ACCOUNT, "OPENAI_BASE_URL": named, "PIPECHAT_API_KEY": PLANTED_KEY}
+        where = ("--base-url", server.url)
+        if command == "ask":
+            assert program.run("ask", *where, "hello", env=env).status == 0
+        else:
+            given = ("batch", "run", "--input-format", "lines", *where)
+            assert program.run(*given, input=b"hello\n", env=env).status == 0
+        headers = server.requests[0].headers
+    told = [name for name, value in headers.items() if "mine" in value]
+    if base_url == "named":
+        assert set(told) >= {"openai-organization", "openai-project", "x-token", "x-team"}
+    else:
+        assert told == []
+        assert headers["authorization"] == f"Bearer {PLANTED_KEY}"
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
+@pytest.mark.parametrize("level", ["debug", "info"])
+@pytest.mark.parametrize("plain", ["0", "1"])
+def test_the_sdk_says_nothing_on_stderr(
+    program: Program, level: str, plain: str, output_format: str
+) -> None:
+    with ChatServer([error_reply(500, "no"), answer("Hi")]) as server:
+        result = program.run(
+            "ask", "--base-url", server.url, "--output-format", output_format, "hello",
+            env={"OPENAI_LOG": level, "PIPECHAT_PLAIN_IMPORT": plain},
+        )  # fmt: skip
+    assert (result.status, result.stderr) == (0, b"")

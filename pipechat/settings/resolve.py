@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipechat.settings.endpoint import Endpoint
-from pipechat.settings.layers import Layer, check_needs, make_layers
+from pipechat.settings.layers import Layer, check_needs, endpoint_and_key, make_layers
 from pipechat.settings.proxy import Proxy, find_proxy
-from pipechat.settings.secrets import secrets_beside_the_key
+from pipechat.settings.secrets import account_may_go_to, secrets_beside_the_key
 from pipechat.settings.table import BY_NAME, OPTIONS
 
 OFFLINE_MODEL = "offline"
@@ -19,6 +19,7 @@ MEBIBYTE = 1024 * 1024
 # Settings that are fields of the request, and the fields that say the same.
 TOKEN_FIELDS = ("max_tokens", "max_completion_tokens")
 _SAME_FIELDS = {"temperature": ("temperature",), "max_tokens": TOKEN_FIELDS}
+_LIMITS = ("timeout", "first_token_timeout", "idle_timeout")  # 0: none
 # Settings that hold what their option does, under the same name.
 _AS_GIVEN = (
     "insecure_http", "offline", "retries", "last_turns", "context_tokens", "stream",
@@ -106,6 +107,7 @@ class Settings:
     summary_format: str
     origins: Mapping[str, str] = field(repr=False, compare=False)
     other_secrets: tuple[str, ...] = field(default=(), repr=False)
+    tells_account: bool = True
 
     @property
     def host(self) -> str:
@@ -160,11 +162,10 @@ def resolve_settings(
     found, origins = _found(layers)
     check_needs(origins)
     offline = found["offline"]
-    endpoint, key, key_command, key_origin = _endpoint_and_key(layers)
+    endpoint, key, key_command, key_origin = endpoint_and_key(layers)
     origins["api_key"] = key_origin
     named_by = origins.get("proxy", "--proxy")
     proxy = None if offline else find_proxy(endpoint, found["proxy"], named_by, environ)
-    above = [layer for layer in layers if layer.kind in ("flag", "variable")]
     return Settings(
         **{name: found[name] for name in _AS_GIVEN},
         model=OFFLINE_MODEL if offline else found["model"],
@@ -172,16 +173,14 @@ def resolve_settings(
         api_key="offline" if offline else key,
         api_key_command=None if offline else key_command,
         proxy=proxy,
-        timeout_s=found["timeout"] or None,
-        first_token_timeout_s=found["first_token_timeout"] or None,
-        idle_timeout_s=found["idle_timeout"] or None,
-        system=_first("system", above),
-        default_system=_first("system", layers[len(above) :]),
+        **{f"{name}_s": found[name] or None for name in _LIMITS},
+        **_systems(layers),
         options=_options(layers, endpoint),
         whole_reasons=frozenset(found["whole_reasons"]),
         max_input_bytes=int(found["max_input_mib"] * MEBIBYTE),
         origins=origins,
         other_secrets=secrets_beside_the_key(proxy, environ),
+        tells_account=account_may_go_to(endpoint, environ),
     )
 
 
@@ -200,33 +199,14 @@ def _found(layers: list[Layer]) -> tuple[dict[str, Any], dict[str, str]]:
     return found, origins
 
 
-def _first(name: str, layers: list[Layer]) -> Any:
-    values = (layer.read(BY_NAME[name]) for layer in layers)
-    return next((value for value in values if value is not None), None)
-
-
-def _endpoint_and_key(layers: list[Layer]) -> tuple[Endpoint, str | None, str | None, str]:
-    """Where requests go, and the key, or the command that prints it, and who gave it.
-
-    A key goes to the endpoint that it was given for: a place that names both (a profile, the
-    file, the variables of one family) keeps both. So the place that named the endpoint is asked
-    first where it is a file's, and one that names another endpoint is not asked at all.
-    """
-    endpoint: Endpoint = BY_NAME["base_url"].default
-    holder = None
-    for layer in layers:
-        value = layer.read(BY_NAME["base_url"])
+def _systems(layers: list[Layer]) -> dict[str, Any]:
+    """The system message of this call, and that of the file."""
+    found = {"system": None, "default_system": None}
+    for layer in reversed(layers):
+        value = layer.read(BY_NAME["system"])
         if value is not None:
-            endpoint, holder = value, layer
-            break
-    own = [holder] if holder is not None and holder.kind in ("profile", "file") else []
-    for layer in [*own, *layers]:
-        elsewhere = layer is not holder and layer.values.get("base_url")
-        for name in () if elsewhere else ("api_key", "api_key_command"):
-            if value := layer.read(BY_NAME[name]):
-                key, command = (value, None) if name == "api_key" else (None, value)
-                return endpoint, key, command, layer.origin(name)
-    return endpoint, None, None, ""
+            found["system" if layer.kind in ("flag", "variable") else "default_system"] = value
+    return found
 
 
 def _options(layers: list[Layer], endpoint: Endpoint) -> dict[str, Any]:
