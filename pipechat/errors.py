@@ -94,6 +94,19 @@ class BugError(PipechatError):
         self.__cause__ = error
 
 
+def as_ours(error: Exception) -> PipechatError:
+    """`error` where it is one of ours, else the one that it stands for: memory that is short is
+    no bug."""
+    if isinstance(error, PipechatError):
+        return error
+    if not isinstance(error, MemoryError):
+        return BugError(error)
+    hint = "Send less, or look at `ulimit -v` and the machine's memory."
+    short = TryLaterError("no_memory", "there is not enough memory", hint, again=False)
+    short.__cause__ = error
+    return short
+
+
 class UsageError(PipechatError):
     """The command line or the input is wrong; nothing was sent."""
 

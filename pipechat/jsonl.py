@@ -19,6 +19,7 @@ _DEEPEST = 250
 _LARGEST_INT = 10**4000
 # orjson ends the process where memory for a large document is refused to it; json raises.
 _LARGEST_FOR_ORJSON = 8_000_000
+_LARGEST_TEXT_FOR_ORJSON = 1 << 20  # which grows while it is written
 
 
 def dumps(value: object) -> bytes:
@@ -30,21 +31,44 @@ def dumps(value: object) -> bytes:
     Raises:
         TypeError: a value or a key is of a type that JSON has not.
     """
+    if _is_large(value):
+        return _dumps_leniently(value)
     try:
         return orjson.dumps(value)
     except TypeError:  # a lone surrogate, more than 64 bits, too deep; or indeed no JSON
-        import json
+        return _dumps_leniently(value)
 
-        text = json.dumps(_plain(value, 0), ensure_ascii=False, separators=(",", ":"))
-        return text.encode()
+
+def _dumps_leniently(value: object) -> bytes:
+    import json
+
+    text = json.dumps(_plain(value, 0), ensure_ascii=False, separators=(",", ":"))
+    return text.encode()
+
+
+def _is_large(value: object) -> bool:
+    """Whether the texts in it are, taken together."""
+    size = 0
+    parts = [value]
+    for part in parts:  # which grows meanwhile; by exact types, since every chunk comes this way
+        kind = type(part)
+        if kind is str:
+            size += len(part)  # type: ignore[arg-type]  # because mypy does not narrow by `kind`
+        elif kind is dict:
+            parts.extend(part.values())  # type: ignore[attr-defined]  # as above
+        elif kind is list or kind is tuple:
+            parts.extend(part)  # type: ignore[arg-type]  # as above
+    return size > _LARGEST_TEXT_FOR_ORJSON
 
 
 def dumps_ordered(value: object) -> bytes:
     """As `dumps`, with the keys of every object sorted: equal for equal values."""
+    if _is_large(value):
+        return _dumps_leniently(ordered(value))
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except TypeError:
-        return dumps(ordered(value))
+        return _dumps_leniently(ordered(value))
 
 
 def loads(data: bytes | str) -> Any:

@@ -17,7 +17,7 @@ from pipechat import __version__
 from pipechat.commands.app import HELP_ENV, App
 from pipechat.commands.reporting import report
 from pipechat.environment import Environment
-from pipechat.errors import BugError, ExitCode, PipechatError, ReaderLeft, UsageError
+from pipechat.errors import ExitCode, PipechatError, ReaderLeft, UsageError, as_ours
 from pipechat.signals import die_by
 
 COMMANDS = ("ask", "chat", "batch", "history", "config", "schema", "completion")
@@ -49,7 +49,7 @@ def _take_hooks(env: Environment) -> None:
     def tell(error: BaseException | None) -> None:
         if isinstance(error, Exception):
             with suppress(Exception):  # a hook that fails makes Python print after all
-                report(env, BugError(error))
+                report(env, as_ours(error))
 
     def tell_if_verbose(about: Any) -> None:
         if env.verbose:
@@ -71,8 +71,9 @@ def run(env: Environment, arguments: list[str]) -> int:
         report(env, error)
         return int(error.exit_code)
     except Exception as error:
-        report(env, BugError(error))
-        return int(ExitCode.BUG)
+        ours = as_ours(error)
+        report(env, ours)
+        return int(ours.exit_code)
 
 
 def _run_command(env: Environment, arguments: list[str]) -> int:

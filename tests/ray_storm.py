@@ -124,6 +124,7 @@ class Runs:
             "PIPECHAT_HOME": str(home),
             "OPENAI_API_KEY": KEY,
             "OPENAI_ORG_ID": "org-of-the-run",
+            "OPENAI_BASE_URL": server.url,
             "PYTHONPATH": str(ROOT),
         }
         return subprocess.Popen(

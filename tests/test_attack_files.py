@@ -193,3 +193,29 @@ def test_a_file_of_a_session_that_is_none_is_named_and_no_other(
     assert (result.status, result.code) == (9, "session_unwritable")
     other = "" if entry == "s.jsonl" else f" {entry}:"
     assert f"session 's':{other} it is" in result.stderr.decode()
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("output_format", FORMATS)
+@pytest.mark.parametrize("written", ["x", "./x", "sub/../x", "link", "hard"])
+@pytest.mark.parametrize("option", ["--record", "--replay"])
+def test_an_answer_and_a_recording_are_not_written_to_one_file(
+    program: Program, tmp_path: Path, option: str, written: str, output_format: str
+) -> None:
+    recording = tmp_path / "x"
+    recording.write_bytes(b"")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "link").symlink_to(recording)
+    (tmp_path / "hard").hardlink_to(recording)
+    given = ("--offline", "-q", "--output-format", output_format, option, str(recording))
+    result = program.run("ask", *given, "-o", written, "hello", cwd=tmp_path)
+    assert (result.status, result.code) == (2, "bad_option")
+    assert f"-o and {option}" in result.stderr.decode().replace("--output", "-o")
+    assert recording.read_bytes() == b""
+
+
+@pytest.mark.in_process
+def test_a_recording_beside_the_answer_is_as_ever(program: Program, tmp_path: Path) -> None:
+    given = ("--offline", "-q", "--record", "x", "-o", "y", "hello")
+    assert program.run("ask", *given, cwd=tmp_path).status == 0
+    assert {path.name for path in tmp_path.iterdir()} >= {"x", "y"}

@@ -7,6 +7,7 @@ import resource
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,12 +18,12 @@ from pipechat.client.exchange import Request as Sent
 from pipechat.client.exchange import Response, in_one
 from pipechat.client.reading import ResponseReading
 from pipechat.client.record_replay import RecordingSender
-from pipechat.errors import OutputError, UsageError
+from pipechat.errors import OutputError, UsageError, as_ours
 from pipechat.events import Chunk
 from pipechat.turn.reducer import TurnReducer
 from pipechat.turn.template import compile_template
 from pipechat.wire.chat_completions import ChatCompletions
-from tests.program import Program, Result
+from tests.program import PLANTED_KEY, Program, Result
 from tests.servers import (
     ChatServer,
     Reply,
@@ -31,6 +32,7 @@ from tests.servers import (
     answer,
     chunk,
     completion,
+    error_reply,
     http_reply,
     json_reply,
     sse,
@@ -77,12 +79,13 @@ def test_no_secret_that_goes_along_is_shown_or_kept_in_any_form_that_is_said_bac
 
     with ChatServer(echo) as server:
         result = program.run(
-            "ask", "--base-url", "http://elsewhere.test/v1", "--insecure-http", "--retries", "0",
+            "ask", "--insecure-http", "--retries", "0",
             "--session", "s", "--record", f"{program.home}/rec", "--output-format", output_format,
             "-v", "hello",
             env={
                 "HTTP_PROXY": f"http://proxyuser:{ENCODED}@127.0.0.1:{server.port}",
                 "OPENAI_CUSTOM_HEADERS": f"x-token: {HEADER_SECRET}",
+                "OPENAI_BASE_URL": "http://elsewhere.test/v1",
             },
         )  # fmt: skip
         assert len(server.requests) == 1
@@ -351,3 +354,136 @@ def test_where_no_thread_is_to_be_had_it_is_tried_again_and_then_later(
             "--output-format", output_format, "hello",
         )  # fmt: skip
     assert (result.status, result.code) == (status, "no_thread" if status else "")
+
+
+def short_of_memory(mebibytes: int) -> Callable[[], None]:
+    """In the child: no more address space than that."""
+    return lambda: resource.setrlimit(resource.RLIMIT_AS, (mebibytes << 20, mebibytes << 20))
+
+
+@pytest.mark.parametrize("mebibytes", [100, 120, 200])
+@pytest.mark.parametrize(
+    ("given", "output_format"),
+    [("stdin", "text"), ("stdin", "ndjson"), ("--system", "ndjson"), ("-f", "text")],
+)
+def test_where_memory_is_short_the_run_ends_by_itself_and_says_so(
+    program: Program, tmp_path: Path, given: str, mebibytes: int, output_format: str
+) -> None:
+    large = tmp_path / "large"
+    large.write_bytes(b"x" * 16_000_000)
+    more = {"--system": ("--system", f"@{large}"), "-f": ("-f", str(large))}.get(given, ())
+    with large.open("rb") as stdin, (tmp_path / "out").open("wb") as stdout:
+        result = program.run(
+            "ask", "--offline", "-q", "--output-format", output_format, *more,
+            *(("--no-stdin", "hello") if more else ()), env=NO_BYTECODE, stdin=stdin,
+            stdout=stdout, input=None, preexec_fn=short_of_memory(mebibytes),
+        )  # fmt: skip
+    assert (result.status, result.code) in [(0, ""), (5, "no_memory"), (6, "no_memory")]
+    if output_format == "ndjson":
+        last = json.loads((tmp_path / "out").read_bytes().rstrip().rpartition(b"\n")[2])
+        assert last["type"] == ("error" if result.status else "end")
+
+
+def test_memory_that_is_short_is_no_bug_and_bugs_are() -> None:
+    assert (as_ours(MemoryError()).code, as_ours(MemoryError()).exit_code) == ("no_memory", 5)
+    assert as_ours(KeyError("x")).exit_code == 1
+    ours = UsageError("bad", "so")
+    assert as_ours(ours) is ours
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("output_format", FORMATS)
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(("status", "exit_code"), [(206, 5), (201, 0), (203, 0)])
+def test_a_part_of_an_answer_is_not_taken_for_the_whole(
+    program: Program, status: int, exit_code: int, stream: bool, output_format: str
+) -> None:
+    body = sse(chunk("Hi"), STOP) if stream else json.dumps(completion("Hi")).encode()
+    kind = "text/event-stream" if stream else "application/json"
+    with ChatServer(http_reply(status, body, content_type=kind)) as server:
+        result = program.run(
+            "ask", "--base-url", server.url, "--output-format", output_format, "hello"
+        )
+        assert len(server.requests) == 1
+    assert (result.status, result.code) == (exit_code, "partial_content" if exit_code else "")
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("output_format", FORMATS)
+@pytest.mark.parametrize("said", ["true", "null", '"x"', "1", "-2.5e3", "false ", '["a"]'])
+@pytest.mark.parametrize("by", ["value", "file"])
+def test_a_json_value_that_is_no_object_is_no_schema(
+    program: Program, tmp_path: Path, said: str, by: str, output_format: str
+) -> None:
+    if by == "file":
+        (tmp_path / "schema").write_text(said)
+        said = f"@{tmp_path}/schema"
+    given = ("--offline", "--output-format", output_format, "--schema", said)
+    result = program.run("ask", *given, "hello")
+    assert (result.status, result.code) == (2, "bad_schema")
+    assert b"--schema" in result.stderr
+    assert b"no JSON object" in result.stderr
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("said", ["true str", "null?", '"x" int', "nothing", "true, false"])
+def test_words_that_begin_as_json_does_are_the_short_form(program: Program, said: str) -> None:
+    assert program.run("ask", "--dry-run", "--schema", said, "hello").status == 0
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("output_format", FORMATS)
+@pytest.mark.parametrize("option", ["--schema", "--system", "--template"])
+def test_stdin_is_the_questions_and_no_file_of_an_option(
+    program: Program, option: str, output_format: str
+) -> None:
+    given = ("--offline", "--output-format", output_format, option, "@-")
+    result = program.run("ask", *given, "hello", input=b"data")
+    assert (result.status, result.code) == (2, "unreadable_input")
+    assert option.encode() in result.stderr
+    assert b"stdin" in result.stderr
+
+
+OF_THE_ACCOUNT = {
+    "OPENAI_ORG_ID": "org-mine",
+    "OPENAI_PROJECT_ID": "proj-mine",
+    "OPENAI_CUSTOM_HEADERS": "x-token: mine\nAuthorization: Bearer mine\nX-Team:mine",
+}
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("base_url", ["named", "another", ""])
+@pytest.mark.parametrize("command", ["ask", "batch"])
+def test_the_account_is_told_to_the_endpoint_that_it_stands_beside_and_to_no_other(
+    program: Program, base_url: str, command: str
+) -> None:
+    with ChatServer(answer("Hi")) as server:
+        named = {"named": server.url + "/", "another": "https://gateway.test/v1"}.get(base_url)
+        env = {**OF_THE_ACCOUNT, "OPENAI_BASE_URL": named, "PIPECHAT_API_KEY": PLANTED_KEY}
+        where = ("--base-url", server.url)
+        if command == "ask":
+            assert program.run("ask", *where, "hello", env=env).status == 0
+        else:
+            given = ("batch", "run", "--input-format", "lines", *where)
+            assert program.run(*given, input=b"hello\n", env=env).status == 0
+        headers = server.requests[0].headers
+    told = [name for name, value in headers.items() if "mine" in value]
+    if base_url == "named":
+        assert set(told) >= {"openai-organization", "openai-project", "x-token", "x-team"}
+    else:
+        assert told == []
+        assert headers["authorization"] == f"Bearer {PLANTED_KEY}"
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
+@pytest.mark.parametrize("level", ["debug", "info"])
+@pytest.mark.parametrize("plain", ["0", "1"])
+def test_the_sdk_says_nothing_on_stderr(
+    program: Program, level: str, plain: str, output_format: str
+) -> None:
+    with ChatServer([error_reply(500, "no"), answer("Hi")]) as server:
+        result = program.run(
+            "ask", "--base-url", server.url, "--output-format", output_format, "hello",
+            env={"OPENAI_LOG": level, "PIPECHAT_PLAIN_IMPORT": plain},
+        )  # fmt: skip
+    assert (result.status, result.stderr) == (0, b"")

@@ -61,7 +61,9 @@ def test_every_item_is_asked_once_with_the_key_and_the_account_of_the_run(
     program: Program, out: Path
 ) -> None:
     with ChatServer(mirror()) as server:
-        result = run(program, server, 40, "-o", out, OPENAI_ORG_ID="org-mine")
+        result = run(
+            program, server, 40, "-o", out, OPENAI_ORG_ID="org-mine", OPENAI_BASE_URL=server.url
+        )
         assert set(asked(server).values()) == {1}
         assert {
             (request.headers["authorization"], request.headers["openai-organization"])

@@ -1,5 +1,6 @@
 """The three deadlines hold whatever a server, a handshake or a proxy does, or does not do."""
 
+import select
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -222,3 +223,39 @@ def test_waiting_for_a_busy_session_ends_at_the_timeout(program: Program) -> Non
         holder.terminate()
         assert program.finish(holder).status == 143
     assert [record["status"] for record in program.records("s")] == ["partial"]
+
+
+@pytest.mark.parametrize("output_format", ["text", "ndjson"])
+@pytest.mark.parametrize("pause_s", [1.5, 0.0])
+def test_a_slow_reader_is_waited_for_beyond_the_timeout_and_the_server_not_blamed(
+    program: Program, pause_s: float, output_format: str
+) -> None:
+    text = "word " * 400_000
+    with ChatServer(answer(text, pieces=400)) as server:
+        process = program.start(
+            "ask", "--no-stdin", "--base-url", server.url, "--timeout", "1.2",
+            "--output-format", output_format, "hello",
+        )  # fmt: skip
+        assert process.stdout is not None
+        select.select([process.stdout], [], [])
+        time.sleep(pause_s)  # the reader does something else
+        result = program.finish(process)
+    assert (result.status, result.stderr) == (0, b"")
+    if output_format == "ndjson":
+        assert (result.events[-1]["type"], result.events[-1]["answer"]) == ("end", text)
+    else:
+        assert result.stdout == text.encode() + b"\n"
+
+
+def test_a_server_that_falls_silent_is_blamed_however_slow_the_reader_was(
+    program: Program,
+) -> None:
+    with ChatServer(stream_reply(*[chunk("word " * 1000)] * 200, Stall())) as server:
+        process = program.start(
+            "ask", "--no-stdin", "--base-url", server.url, "--timeout", "1.2", "hello"
+        )
+        assert process.stdout is not None
+        select.select([process.stdout], [], [])
+        time.sleep(1.5)
+        result = program.finish(process)
+    assert (result.status, result.code) == (6, "timeout")

@@ -190,7 +190,7 @@ def test_no_key_cookie_organization_or_user_info_reaches_a_recording(program: Pr
         for question in ("one", "two", f"three {echo}"):
             program.run(
                 *("ask", question, "--base-url", server.url, "--record", str(path)),
-                env=environ,
+                env={**environ, "OPENAI_BASE_URL": server.url},
                 stdout=subprocess.DEVNULL,  # what a model says is its own
             )
         assert len(server.requests) == 3

@@ -291,3 +291,12 @@ anything = (
 def test_no_config_crashes_the_resolving(config: dict[str, Any]) -> None:
     with suppress(SetupError):
         resolve(config=config)
+
+
+@pytest.mark.parametrize("flag", ["https://gateway.test/v1", "https://GATEWAY.test:443/v1/"])
+def test_a_key_goes_to_the_endpoint_beside_it_whoever_names_that_once_more(flag: str) -> None:
+    beside = {"OPENAI_API_KEY": "sk-of-gateway", "OPENAI_BASE_URL": "https://gateway.test/v1"}
+    assert resolve_settings({"base_url": flag}, beside, {}).api_key == "sk-of-gateway"
+    assert resolve_settings({"base_url": "https://other.test/v1"}, beside, {}).api_key is None
+    wrong = {**beside, "OPENAI_BASE_URL": "nonsense"}
+    assert resolve_settings({"base_url": flag}, wrong, {}).api_key is None

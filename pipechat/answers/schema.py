@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pipechat.answers.short_schema import Schema, parse_short_schema
 from pipechat.errors import UsageError
 from pipechat.jsonl import loads
-from pipechat.text import decode_text, visible_line
+from pipechat.text import check_argument, decode_text, visible_line
 
 # A path has a slash before its first blank, or ends as JSON files do and has nothing of a list.
 _PATH = re.compile(r"@.*|[^\s,:\"{\[]*/.*|[^,:\"{\[|]*\.json", re.DOTALL)
@@ -31,13 +31,14 @@ def read_schema(text: str, read_file: Callable[[str], bytes]) -> Schema:
         if text.lstrip().startswith(_JSON) or not _is_short(text):
             return _read_object(text, where)
         return parse_short_schema(text.strip())
-    if text.lstrip().startswith(_JSON):
+    text = check_argument(text, "the schema").strip()
+    if text.startswith(_JSON) or (text and not _is_short(text)):
         return _read_object(text, "the schema")
-    return parse_short_schema(text.strip())
+    return parse_short_schema(text)
 
 
 def _is_short(text: str) -> bool:
-    """Whether a file that holds no object or array of JSON holds words: no scalar, not nothing."""
+    """Whether what begins no object or array of JSON is words: no scalar, not nothing."""
     try:
         loads(text)
     except ValueError:
@@ -53,5 +54,7 @@ def _read_object(text: str, where: str) -> Schema:
     if not isinstance(value, dict):
         what = "an array" if isinstance(value, list) else "a single value"
         hint = "An answer of any kind is told by an object as well: {}."
+        if not isinstance(value, list) and "\n" not in text:
+            hint += f" A field of that name: `{visible_line(text[:40].strip())} str`."
         raise UsageError("bad_schema", f"{where} is {what} and no JSON object", hint)
     return value

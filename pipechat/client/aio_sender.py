@@ -18,7 +18,7 @@ from pipechat.client.certificates import own_authorities
 from pipechat.client.exchange import Request, Response, in_one
 from pipechat.client.lazy_openai import AIOHTTP_CLIENT
 from pipechat.client.network_errors import network_error
-from pipechat.client.sdk_sender import NO_KEY, check_account_names, inflated
+from pipechat.client.sdk_sender import NO_KEY, check_account_names, headers_of_ours, inflated
 from pipechat.errors import PipechatError
 from pipechat.settings.resolve import Settings
 
@@ -47,6 +47,7 @@ class AioSender:
         import httpx2
 
         self._settings = settings
+        self._environ = environ
         check_account_names(environ)
         self._http = import_module(AIOHTTP_CLIENT).Httpx2AiohttpClient(
             verify=own_authorities(environ) or True
@@ -128,9 +129,7 @@ class AioSender:
             return httpx2.Response(200, json={})
 
         settings = self._settings
-        headers: dict[str, Any] = {"Accept-Encoding": "identity"}
-        if not settings.api_key:
-            headers["Authorization"] = self._openai.Omit()
+        headers = headers_of_ours(settings, self._environ, self._openai)
         async with httpx2.AsyncClient(transport=httpx2.MockTransport(catch)) as http:
             sdk = self._openai.AsyncOpenAI(
                 api_key=settings.api_key or NO_KEY,

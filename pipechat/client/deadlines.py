@@ -1,7 +1,8 @@
 """How long an answer may take: three limits as arithmetic. Pure: the clock is handed in.
 
-The total counts by the clock. The others count how long the turn listened in vain: what a slow
-reader of stdout, or a process that was stopped, let pass says nothing of the server.
+The total counts by the clock, less what the turn waited for whoever takes the answer. The others
+count how long the turn listened in vain: what a slow reader of stdout, or a process that was
+stopped, let pass says nothing of the server.
 """
 
 from __future__ import annotations
@@ -74,6 +75,10 @@ class Deadlines:
         if self._after_end_s is not None:
             left = min(left, _AFTER_END_S - self._after_end_s)
         return max(left, 0.0)
+
+    def held_up(self, seconds: float) -> None:
+        """Whoever takes the answer took `seconds` for a piece of it."""
+        self._total_at += seconds
 
     def listened(self, seconds: float, meant: float, *, in_vain: bool = True) -> None:
         """Waiting for a piece of the response, and reading it, took `seconds`; it was `meant`

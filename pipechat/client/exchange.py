@@ -14,7 +14,7 @@ from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from typing import Any, NamedTuple, Protocol
 
-from pipechat.errors import NetworkError, PipechatError, TryLaterError
+from pipechat.errors import NetworkError, PipechatError, TryLaterError, as_ours
 from pipechat.signals import LONGEST_WAIT_S
 
 # Segments that may wait for the turn: a slow reader of stdout slows the server down instead of
@@ -99,6 +99,7 @@ class Exchange:
         self._stopped = False
         # Made now: when memory is short it could not be made when it is needed.
         self._lost = NetworkError("connection_lost", "the response could not be carried on")
+        self._no_memory = as_ours(MemoryError())
         try:
             Thread(target=self._carry, daemon=True, name="exchange").start()
         except RuntimeError as error:  # no more threads for this user, or no memory for one
@@ -180,7 +181,7 @@ class Exchange:
         except PipechatError as error:
             return error
         except MemoryError:
-            return self._lost
+            return self._no_memory
         return None
 
     def _put(self, item: Response | bytes | Exception | None) -> None:

@@ -48,6 +48,22 @@ def load_openai(environ: Mapping[str, str]) -> ModuleType:
         ImportError: the SDK is not installed, or cannot be imported the plain way either.
     """
     check_tls_files(environ)
+    openai = _import_openai(environ)
+    _silence()
+    return openai
+
+
+def _silence() -> None:
+    """Let the SDK log nothing, whatever OPENAI_LOG says: stderr is ours, and what it would tell
+    there are questions and answers. What stands below it logs by itself at no level that shows."""
+    import logging  # which the SDK has brought
+
+    log = logging.getLogger("openai")
+    log.setLevel(logging.CRITICAL + 1)
+    log.propagate = False
+
+
+def _import_openai(environ: Mapping[str, str]) -> ModuleType:
     if "openai" in sys.modules or environ.get("PIPECHAT_PLAIN_IMPORT") == "1":
         return import_module("openai")
     finder = _Finder()

@@ -24,6 +24,9 @@ from pipechat.wire.dialect import Dialect
 
 _MESSAGE_LENGTH = 500
 _ERROR_BYTES = 64 * 1024
+# What is whole by its content may still be a part by its status (RFC 9110 §15.3.7); the other
+# successes say nothing of the kind, so there the content alone is judged.
+_PARTIAL = 206
 # What a proxy says for itself as often as a server does.
 _OF_PROXIES = (403, 407, 502, 503, 504)
 
@@ -93,6 +96,10 @@ class ResponseReading:
         self._deadlines.begin_attempt()
         response = yield from self._take_response()
         self.headers = response.headers
+        if response.status == _PARTIAL:
+            what = f"{self._host}{self._by_way_of} answered 206, with a part of the answer alone"
+            hint = "Nobody asked for a part: something on the way cuts it."
+            raise TryLaterError("partial_content", what, hint, again=False)
         if response.status >= 300:
             content = yield from self._error_body()
             raise self._refusal(response, content)
@@ -118,7 +125,9 @@ class ResponseReading:
             any_data = False
             for chunk in decoder.feed(segment):
                 any_data = True
+                shown = self._clock()
                 yield self._clean_chunk(chunk)
+                deadlines.held_up(self._clock() - shown)
                 deadlines.saw(chunk, ended=self._judge.has_ended())
             # Who takes the chunks may be slow: that is not the server's time.
             took = 0.0 if any_data else self._clock() - began

@@ -18,6 +18,7 @@ from pipechat.client.proxy_way import has_reached_the_server, note_way
 from pipechat.errors import NetworkError, PipechatError, TryLaterError
 from pipechat.settings.key import check_key
 from pipechat.settings.resolve import Settings
+from pipechat.settings.secrets import header_names
 
 if TYPE_CHECKING:
     import httpx2
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 NO_KEY = "none"  # the SDK insists on one; the header that would carry it is left out
 _ERROR_BYTES = 64 * 1024
 _STEP_BYTES = 256 * 1024
+_ACCOUNT_HEADERS = ("OpenAI-Organization", "OpenAI-Project")
 
 
 class SdkSender:
@@ -35,10 +37,7 @@ class SdkSender:
         self._settings = settings
         self._openai = openai
         self._sdk = _sdk_client(settings, environ, openai)
-        # What is encoded may be large beyond measure once it is decoded.
-        self._headers: dict[str, Any] = {"Accept-Encoding": "identity"}
-        if not settings.api_key:
-            self._headers["Authorization"] = openai.Omit()
+        self._headers = headers_of_ours(settings, environ, openai)
 
     def send(self, request: Request) -> Response:
         """As `Sender.send`."""
@@ -205,6 +204,22 @@ def _bound_error(response: httpx2.Response) -> None:
 
     response.stream = Head(response.stream)
     response.headers.pop("content-encoding", None)
+
+
+def headers_of_ours(
+    settings: Settings, environ: Mapping[str, str], openai: ModuleType
+) -> dict[str, Any]:
+    """The headers of each request that differ from what the SDK would send by itself."""
+    # What is encoded may be large beyond measure once it is decoded.
+    headers: dict[str, Any] = {"Accept-Encoding": "identity"}
+    if not settings.tells_account:
+        custom = header_names(environ.get("OPENAI_CUSTOM_HEADERS", ""))
+        headers |= dict.fromkeys((*_ACCOUNT_HEADERS, *custom), openai.Omit())
+    if not settings.api_key:
+        headers["Authorization"] = openai.Omit()
+    elif not settings.tells_account:
+        headers["Authorization"] = f"Bearer {settings.api_key}"
+    return headers
 
 
 def check_account_names(environ: Mapping[str, str]) -> None:

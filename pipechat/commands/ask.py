@@ -23,7 +23,7 @@ from pipechat.commands.wiring import (
     usage_line,
 )
 from pipechat.environment import Environment, Output
-from pipechat.errors import BugError, PipechatError, UsageError
+from pipechat.errors import PipechatError, UsageError, as_ours
 from pipechat.events import Sink, TerminalEvent
 from pipechat.messages import new_turn_id
 from pipechat.settings.resolve import Settings
@@ -59,11 +59,8 @@ def ask(
         settings = load_settings(env, given, "ask")
         output_format = settings.output_format
         return _ask(env, settings, question or [])
-    except PipechatError as error:
-        _tell_programs(env, error, output_format)
-        raise
     except Exception as error:
-        _tell_programs(env, BugError(error), output_format)
+        _tell_programs(env, as_ours(error), output_format)
         raise
 
 

@@ -36,6 +36,7 @@ def load_settings(env: Environment, given: Mapping[str, Any], command: str) -> S
     for line in unknown_variables(env.environ):
         env.warn(line)
     env.stderr.hide(*settings.secrets)
+    _check_files_differ(settings)
     if settings.continue_last or settings.existing:
         from pipechat.commands.stores import in_session_that_is
 
@@ -47,6 +48,24 @@ def load_settings(env: Environment, given: Mapping[str, Any], command: str) -> S
         default = text_or_file(settings, "system", settings.default_system, started)
         return settings._replace(default_system=default)
     return settings
+
+
+def _check_files_differ(settings: Settings) -> None:
+    """Refuse one file for two things, of which one would write over the other."""
+    out = "output" if settings.output else "batch_output"
+    for name in ("record", "replay"):
+        written, recording = getattr(settings, out), getattr(settings, name)
+        if written and recording and written != "-" and _is_same_file(written, recording):
+            message = f"{settings.origins[out]} and {settings.origins[name]} name the same file"
+            hint = "One would write over the other."
+            raise UsageError("bad_option", f"{message}: {written}", hint)
+
+
+def _is_same_file(one: str, other: str) -> bool:
+    try:
+        return os.path.realpath(one) == os.path.realpath(other) or os.path.samefile(one, other)
+    except OSError:  # one of them is not there
+        return False
 
 
 @contextmanager
@@ -66,11 +85,18 @@ def read_named_file(settings: Settings, path: str) -> bytes:
         UsageError: `unreadable_input`.
     """
     ends_at = None if settings.timeout_s is None else time.monotonic() + settings.timeout_s
+    _refuse_stdin(path)
     try:
         return _read_file(path, settings.max_input_bytes, ends_at)
     except OSError as error:
         message = f"{path}: {error.strerror or error}"
         raise UsageError("unreadable_input", message) from error
+
+
+def _refuse_stdin(path: str) -> None:
+    if path == "-":
+        hint = "Name a file, ./- for one of that name; with --no-stdin, /dev/stdin is one."
+        raise UsageError("unreadable_input", "`@-` is no file: stdin is the question's", hint)
 
 
 def text_or_file(settings: Settings, name: str, value: str, started: float) -> str:
@@ -82,12 +108,13 @@ def text_or_file(settings: Settings, name: str, value: str, started: float) -> s
     path = value[1:]
     ends_at = None if settings.timeout_s is None else started + settings.timeout_s
     try:
+        _refuse_stdin(path)
         data = _read_file(path, settings.max_input_bytes, ends_at)
         return decode_text(data, path, lossy=settings.lossy).removesuffix("\n")
     except OSError as error:
         _complain(origin, f"{origin}: {value}: {error.strerror or error}", error)
     except UsageError as error:
-        _complain(origin, f"{origin}: {error.message}", error)
+        _complain(origin, f"{origin}: {error.message}", error, error.hint)
 
 
 def _check_no_file(origin: str, value: str) -> None:

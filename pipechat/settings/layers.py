@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, NoReturn
 
-from pipechat.errors import SetupError, UsageError
+from pipechat.errors import PipechatError, SetupError, UsageError
+from pipechat.settings.endpoint import Endpoint
 from pipechat.settings.table import BY_NAME, OPTIONS, Option
 from pipechat.text import did_you_mean
 
@@ -153,3 +154,35 @@ def check_at_odds(origins: Mapping[str, str], name: str, other: str) -> None:
     said = [origins[each] for each in (name, other)]
     if all(origin.startswith(("--", "PIPECHAT_")) for origin in said):
         raise UsageError("bad_option", f"{' and '.join(said)}: one or the other")
+
+
+def endpoint_and_key(layers: list[Layer]) -> tuple[Endpoint, str | None, str | None, str]:
+    """Where requests go, and the key, or the command that prints it, and who gave it.
+
+    A key goes to the endpoint that it was given for: a place that names both (a profile, the
+    file, the variables of one family) keeps both. So the place that named the endpoint is asked
+    first where it is a file's, and one that names another endpoint is not asked at all.
+    """
+    endpoint: Endpoint = BY_NAME["base_url"].default
+    holder = None
+    for layer in layers:
+        value = layer.read(BY_NAME["base_url"])
+        if value is not None:
+            endpoint, holder = value, layer
+            break
+    own = [holder] if holder is not None and holder.kind in ("profile", "file") else []
+    for layer in [*own, *layers]:
+        for name in () if _names_another(endpoint, layer) else ("api_key", "api_key_command"):
+            if value := layer.read(BY_NAME[name]):
+                key, command = (value, None) if name == "api_key" else (None, value)
+                return endpoint, key, command, layer.origin(name)
+    return endpoint, None, None, ""
+
+
+def _names_another(endpoint: Endpoint, layer: Layer) -> bool:
+    if not layer.values.get("base_url"):
+        return False
+    try:
+        return bool(layer.read(BY_NAME["base_url"]) != endpoint)
+    except PipechatError:  # it names none, and a stronger layer's counts
+        return True

@@ -7,9 +7,15 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from pipechat.settings.endpoint import Endpoint
-from pipechat.settings.layers import Layer, check_at_odds, check_needs, make_layers
+from pipechat.settings.layers import (
+    Layer,
+    check_at_odds,
+    check_needs,
+    endpoint_and_key,
+    make_layers,
+)
 from pipechat.settings.proxy import Proxy, find_proxy
-from pipechat.settings.secrets import secrets_beside_the_key
+from pipechat.settings.secrets import account_may_go_to, secrets_beside_the_key
 from pipechat.settings.table import BY_NAME, OPTIONS
 
 OFFLINE_MODEL = "offline"
@@ -22,6 +28,7 @@ _SAME_FIELDS = {
     "effort": ("reasoning_effort",),
     "max_tokens": (*TOKEN_FIELDS, "max_output_tokens"),
 }
+_LIMITS = ("timeout", "first_token_timeout", "idle_timeout")  # 0: none
 
 
 class Settings(NamedTuple):
@@ -100,6 +107,7 @@ class Settings(NamedTuple):
     summary_format: str
     origins: Mapping[str, str]
     other_secrets: tuple[str, ...] = ()
+    tells_account: bool = True
 
     def __repr__(self) -> str:
         return f"Settings(model={self.model!r}, endpoint={self.endpoint!r})"  # a key is in it
@@ -159,27 +167,24 @@ def resolve_settings(
     if found["render"] and found["raw"]:
         check_at_odds(origins, "render", "raw")
     offline = found["offline"]
-    endpoint, key, key_command, key_origin = _endpoint_and_key(layers)
+    endpoint, key, key_command, key_origin = endpoint_and_key(layers)
     origins["api_key"] = key_origin
     named_by = origins.get("proxy", "--proxy")
     proxy = None if offline else find_proxy(endpoint, found["proxy"], named_by, environ)
-    above = [layer for layer in layers if layer.kind in ("flag", "variable")]
     made = {
         "model": OFFLINE_MODEL if offline else found["model"],
         "endpoint": endpoint,
         "api_key": "offline" if offline else key,
         "api_key_command": None if offline else key_command,
         "proxy": proxy,
-        "timeout_s": found["timeout"] or None,
-        "first_token_timeout_s": found["first_token_timeout"] or None,
-        "idle_timeout_s": found["idle_timeout"] or None,
-        "system": _first("system", above),
-        "default_system": _first("system", layers[len(above) :]),
+        **{f"{name}_s": found[name] or None for name in _LIMITS},
+        **_systems(layers),
         "options": _options(layers, endpoint),
         "whole_reasons": frozenset(found["whole_reasons"]),
         "max_input_bytes": int(found["max_input_mib"] * MEBIBYTE),
         "origins": origins,
         "other_secrets": secrets_beside_the_key(proxy, environ),
+        "tells_account": account_may_go_to(endpoint, environ),
     }
     # The rest is what its option says, under the same name.
     as_given = {name: found[name] for name in Settings._fields if name in found}
@@ -201,33 +206,14 @@ def found_in(layers: list[Layer]) -> tuple[dict[str, Any], dict[str, str]]:
     return found, origins
 
 
-def _first(name: str, layers: list[Layer]) -> Any:
-    values = (layer.read(BY_NAME[name]) for layer in layers)
-    return next((value for value in values if value is not None), None)
-
-
-def _endpoint_and_key(layers: list[Layer]) -> tuple[Endpoint, str | None, str | None, str]:
-    """Where requests go, and the key, or the command that prints it, and who gave it.
-
-    A key goes to the endpoint that it was given for: a place that names both (a profile, the
-    file, the variables of one family) keeps both. So the place that named the endpoint is asked
-    first where it is a file's, and one that names another endpoint is not asked at all.
-    """
-    endpoint: Endpoint = BY_NAME["base_url"].default
-    holder = None
-    for layer in layers:
-        value = layer.read(BY_NAME["base_url"])
+def _systems(layers: list[Layer]) -> dict[str, Any]:
+    """The system message of this call, and that of the file."""
+    found = {"system": None, "default_system": None}
+    for layer in reversed(layers):
+        value = layer.read(BY_NAME["system"])
         if value is not None:
-            endpoint, holder = value, layer
-            break
-    own = [holder] if holder is not None and holder.kind in ("profile", "file") else []
-    for layer in [*own, *layers]:
-        elsewhere = layer is not holder and layer.values.get("base_url")
-        for name in () if elsewhere else ("api_key", "api_key_command"):
-            if value := layer.read(BY_NAME[name]):
-                key, command = (value, None) if name == "api_key" else (None, value)
-                return endpoint, key, command, layer.origin(name)
-    return endpoint, None, None, ""
+            found["system" if layer.kind in ("flag", "variable") else "default_system"] = value
+    return found
 
 
 def _options(layers: list[Layer], endpoint: Endpoint) -> dict[str, Any]:

@@ -4,6 +4,7 @@ a proxy could say it back. Pure: the one list of secrets is made here, `Settings
 from collections.abc import Iterator, Mapping
 from urllib.parse import quote, unquote, urlsplit
 
+from pipechat.settings.endpoint import Endpoint, read_endpoint
 from pipechat.settings.proxy import Proxy
 
 
@@ -15,6 +16,21 @@ def secrets_beside_the_key(proxy: Proxy | None, environ: Mapping[str, str]) -> t
     if proxy is not None:
         found.update(_login_forms(proxy.url))
     return tuple(sorted(found - {""}, key=lambda secret: (-len(secret), secret)))
+
+
+def account_may_go_to(endpoint: Endpoint, environ: Mapping[str, str]) -> bool:
+    """Whether the account that OPENAI_ORG_ID, OPENAI_PROJECT_ID and OPENAI_CUSTOM_HEADERS name
+    may be told to `endpoint`: as a key, to that of OPENAI_BASE_URL, else to the vendor's."""
+    named = environ.get("OPENAI_BASE_URL")
+    try:
+        return read_endpoint(named) == endpoint if named else endpoint.is_vendor
+    except ValueError:  # a stronger source names the endpoint
+        return False
+
+
+def header_names(headers: str) -> list[str]:
+    """The names in OPENAI_CUSTOM_HEADERS, a `NAME: VALUE` a line."""
+    return [line.partition(":")[0].strip() for line in headers.split("\n") if ":" in line]
 
 
 def _header_values(headers: str) -> Iterator[str]:

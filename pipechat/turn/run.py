@@ -8,7 +8,7 @@ record is appended before the terminal event acknowledges it. Driven from outsid
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from pipechat.errors import BugError, PipechatError
+from pipechat.errors import PipechatError, as_ours
 from pipechat.events import Event, Sink, Start, Step, TerminalEvent, TextChunk
 from pipechat.messages import Turn
 from pipechat.turn.reducer import TurnReducer
@@ -85,8 +85,7 @@ class TurnRun:
 
     def fail(self, error: Exception) -> TerminalEvent:
         """The steps broke off: the terminal event, recorded and shown."""
-        cause = error if isinstance(error, PipechatError) else BugError(error)
-        return self._conclude(self._show_held(cause)[-1])
+        return self._conclude(self._show_held(as_ours(error))[-1])
 
     def interrupt(self, cause: PipechatError) -> None:
         """End the turn here and now: keep what came, tell it, and return. Not to be called

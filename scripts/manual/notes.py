@@ -10,8 +10,7 @@ NOTES = {
     "existing": "So a typo starts no conversation.",
     "api": "`auto` is chat, until a server says that a model is to be had by the other; what was "
     "learned lies in `cache/`, which may be deleted. The Responses API is asked to store nothing.",
-    "render": "It streams so; code stays as it is. Elsewhere bytes are bytes. Not "
-    "with `--raw`.",
+    "render": "It streams so; code stays as it is. Elsewhere bytes are bytes. Not with `--raw`.",
     "if_busy": "Waiting is within `--timeout`; fail is exit 9.",
     "once": "It needs `--session`.",
     "temperature": "Reasoning models reject it.",
@@ -28,7 +27,8 @@ NOTES = {
     "no_stdin": "Else a pipe, socket or file is read to its end, however long that takes.",
     "dry_run": "No key is needed.",
     "timeout": "It bounds the reading of stdin as well, and an item of `batch run`, from its first "
-    "request to its last; a slow reader of stdout is waited for beyond it.",
+    "request to its last; what a slow reader of stdout takes does not count, and is waited for "
+    "beyond it.",
     "idle_timeout": "Comments do not count.",
     "proxy": "Else the usual `*_PROXY` and `NO_PROXY` variables hold, but for this machine itself.",
     "record": "That is requests, answers, faults and times; the file may hold nothing else.",
