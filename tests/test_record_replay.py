@@ -383,6 +383,7 @@ _FAULT: dict[str, Any] = {
 }  # fmt: skip
 
 
+@pytest.mark.in_process
 @pytest.mark.parametrize(
     "lines",
     [
