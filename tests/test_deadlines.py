@@ -142,7 +142,7 @@ def check(program: Program, row: Row, *where: str) -> None:
     last = result.events[-1]
     assert (result.status, result.code, last["code"]) == (row.status, row.code, row.code)
     assert last["retryable"]
-    # The time-out counts from the start of the program, `total_s` from that of the turn.
+    # The time-out counts what was gone before the turn began as well, `total_s` does not.
     assert last["total_s"] >= SHORT_S * (0.9 if row.limit is TOTAL else 0.99)
     if row.text == "x":  # how much of a drip comes in time is chance
         assert set(last["answer"]) == {"x"}
