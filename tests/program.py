@@ -3,7 +3,7 @@
 Everything a run writes is checked: the planted key is in none of it, and every event is as
 `pipechat schema event` says; `events=False` says that a run may end without any.
 
-A process takes 400 ms, so a table's rows run in the tests' own, in 20 ms: mark the test (or, as
+A process takes 200 ms, so a table's rows run in the tests' own, in 20 ms: mark the test (or, as
 `pytestmark`, the file) `@pytest.mark.in_process`, and its `program` is an `InProcess` with the
 same `run` and the same checks; `in_process(False)` takes one test of a marked file out. Signals,
 descriptors, terminals, limits, imports, and one run per exit code take a process; `start` always
@@ -29,6 +29,7 @@ PLANTED_KEY = "sk-planted-7f3a9c51d2e84b06"
 
 RUN_LIMIT_S = 60.0
 WAITS = {
+    "after_end": "pipechat.client.deadlines._AFTER_END_S",
     "busy": "pipechat.store.sessions._SHORT_WAIT_S",
     "last_lock": "pipechat.store.spool._LAST_WAIT_S",
     "lock": "pipechat.store.locks.PATIENCE_S",

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from pipechat.client import retries
 from tests.program import Program
 from tests.servers import (
     ChatServer,
@@ -388,10 +387,7 @@ def test_retries_come_before_the_first_text_and_are_told(program: Program) -> No
     assert result.stderr.count(b"trying again in") == 2
 
 
-def test_an_error_in_the_stream_before_any_text_is_retried(
-    program: Program, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(retries, "FIRST_WAIT_S", 0.01)
+def test_an_error_in_the_stream_before_any_text_is_retried(program: Program) -> None:
     overloaded = stream_reply(event({"error": {"code": "overloaded_error"}}), Stall())
     with ChatServer([overloaded, overloaded, answer("ok")]) as server:
         result = program.run("ask", "--base-url", server.url, "--output-format", "ndjson", "hi")

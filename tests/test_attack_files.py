@@ -36,8 +36,8 @@ def test_a_named_file_without_an_end_holds_nobody_beyond_the_timeout(
     more: tuple[str, ...] = (named_by, f"@{path}") if named_by.startswith("--") else ()
     env: dict[str, str | None] = {named_by: str(path)} if named_by == "SSL_CERT_FILE" else {}
     result = program.run(
-        "ask", "--timeout", "1", "--retries", "0", *SECURE, *more, "--output-format", output_format,
-        "hello", env=env,
+        "ask", "--timeout", "0.3", "--retries", "0", *SECURE, *more,
+        "--output-format", output_format, "hello", env=env,
     )  # fmt: skip
     assert result.status == (2 if more else 3)
     assert result.code in ("bad_config", "bad_certificates", "unreadable_input")

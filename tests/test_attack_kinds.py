@@ -128,7 +128,7 @@ def test_a_recording_that_cannot_be_written_is_told_however_the_answer_ended(
         result = program.run(
             "ask", "--base-url", server.url, "--record", str(record), *more,
             "--output-format", output_format, "hello", preexec_fn=small_files,
-            env=NO_BYTECODE,
+            env={**NO_BYTECODE, **program.shorter(after_end=0.3)},
         )  # fmt: skip
     assert (result.status, result.code) == (11, "recording_unwritable")
     assert b"--record" in result.stderr

@@ -187,9 +187,8 @@ class DownFor:
 
 @pytest.mark.parametrize("seconds", [5.0, 20.0, 120.0])
 def test_a_server_that_was_down_is_used_again_soon_after(seconds: float) -> None:
-    run = simulate(DownFor(seconds), seconds=seconds + 60)
+    run = simulate(DownFor(seconds), seconds=seconds + 40)
     assert run.limited < 64 + seconds, "and it is not hammered meanwhile"
-    assert len([at for at in run.answered if at < seconds + 40]) >= 20
     assert len(run.answered) > 400
 
 

@@ -15,7 +15,7 @@ import pytest
 from tests.program import PLANTED_KEY, Program, Result
 from tests.servers import ChatServer, Request, first_tries, mirror
 
-pytestmark = pytest.mark.in_process
+pytestmark = [pytest.mark.in_process, pytest.mark.counted]
 
 
 @pytest.fixture

@@ -354,7 +354,7 @@ def test_a_run_that_goes_wrong_stops_at_max_failures(
 @pytest.mark.usefixtures("way")
 def test_a_rate_limit_is_no_failure_of_an_item(program: Program, out: Path) -> None:
     with ChatServer(mirror(fault=first_tries("429"))) as server:
-        result = run(program, server, items(6), "-o", str(out), "--retries", "0", "-j", "6")
+        result = run(program, server, items(3), "-o", str(out), "--retries", "0", "-j", "3")
     assert result.status == 0
     assert {each["attempts"] for each in records(out)} == {2}
 

@@ -14,6 +14,8 @@ from tests.servers.mirror import mirror
 from tests.test_batch_processes import slowly, start
 from tests.test_batch_run import asked, items, records
 
+pytestmark = pytest.mark.counted
+
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:

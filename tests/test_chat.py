@@ -21,6 +21,8 @@ from tests.servers import (
     stream_reply,
 )
 
+pytestmark = pytest.mark.counted
+
 RULE = "----------\n"
 KEYS_CTRL_C, KEYS_CTRL_D = "\x03", "\x04"
 

@@ -138,11 +138,13 @@ def check(program: Program, row: Row, *where: str) -> None:
     started = time.monotonic()
     ask = ("ask", "--session", "s", "--output-format", "ndjson", *where, *row.limit, "hello")
     result = program.run(*ask)
-    assert time.monotonic() - started < SHORT_S + SLACK_S
+    took = time.monotonic() - started
+    assert SHORT_S <= took < SHORT_S + SLACK_S
     last = result.events[-1]
     assert (result.status, result.code, last["code"]) == (row.status, row.code, row.code)
     assert last["retryable"]
-    assert last["total_s"] >= SHORT_S * 0.99
+    # The time-out counts what was gone before the turn began as well, `total_s` does not.
+    assert last["total_s"] >= SHORT_S * (0.9 if row.limit is TOTAL else 0.99)
     if row.text == "x":  # how much of a drip comes in time is chance
         assert set(last["answer"]) == {"x"}
         assert len(last["answer"]) < 2000

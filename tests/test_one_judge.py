@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from pipechat.client import deadlines, retries
+from pipechat.client import deadlines
 from pipechat.client.deadlines import _AFTER_END_S
 from tests.program import Program
 from tests.servers import (
@@ -251,7 +251,6 @@ BOUNDED = [
 def test_an_answer_is_judged_once_and_asked_for_as_often_as_is_right(
     program: Program, row: Row, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retries, "FIRST_WAIT_S", 0.01)
     monkeypatch.setattr(deadlines, "_AFTER_END_S", row.after_end_s)
     for more in ((), ("--output-format", "ndjson")):
         with ChatServer(row.replies) as server:

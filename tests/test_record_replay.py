@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipechat.client import retries
 from pipechat.client.exchange import Request
 from pipechat.client.near_request import difference, nearest
 from pipechat.client.recording import CLOSED, End, Recorded, read_recording
@@ -105,14 +104,8 @@ FAULTS: list[tuple[str, Reply | list[Reply], tuple[str, ...], int, str]] = [
     ("reply", "more", "status", "code"), [row[1:] for row in FAULTS], ids=[r[0] for r in FAULTS]
 )
 def test_a_fault_is_replayed_as_a_fault(
-    program: Program,
-    reply: Reply | list[Reply],
-    more: tuple[str, ...],
-    status: int,
-    code: str,
-    monkeypatch: pytest.MonkeyPatch,
+    program: Program, reply: Reply | list[Reply], more: tuple[str, ...], status: int, code: str
 ) -> None:
-    monkeypatch.setattr(retries, "FIRST_WAIT_S", 0.01)
     played = check_replay(program, reply, *("--retries", "0", *more))
     assert (played.status, played.code) == (status, code)
 
@@ -383,6 +376,7 @@ _FAULT: dict[str, Any] = {
 }  # fmt: skip
 
 
+@pytest.mark.in_process
 @pytest.mark.parametrize(
     "lines",
     [

@@ -33,6 +33,8 @@ from tests.servers import (
     stream_reply,
 )
 
+pytestmark = pytest.mark.counted
+
 LIMIT_S = 30.0
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 STOP = chunk(finish_reason="stop")

@@ -13,6 +13,8 @@ from tests.program import Program
 from tests.pseudo_terminal import AtTerminal
 from tests.servers import ChatServer, answer
 
+pytestmark = pytest.mark.counted
+
 HINT = "Ctrl-D on a line of its own"
 CTRL_C, CTRL_D, CTRL_Z = "\x03", "\x04", "\x1a"
 DELETE = "\x7f"
