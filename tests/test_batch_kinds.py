@@ -34,7 +34,7 @@ from tests.servers import (
 from tests.servers.mirror import mirror
 from tests.servers.steps import Wait
 from tests.test_batch_processes import slowly, start
-from tests.test_batch_run import asked, items, ndjson, records, run
+from tests.test_batch_run import asked, items, leave_as_killed, ndjson, records, run
 
 
 @pytest.fixture
@@ -294,6 +294,7 @@ def test_a_turn_that_only_its_session_has_is_found_wherever_it_stands(
         program.finish(start(program, server, source, "-o", out), input=b"")
         lines = out.read_bytes().splitlines(keepends=True)
         out.write_bytes(b"".join(lines[:2]))
+        leave_as_killed(out)
         for n in range({"ask": 1, "ask_twice": 2}.get(between, 0)):
             program.run("ask", "--session", "s", "--base-url", server.url, f"foreign {n}")
         if between == "other_items":
@@ -309,6 +310,27 @@ def test_a_turn_that_only_its_session_has_is_found_wherever_it_stands(
     kept = [each["question"] for each in program.records("s") if each["item"]]
     assert kept[:4] == ["q 0", "q 1", "q 2", "q 3"]
     assert len(kept) == (5 if between == "other_items" else 4)
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("what", ["another", "removed", "emptied", "fresh"])
+def test_an_answer_of_an_earlier_batch_is_none_of_a_new_one(
+    program: Program, out: Path, what: str
+) -> None:
+    item = ndjson({"id": "news", "question": "What is new?", "session": "work"})
+    with ChatServer(mirror()) as server:
+        run(program, server, item, "-o", str(out))
+        if what == "removed":
+            out.unlink()
+        if what == "emptied":
+            out.write_bytes(b"")
+        another = out.with_name("tomorrow.jsonl") if what == "another" else out
+        more = ("--fresh",) if what == "fresh" else ()
+        result = run(program, server, item, "-o", str(another), *more)
+        assert len(server.requests) == 2
+    assert result.status == 0
+    assert len(records(another)) == 1
+    assert len(program.records("work")) == 2
 
 
 def write_turns(path: Path, count: int) -> None:

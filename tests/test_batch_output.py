@@ -2,6 +2,7 @@
 for the next run."""
 
 import asyncio
+import json
 import os
 import resource
 import signal
@@ -302,6 +303,33 @@ def test_a_batch_that_was_started_over_and_stopped_goes_on_as_a_new_one(
     assert Counter(record["item"] for record in records(out)) == Counter(f"i{n}" for n in range(6))
     newest = {f"i{n}": program.records(f"s{n}")[-1]["id"] for n in range(6)}
     assert {record["item"]: record["id"] for record in records(out)} == newest
+    assert not list(out.parent.glob(".out.jsonl*"))
+
+
+def test_a_turn_that_a_killed_run_left_is_not_forgotten_by_a_run_that_is_stopped(
+    program: Program, source: Path, out: Path
+) -> None:
+    each = ({"id": f"i{n}", "question": f"q {n}", "session": f"s{n}"} for n in range(12))
+    source.write_bytes(ndjson(*each))
+    with ChatServer(slowly(0.1)) as server:
+        program.finish(start(program, server, source, "-o", out), input=b"")
+        lines = {json.loads(line)["item"]: line for line in out.read_bytes().splitlines(True)}
+        out.write_bytes(b"".join(lines[f"i{n}"] for n in range(6, 8)))
+        out.with_name(".out.jsonl.run").write_text("0")
+        for _ in range(2):  # it has the turns of eleven; the first is asked, and stopped
+            turns = program.home / "sessions" / "s0.jsonl"
+            turns.write_bytes(b"")
+            before = len(server.requests)
+            process = start(program, server, source, "-o", out, "-j", "1", "--grace", "0")
+            server.wait_for_requests(before + 1)
+            process.send_signal(signal.SIGTERM)
+            process.communicate()
+            assert len(server.requests) == before + 1
+        before = len(server.requests)
+        result = program.finish(start(program, server, source, "-o", out), input=b"")
+        assert len(server.requests) == before + 1
+    assert result.status == 0
+    assert Counter(record["item"] for record in records(out)) == Counter(f"i{n}" for n in range(12))
     assert not list(out.parent.glob(".out.jsonl*"))
 
 

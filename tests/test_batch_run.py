@@ -55,6 +55,12 @@ def asked(server: ChatServer) -> Counter[str]:
     return Counter(request.question for request in server.requests)
 
 
+def leave_as_killed(out: Path) -> None:
+    """As a run leaves it that began at the beginning of time, and was killed: the lock of the run
+    stays, and says since when turns are of that run."""
+    out.with_name(f".{out.name}.run").write_text("0")
+
+
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     return tmp_path / "out.jsonl"
@@ -386,7 +392,8 @@ def test_an_answer_that_only_its_session_has_is_not_asked_for_again(
     source = ndjson({"id": "a", "question": "q", "session": "s"})
     with ChatServer(mirror()) as server:
         run(program, server, source, "-o", str(out))
-        out.write_bytes(b"")  # as a kill between the two leaves it
+        out.write_bytes(b"")
+        leave_as_killed(out)
         result = run(program, server, source, "-o", str(out))
         assert len(server.requests) == 1
     assert result.status == 0

@@ -11,7 +11,7 @@ import pytest
 from tests.program import Program
 from tests.servers import ChatServer, completion, json_reply
 from tests.servers.mirror import mirror
-from tests.test_batch_processes import slowly, start
+from tests.test_batch_processes import Coprocess, slowly, start
 from tests.test_batch_run import asked, items, records
 
 pytestmark = pytest.mark.counted
@@ -120,3 +120,20 @@ def test_events_of_a_worker_are_those_of_this_process(program: Program, source: 
         result = program.finish(process, input=b"")
     kinds = Counter(event["type"] for event in result.events)
     assert kinds == {"start": 40, "chunk": 40, "end": 40}
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, None])
+def test_a_worker_that_has_nothing_to_do_says_nothing_when_its_run_ends(
+    program: Program, end: signal.Signals | None
+) -> None:
+    with ChatServer(slowly(0.1)) as server:
+        talk = Coprocess(program, server, "-q", "-j", "4", "--workers", "2")
+        for n in range(4):
+            talk.say({"id": str(n), "question": "q"})
+        assert talk.process.stdout is not None
+        for _ in range(4):
+            talk.process.stdout.readline()
+        if end is not None:
+            talk.process.send_signal(end)
+        _, said = talk.process.communicate()
+    assert said == b""

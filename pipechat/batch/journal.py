@@ -19,6 +19,9 @@ from pipechat.store import layout
 from pipechat.store.faults import words_for
 from pipechat.store.locked_file import LockedFile, lock_file, open_to_read, sync, write_all
 
+# Of an id: its time. Those of one millisecond are in no order.
+_TIME_LENGTH = 13
+
 
 class SetAsideError(OutputError):
     """The output could not take records: they wait beside it for the next run."""
@@ -28,8 +31,11 @@ class OutputFile:
     """The file of a batch, for one run at a time, until it is closed.
 
     The lock of the run is a file of its own, hidden beside it: the file's own lock is that of
-    each append, so that readers see it grow. `since`: nothing older than the turn of this id
-    counts, because the batch was started over then. `held`: what cannot stand in the file yet.
+    each append, so that readers see it grow. Where it was left, a run has died.
+
+    `since`: turns of sessions whose ids are not less are of this run, or of those before it that
+    died. `was_left`: there were such. `to_resume`: the next run is to look for turns of this one.
+    `held`: what cannot stand in the file yet.
 
     Args:
         start_over: what it holds is left alone until `clear`, and nothing is adopted.
@@ -41,14 +47,14 @@ class OutputFile:
 
     def __init__(self, path: str, *, start_over: bool = False) -> None:
         self.path = path
-        self.since = ""
-        self.ended = False
         folder, name = os.path.split(path)
         self._lock_path = os.path.join(folder, layout.batch_run_file(name))
         self.held = HeldFile(os.path.join(folder, layout.batch_held_file(name)))
         self._file: LockedFile | None = None
         try:
             self._lock = lock_file(self._lock_path, create=True, wait_s=0)
+            self.since = os.pread(self._lock, 64, 0).decode("ascii", "replace")
+            self.was_left = self.to_resume = bool(self.since)
         except BlockingIOError as error:
             message = f"another run writes to {path}"
             hint = "Wait until it has ended, or name another file with -o."
@@ -62,7 +68,8 @@ class OutputFile:
             raise unwritable(path, error) from error
 
     def _open(self, *, start_over: bool) -> None:
-        self.since = os.pread(self._lock, 64, 0).decode("ascii", "replace")
+        if not self.was_left:
+            self._begin_anew()
         # It stays open: there may be no descriptor when an answer comes that was paid for.
         self._file = LockedFile(self.path, create=True)
         self._file.let_go()
@@ -90,12 +97,16 @@ class OutputFile:
             file = self._taken()
             os.ftruncate(file.fd, 0)
             file.let_go()
-            self.since = new_turn_id()
-            os.ftruncate(self._lock, 0)
-            write_all(self._lock, self.since.encode())
-            sync(self._lock)
+            self._begin_anew()
         except OSError as error:
             raise unwritable(self.path, error) from error
+
+    def _begin_anew(self) -> None:
+        """What turns there are is of other runs. Raises OSError."""
+        self.since = new_turn_id()[:_TIME_LENGTH]
+        os.ftruncate(self._lock, 0)
+        write_all(self._lock, self.since.encode())
+        sync(self._lock)
 
     def append(self, lines: list[bytes]) -> None:
         """Add records, all of them safe on disk.
@@ -148,7 +159,7 @@ class OutputFile:
 
     def close(self) -> None:
         """Let another run have it."""
-        if self.ended or not self.since:  # else what it started over is not done
+        if not self.to_resume:
             with suppress(OSError):
                 os.unlink(self._lock_path)
         self.held.close()

@@ -204,12 +204,10 @@ class _TableLines:
         self.first, self.size = self._last + 1, 0
 
     def span(self) -> str:
-        """Words for where a row ends that is longer than a line."""
-        return (
-            ""
-            if self._last <= self.first
-            else f" (the row is lines {self.first} to {self._last}, by its quotes)"
-        )
+        """Words for the lines of a row, where it is more than one."""
+        if self._last <= self.first:
+            return ""
+        return f" (its quotes make one row of lines {self.first} to {self._last})"
 
     def __iter__(self) -> Iterator[str]:
         return self

@@ -67,6 +67,8 @@ async def _take_jobs(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
         task.add_done_callback(tasks.discard)
     for task in tasks:  # nobody is there to be answered
         task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await worker.aclose()
 
 
 async def _answer(

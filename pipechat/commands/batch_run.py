@@ -122,7 +122,8 @@ def _end_output(output: OutputFile, summary: Summary) -> None:
             output.check_there()
         except OutputError as error:
             summary.stopped = error
-    output.ended = summary.stopped is None
+    missed = output.was_left and summary.stopped is not None
+    output.to_resume = missed or isinstance(summary.stopped, OutputError)
 
 
 async def _run(batch: _Batch, known: KnownItems) -> Summary:
@@ -163,13 +164,13 @@ def _items(
 
 def _keepers(batch: _Batch) -> Keepers:
     env, settings, output = batch.env, batch.settings, batch.output
-    turns = ItemTurns(open_store(env), output.since if output is not None else "")
+    resumes = output is not None and output.was_left and not settings.fresh
     return Keepers(
         settings,
         dialect_of(settings.api).name,
         lambda name: open_keeper(env, name, None, settings.timeout_s),
         batch.wanted,
-        turns.find if output is not None and not settings.fresh else None,
+        ItemTurns(open_store(env), output.since).find if output and resumes else None,
     )
 
 
