@@ -22,7 +22,7 @@ from pipechat.turn.template import Template
 
 _LONGEST_ID = 512
 _BATCH_KEYS = frozenset(("custom_id", "body"))
-_BATCH_PATH = "/v1/chat/completions"
+_BATCH_PATHS = ("/v1/chat/completions", "/chat/completions")  # the latter is Azure's
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +148,12 @@ class ItemReader:
 
     def _of_batch_line(self, number: int, item_id: str | None, row: Mapping[str, Any]) -> Item:
         body = row["body"]
-        url, method = row.get("url", _BATCH_PATH), row.get("method", "POST")
-        if url != _BATCH_PATH or method != "POST":
-            raise UsageError("bad_item", f"it is no POST {_BATCH_PATH}")
+        url, method = row.get("url", _BATCH_PATHS[0]), row.get("method", "POST")
+        if url not in _BATCH_PATHS or method != "POST":
+            said = f"{str(method)[:16]} {str(url)[:80]}"
+            raise UsageError(
+                "bad_item", f"it is for {said}, and only POST {_BATCH_PATHS[0]} is asked"
+            )
         if not isinstance(body, Mapping):
             raise UsageError("bad_item", "its body is no object")
         rest = {key: value for key, value in body.items() if key not in ("model", "messages")}

@@ -8,17 +8,20 @@ from typing import Any, NamedTuple
 
 from pipechat.batch.job import Part
 from pipechat.batch.seen import Seen
+from pipechat.errors import PipechatError
 
 
 class Standing(NamedTuple):
-    """A part, and its batch where the provider was asked for it."""
+    """A part, and its batch where the provider was asked for it, or why that was in vain."""
 
     part: Part
     seen: Seen | None = None
+    error: PipechatError | None = None
 
     def record(self) -> dict[str, Any]:
         """`state` is that of the batch; where there is none yet, or no more, of the part."""
-        part, seen = self
+        part, seen, error = self
+        told = [error.message] if error is not None else []
         return {
             "part": part.number,
             "state": seen.status if seen is not None else part.step,
@@ -28,7 +31,7 @@ class Standing(NamedTuple):
             "failed": seen.failed if seen is not None else part.failed,
             "expires": _time(seen.expires_at) if seen is not None else None,
             "batch": part.batch_id,
-            "errors": [error.message for error in seen.errors] if seen is not None else [],
+            "errors": told + [each.message for each in (seen.errors if seen is not None else ())],
         }
 
     def line(self) -> str:

@@ -114,17 +114,25 @@ def let_go_of_the_provider(env: Environment, settings: Settings, path: str) -> N
             started over.
     """
     files = JobFiles(path)
-    job = files.read()
-    if job is None:
-        return
     if settings.fresh:
-        for part in job.held:
-            env.warn(f"forgotten: {part.items} items at the provider, {part.batch_id or part.step}")
-        files.forget()
-    elif job.held:
+        forget(env, files)
+    elif (job := files.read()) is not None and job.held:
         message = f"{job.held_items} items of {path} are at the provider"
         hint = f"First `pipechat batch fetch {path}` (or `cancel`), or start over with --fresh."
         raise SessionError("at_provider", message, hint)
+
+
+def forget(env: Environment, files: JobFiles) -> None:
+    """Let go of all that was submitted, even where what stands of it cannot be read; what is given
+    up is named. Raises OutputError."""
+    try:
+        job = files.read()
+    except SessionError as error:
+        env.warn(f"forgotten: {error.message}")
+        job = None
+    for part in job.held if job is not None else ():
+        env.warn(f"forgotten: {part.items} items at the provider, {part.batch_id or part.step}")
+    files.forget()
 
 
 def _is_same(path: str, other: str) -> bool:

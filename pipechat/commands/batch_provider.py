@@ -21,11 +21,18 @@ from pipechat.batch.seen import Seen
 from pipechat.batch.standing import Standing, status_record
 from pipechat.batch.submitting import Submitter, new_job
 from pipechat.client.batch_api import BatchApi
-from pipechat.commands.batch_ends import conclude, item_reader, open_output, open_source, rows_of
+from pipechat.commands.batch_ends import (
+    conclude,
+    forget,
+    item_reader,
+    open_output,
+    open_source,
+    rows_of,
+)
 from pipechat.commands.wanted import read_wanted
 from pipechat.commands.wiring import report, with_key
 from pipechat.environment import Environment
-from pipechat.errors import PipechatError, UsageError
+from pipechat.errors import PipechatError, RefusedError, UsageError
 from pipechat.settings.resolve import Settings
 from pipechat.text import visible_line
 
@@ -44,6 +51,8 @@ def submit_batch(env: Environment, settings: Settings, source_name: str) -> int:
         provider = _Provider(env, settings)
         output = open_output(settings, path, source, stack)
         files = JobFiles(path)
+        if settings.fresh:
+            forget(env, files)
         job = _job_to_go_on_with(files, provider)
         summary = Submitted()
         kept = wanted.record() if wanted is not None else None
@@ -72,14 +81,9 @@ def show_status(env: Environment, settings: Settings, path: str) -> int:
     job = JobFiles(path).existing()
     provider = _Provider(env, _checked(settings))
     provider.check(job)
-    standings = []
-    for part in job.parts:
-        seen = None
-        if part.batch_id is not None and not part.is_fetched:
-            seen = provider.seen(part.batch_id)
-        standings.append(Standing(part, seen))
-    _show(env, settings, standings)
-    return 0
+    standings = [provider.standing(part) for part in job.parts]
+    refusals = [each.error for each in standings if each.error is not None]
+    return _shown(env, settings, standings, next(iter(refusals), None))
 
 
 def fetch_batch(env: Environment, settings: Settings, path: str) -> int:
@@ -103,17 +107,22 @@ def fetch_batch(env: Environment, settings: Settings, path: str) -> int:
             lambda part: _results(settings, part),
             env.stderr.note if env.verbose else lambda _: None,
         )
+        unsure: Mapping[int, PipechatError] = {}
         try:
-            job = Submitter(files, provider.api, provider.patience).adopt(job)
+            job, unsure = Submitter(files, provider.api, provider.patience).adopt(job)
             fetcher.fetch(job, waits=settings.wait)
         except PipechatError as error:
-            fetcher.summary.stopped = error
+            # Of a part that may have a batch or not, why that is not known is what helps.
+            why = next(iter(unsure.values()), error)
+            fetcher.summary.stopped = why if error.code == "not_ready" else error
     seconds = time.monotonic() - began
     return conclude(env, settings, fetcher.summary, seconds, to_file=True)
 
 
 def cancel_batch(env: Environment, settings: Settings, path: str) -> int:
     """Cancel what is not at its end; how the parts stand, on stdout; the exit status."""
+    if settings.forget:
+        return _forget(env, settings, path)
     JobFiles(path).existing()
     with ExitStack() as stack:
         provider = _Provider(env, _checked(settings))
@@ -122,10 +131,24 @@ def cancel_batch(env: Environment, settings: Settings, path: str) -> int:
         files = JobFiles(path)
         job = files.existing()
         provider.check(job)
-        job = Submitter(files, provider.api, provider.patience).adopt(job)
-        standings = cancel(job, files, provider.api, provider.patience)
-    _show(env, settings, standings)
-    return 0
+        job, unsure = Submitter(files, provider.api, provider.patience).adopt(job)
+        for number, why in unsure.items():
+            if isinstance(why, RefusedError):
+                env.warn(f"part {number} is given up: {why.message}")
+        standings, error = cancel(job, files, provider.api, provider.patience, unsure)
+    return _shown(env, settings, standings, error)
+
+
+def _forget(env: Environment, settings: Settings, path: str) -> int:
+    """Let go of all that was submitted, whatever the provider says; the exit status."""
+    files = JobFiles(path)
+    with ExitStack() as stack:
+        if not files.is_there():
+            files.existing()
+        output = OutputFile(path)
+        stack.callback(output.close)
+        forget(env, files)
+    return _shown(env, settings, [], None)
 
 
 class _Provider:
@@ -158,8 +181,16 @@ class _Provider:
             message = f"it was submitted to {job.endpoint}, and this is {here}"
             raise UsageError("other_endpoint", message, f"Give --base-url {job.endpoint}")
 
-    def seen(self, batch_id: str) -> Seen:
-        return Seen.of(self.patience.until_done(lambda: self.api.batch(batch_id)))
+    def standing(self, part: Part) -> Standing:
+        """How a part stands. Raises SetupError, TryLaterError."""
+        batch_id = part.batch_id
+        if batch_id is None or part.is_fetched:
+            return Standing(part)
+        try:
+            batch = self.patience.until_done(lambda: self.api.batch(batch_id))
+        except RefusedError as error:
+            return Standing(part, error=error)
+        return Standing(part, Seen.of(batch))
 
 
 def _checked(settings: Settings) -> Settings:
@@ -195,9 +226,16 @@ def _results(settings: Settings, part: Part) -> Results:
     return Results(settings, wanted, part.model, part.time)
 
 
-def _show(env: Environment, settings: Settings, standings: list[Standing]) -> None:
+def _shown(
+    env: Environment, settings: Settings, standings: list[Standing], error: PipechatError | None
+) -> int:
+    """Show how the parts stand, and what went wrong with one; the exit status."""
     if settings.summary_format == "json":
         env.stdout.write(jsonl.dumps(status_record(standings)) + b"\n")
-        return
-    lines = "".join(f"{visible_line(each.line())}\n" for each in standings)
-    env.stdout.write(lines.encode("utf-8", "replace"))
+    else:
+        lines = "".join(f"{visible_line(each.line())}\n" for each in standings)
+        env.stdout.write(lines.encode("utf-8", "replace"))
+    if error is None:
+        return 0
+    report(env, error)
+    return int(error.exit_code)

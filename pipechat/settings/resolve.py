@@ -29,6 +29,7 @@ _AS_GIVEN = (
     "replay", "replay_pace", "raw", "lossy", "verbose",
     "batch_output", "input_format", "jobs", "rpm", "tpm", "ordered", "fresh", "retry_failed",
     "grace", "max_failures", "events", "batch_stream", "workers", "wait", "engine", "ray_address",
+    "forget",
     "summary_format",
 )  # fmt: skip
 
@@ -101,6 +102,7 @@ class Settings:
     batch_stream: bool
     workers: int
     wait: bool
+    forget: bool
     engine: str
     ray_address: str | None
     summary_format: str

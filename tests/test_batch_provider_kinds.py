@@ -1,0 +1,441 @@
+"""What an attack on the provider's batch engine found, by kind: each rule with its members."""
+
+import gzip
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.program import Program
+from tests.servers import Batches, ChatServer, Reply, answered, error_reply, http_reply, json_reply
+from tests.test_batch_provider import ALL_COMPLETE, QUESTIONS, Desk, only
+
+pytestmark = pytest.mark.in_process
+
+
+@pytest.fixture
+def desk(tmp_path: Path, program: Program) -> Iterator[Desk]:
+    folder = tmp_path / "desk"
+    folder.mkdir()
+    batches = Batches()
+    with ChatServer(batches) as server:
+        yield Desk(folder, program, batches, server.url)
+
+
+@pytest.fixture
+def three(desk: Desk) -> Desk:
+    """A job of three parts that is submitted."""
+    desk.items(*({"id": f"i{n}", "question": f"q{n}", "model": f"m{n}"} for n in range(3)))
+    assert desk.submit().status == 0
+    return desk
+
+
+def body_of(reply: Reply) -> Any:
+    return json.loads(reply.wire[reply.head_size :])
+
+
+def instead(body: Any) -> Callable[[Reply], Reply]:
+    return lambda _: json_reply(200, body)
+
+
+def changed(**fields: Any) -> Callable[[Reply], Reply]:
+    return lambda reply: json_reply(200, {**body_of(reply), **fields})
+
+
+def content(change: Callable[[bytes], bytes]) -> Callable[[Reply], Reply]:
+    return lambda reply: http_reply(200, change(reply.wire[reply.head_size :]))
+
+
+ODD_LISTS = [
+    {"object": "list"},
+    {"data": None},
+    {"data": {"batch_1": {}}},
+    {"data": 3},
+    {"error": {"message": "no", "code": "x"}},
+    {"data": [], "has_more": True},
+    {"data": [{"id": "batch_9", "input_file_id": "file-9"}], "has_more": True},
+    {"data": [{"object": "batch"}], "has_more": True},
+]
+
+
+@pytest.mark.parametrize("output_format", ["text", "json"])
+@pytest.mark.parametrize("listed", ODD_LISTS)
+def test_a_list_that_does_not_say_all_is_no_proof_that_nothing_was_created(
+    desk: Desk, listed: Any, output_format: str
+) -> None:
+    desk.batches.trouble["create"] = ["reset_after"]
+    assert desk.submit("--retries", "0").status == 5
+    desk.batches.altered["list_batches"] = instead(listed)
+    began = time.monotonic()
+    result = desk.submit("--retries", "0", "--output-format", output_format)
+    assert time.monotonic() - began < 5
+    assert result.status == 5
+    assert len(desk.batches.batches) == 1
+    del desk.batches.altered["list_batches"]
+    assert desk.submit().status == 0
+    assert desk.fetch().status == 0
+    assert len(desk.batches.batches) == 1
+
+
+@pytest.mark.parametrize("status", [404, 405, 501])
+def test_a_server_without_a_list_keeps_no_other_part_back(three: Desk, status: int) -> None:
+    three.items(*({"id": f"i{n}", "question": f"q{n}", "model": f"m{n}"} for n in range(4)))
+    three.batches.trouble["create"] = ["reset_after"]
+    three.batches.altered["list_batches"] = lambda _: error_reply(status, "No such thing.")
+    assert three.submit("--retries", "0").status == 5
+    assert three.submit("--retries", "0").status != 0
+    assert len(three.batches.batches) == 4, "what may be there is not created again"
+    assert three.fetch("--retries", "0").status != 0
+    assert three.outcome() == {"i0": "complete", "i1": "complete", "i2": "complete"}
+    assert three.run("cancel", "out.jsonl", "--retries", "0").status == 0
+    assert three.submit().status == 0
+    assert three.fetch().status == 0
+
+
+@pytest.mark.parametrize("trouble", ["404", "400", "500", "garbage"])
+@pytest.mark.parametrize("call", ["retrieve", "content"])
+def test_a_part_that_cannot_be_had_keeps_no_other_back(
+    three: Desk, call: Any, trouble: Any
+) -> None:
+    three.batches.trouble[call] = [trouble]
+    result = three.fetch("--retries", "0")
+    assert result.status in (4, 5)
+    assert set(three.outcome()) >= {"i1", "i2"}
+    assert three.fetch().status == 0
+    assert three.outcome() == {"i0": "complete", "i1": "complete", "i2": "complete"}
+
+
+@pytest.mark.parametrize("trouble", ["404", "400"])
+def test_a_part_that_cannot_be_asked_for_is_one_line_of_the_status(
+    three: Desk, trouble: Any
+) -> None:
+    three.batches.trouble["retrieve"] = [trouble]
+    result = three.run("status", "out.jsonl", "--retries", "0")
+    assert result.status == 4
+    assert result.stdout.count(b"completed") == 2
+    three.batches.trouble["retrieve"] = [trouble]
+    result = three.run("status", "out.jsonl", "--retries", "0", "--output-format", "json")
+    assert result.status == 4
+    assert [part["state"] for part in result.events[0]["parts"]][1:] == ["completed"] * 2
+
+
+@pytest.mark.parametrize("trouble", ["404", "400", "500", "reset_before"])
+def test_a_part_that_cannot_be_cancelled_lets_the_others_be(three: Desk, trouble: Any) -> None:
+    three.batches.states = ("in_progress",)
+    three.batches.trouble["retrieve"] = [trouble]
+    result = three.run("cancel", "out.jsonl", "--retries", "0")
+    assert result.status in (4, 5)
+    assert [b.cancelled for b in three.batches.batches.values()] == [False, True, True]
+
+
+@pytest.mark.parametrize("tail", [b"", b'{"custom_id": "fo'])
+def test_errors_do_not_make_up_for_answers_that_are_missing(
+    desk: Desk, tail: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipechat.batch.fetching.backoff_s", lambda *_: 0.01)
+    desk.items(*({"id": f"i{n}", "question": f"q{n}"} for n in range(6)))
+    desk.batches.result = lambda line: (
+        answered(line) if line["custom_id"] < "i3" else __import__("tests.servers").servers.refused(line)
+    )
+    desk.submit()
+    desk.run("status", "out.jsonl")
+    name, whole = desk.batches.files["file-2"]
+    first = whole.split(b"\n")[0] + b"\n"
+    desk.batches.files["file-2"] = (name, first + tail)
+    assert desk.fetch().status == 5
+    desk.batches.files["file-2"] = (name, whole)
+    assert desk.fetch().status == 10
+    assert [desk.outcome()[f"i{n}"] for n in range(3)] == ["complete"] * 3
+
+
+def test_a_file_that_ends_within_a_line_is_not_all(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipechat.batch.fetching.backoff_s", lambda *_: 0.01)
+    desk.submit()
+    desk.batches.altered["retrieve"] = changed(request_counts=None)
+    desk.batches.altered["content"] = content(lambda whole: whole[:-30])
+    assert desk.fetch().status == 5
+    del desk.batches.altered["content"]
+    assert desk.fetch().status == 0
+    assert desk.outcome() == ALL_COMPLETE
+
+
+def test_a_line_that_nobody_can_read_is_one_item_without_a_result(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipechat.batch.fetching.backoff_s", lambda *_: 0.01)
+    desk.submit()
+
+    def broken(whole: bytes) -> bytes:
+        first, rest = whole.split(b"\n", 1)
+        return first[:-9] + b"\n" + rest
+
+    desk.batches.altered["content"] = content(broken)
+    assert desk.fetch().status == 10
+    assert sorted(desk.outcome().values()) == ["complete"] * 3 + ["no_result"]
+
+
+DRESSES: list[Callable[[bytes], bytes]] = [
+    lambda whole: b"\xef\xbb\xbf" + whole,
+    lambda whole: whole.replace(b"\n", b"\r\n"),
+    lambda whole: whole.replace(b"\n", b"\n\n"),
+    lambda whole: whole.rstrip(b"\n"),
+    lambda whole: whole + whole,
+    lambda whole: b'{"custom_id": "unknown", "response": null}\n' + whole,
+    lambda whole: b'[1]\n"x"\nnull\n{"custom_id": 3}\n' + whole,
+]
+
+
+@pytest.mark.parametrize("dress", range(len(DRESSES)))
+def test_results_are_read_in_whatever_dress_they_come(desk: Desk, dress: int) -> None:
+    desk.submit()
+    desk.batches.altered["content"] = content(DRESSES[dress])
+    assert desk.fetch().status == 0
+    assert desk.outcome() == ALL_COMPLETE
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_body_that_is_encoded_unasked(desk: Desk, cut: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipechat.batch.fetching.backoff_s", lambda *_: 0.01)
+    desk.submit()
+    desk.batches.altered["retrieve"] = changed(request_counts=None)
+
+    def zipped(reply: Reply) -> Reply:
+        whole = reply.wire[reply.head_size :]
+        half = whole[: whole.index(b"\n") + 1]
+        if cut:
+            packed = gzip.compress(whole)[:-20]
+        else:
+            packed = gzip.compress(half) + gzip.compress(whole[len(half) :])
+        return http_reply(200, packed, headers={"content-encoding": "gzip"}, framing="chunked")
+
+    desk.batches.altered["content"] = zipped
+    status = desk.fetch("--retries", "0").status
+    if cut:
+        assert status == 5
+        del desk.batches.altered["content"]
+        assert desk.fetch().status == 0
+    else:
+        assert status == 0
+    assert desk.outcome() == ALL_COMPLETE
+
+
+@pytest.mark.parametrize("mark", ["b64==", "gs://bucket/a b", "batch:1", "é", "a%2Fb", "x?y#z", "a.b"])
+def test_an_id_of_any_shape_is_asked_for_as_it_is(desk: Desk, mark: str) -> None:
+    asked: list[str] = []
+    real = desk.batches._found
+
+    def found(request: Any) -> Any:
+        from urllib.parse import quote
+        asked.append(request.path)
+        request_path = request.path.replace(quote(mark, safe=""), "")
+        from dataclasses import replace
+        return real(replace(request, path=request_path))
+
+    desk.batches._found = found  # type: ignore[method-assign]
+    desk.batches.altered["create"] = lambda r: json_reply(200, {**body_of(r), "id": body_of(r)["id"] + mark})
+    desk.batches.altered["upload"] = lambda r: json_reply(200, {**body_of(r), "id": body_of(r)["id"] + mark})
+
+    def named(r: Reply) -> Reply:
+        b = body_of(r)
+        if b.get("output_file_id"):
+            b["output_file_id"] += mark
+        return json_reply(200, b)
+
+    desk.batches.altered["retrieve"] = named
+    inner = desk.batches._create
+    desk.batches._create = lambda body: inner({**body, "input_file_id": body["input_file_id"].replace(mark, "")})  # type: ignore
+    assert desk.submit().status == 0
+    assert desk.fetch().status == 0
+    assert desk.outcome() == ALL_COMPLETE
+
+
+@pytest.mark.parametrize("bad", ["", ".", "..", 3, None, "a\nb", "x" * 5000])
+def test_an_id_that_is_none_is_never_part_of_a_path(desk: Desk, bad: Any) -> None:
+    desk.batches.altered["create"] = changed(id=bad)
+    assert desk.submit("--retries", "0").status == 5
+
+
+@pytest.mark.parametrize("state", ["COMPLETED", "Completed", "canceled", "EXPIRED", "CANCELLED"])
+def test_a_state_is_read_however_it_is_spelt(desk: Desk, state: str) -> None:
+    desk.submit()
+    desk.batches.altered["retrieve"] = changed(status=state)
+    assert desk.fetch().status == 0
+
+
+@pytest.mark.parametrize("said", [{}, {"error": {"message": "gone", "code": "not_found"}}, {"status": None}])
+def test_what_is_no_batch_is_not_waited_for(desk: Desk, said: Any) -> None:
+    desk.submit()
+    desk.batches.altered["retrieve"] = instead(said)
+    result = desk.fetch("--wait", "--timeout", "3", "--retries", "0")
+    assert result.status in (4, 5)
+    assert result.code != "not_ready"
+
+
+@pytest.mark.parametrize("seconds", ["1e12", "3600", "99999999999999999999"])
+@pytest.mark.parametrize("call", ["upload", "create", "retrieve", "content"])
+def test_a_server_that_asks_for_hours_is_not_slept_for(desk: Desk, call: Any, seconds: str) -> None:
+    if call in ("retrieve", "content"):
+        desk.submit()
+    desk.batches.altered[call] = lambda _: error_reply(429, "later", headers={"retry-after": seconds})
+    began = time.monotonic()
+    result = desk.submit() if call in ("upload", "create") else desk.fetch()
+    assert time.monotonic() - began < 5
+    assert (result.status, result.code) == (5, "rate_limited")
+
+
+DAMAGES: list[Callable[[dict[str, Any]], None]] = [
+    lambda job: job.update(endpoint=3),
+    lambda job: job.update(since="x"),
+    lambda job: job.update(last="x"),
+    lambda job: job.update(job=None),
+    lambda job: job["parts"][0].update(number="1"),
+    lambda job: job["parts"][0].update(number=-1),
+    lambda job: job["parts"][0].update(items="4"),
+    lambda job: job["parts"][0].update(batch_id=7),
+    lambda job: job["parts"][0].update(batch_id="../files"),
+    lambda job: job["parts"][0].update(file_id=["x"]),
+    lambda job: job["parts"][0].update(batch_id=None),
+    lambda job: job["parts"][0].update(model=None),
+    lambda job: job["parts"][0].update(wanted=3),
+    lambda job: job["parts"][0].update(wanted={"x": 1}),
+    lambda job: job["parts"][0].update(step="done"),
+    lambda job: job["parts"][0].update(complete=None),
+    lambda job: job["parts"].append(job["parts"][0]),
+    lambda job: job.update(parts={}),
+    lambda job: job.update(parts=[3]),
+]
+
+
+@pytest.mark.parametrize("command", ["status", "fetch", "cancel", "submit"])
+@pytest.mark.parametrize("damage", range(len(DAMAGES)))
+def test_a_job_that_somebody_changed_is_told_and_left(desk: Desk, damage: int, command: str) -> None:
+    desk.submit()
+    path = desk.folder / "out.jsonl.batch.json"
+    job = json.loads(path.read_bytes())
+    DAMAGES[damage](job)
+    path.write_text(json.dumps(job))
+    before = desk.batches.calls.copy()
+    arguments = ("in.ndjson", "-o", "out.jsonl") if command == "submit" else ("out.jsonl",)
+    result = desk.run(command, *arguments)
+    assert (result.status, result.code) == (9, "unreadable_batch"), result.stderr
+    assert path.read_text() == json.dumps(job)
+    assert desk.batches.calls == before
+
+
+ITEM_DAMAGES: list[Callable[[bytes], bytes]] = [
+    lambda lines: lines[:-9],
+    lambda lines: b"zzz\n" + lines,
+    lambda lines: lines.replace(b'"one"', b"[1]"),
+    lambda lines: lines.replace(b'"custom_id":"one"', b'"custom_id":null'),
+    lambda lines: lines.split(b"\n", 1)[1],
+    lambda _: b"",
+]
+
+
+@pytest.mark.parametrize("command", ["fetch", "submit"])
+@pytest.mark.parametrize("damage", range(len(ITEM_DAMAGES)))
+def test_items_that_somebody_changed_are_told(desk: Desk, damage: int, command: str) -> None:
+    desk.submit()
+    path = desk.folder / "out.jsonl.batch.1.items"
+    path.write_bytes(ITEM_DAMAGES[damage](path.read_bytes()))
+    arguments = ("in.ndjson", "-o", "out.jsonl") if command == "submit" else ("out.jsonl",)
+    result = desk.run(command, *arguments)
+    assert (result.status, result.code) == (9, "unreadable_batch"), result.stderr
+
+
+def test_the_items_of_a_part_that_are_gone_keep_no_other_back(three: Desk) -> None:
+    (three.folder / "out.jsonl.batch.1.items").unlink()
+    assert three.fetch().status == 9
+    assert three.outcome() == {"i1": "complete", "i2": "complete"}
+
+
+@pytest.mark.parametrize("said", [
+    "Cannot find file with id file-x in this organization.",
+    "The file 'file-x' is not ready: its status is pending.",
+    "File file-x has not been processed yet.",
+    "The input file is still being processed.",
+])
+def test_a_file_that_is_not_ready_is_waited_for(desk: Desk, said: str) -> None:
+    tries = iter([error_reply(400, said)])
+    real = desk.batches._create
+    desk.batches._create = lambda body: next(tries, None) or real(body)  # type: ignore
+    assert desk.submit().status == 0
+    assert len(desk.batches.batches) == desk.batches.uploads == 1
+
+
+RESULTS: list[Any] = [
+    {"status_code": 200, "body": None}, {"status_code": 200, "body": ""}, {"status_code": 200, "body": []},
+    {"status_code": 200, "body": "\ud800"}, {"status_code": 200, "body": {"choices": []}},
+    {"status_code": "200", "body": {}}, {"status_code": 0, "body": {}}, {"status_code": True, "body": 3},
+    {"status_code": 10**30, "body": {}}, {"status_code": 302, "body": {}}, {}, [], "x", 3, None,
+    {"status_code": 200, "body": {"choices": [{"message": {"content": 3}}]}},
+    {"status_code": 200, "request_id": "a\nb", "body": {"choices": "x"}},
+]
+
+
+@pytest.mark.parametrize("error", [None, "x", {"code": 3}, {"code": "a b", "message": ["x"]}, [], 3])
+@pytest.mark.parametrize("response", range(len(RESULTS)))
+def test_a_result_of_any_shape_fails_its_item_alone(desk: Desk, response: int, error: Any) -> None:
+    desk.batches.result = only("two", lambda line: {
+        "id": "x", "custom_id": line["custom_id"], "response": None, "error": error})
+    def alter(reply: Reply) -> Reply:
+        lines = [json.loads(l) for l in reply.wire[reply.head_size:].splitlines()]
+        for l in lines:
+            if l["custom_id"] != "two":
+                l["response"] = RESULTS[response]
+        return http_reply(200, "".join(json.dumps(l) + "\n" for l in lines).encode())
+    desk.batches.altered["content"] = alter
+    desk.submit()
+    result = desk.fetch()
+    assert result.status == 10, result.stderr
+    assert desk.outcome()["two"] == "complete" 
+    assert "bug" not in desk.outcome().values()
+
+
+def test_a_file_whose_upload_was_cut_is_not_taken_for_the_whole(desk: Desk) -> None:
+    desk.batches.trouble["upload"] = ["reset_after"]
+    assert desk.submit("--retries", "0").status == 5
+    name, whole = desk.batches.files["file-1"]
+    desk.batches.files["file-1"] = (name, whole[: whole.index(b"\n") + 1])
+    assert desk.submit().status == 0
+    assert desk.asked() == sorted(QUESTIONS)
+
+
+@pytest.mark.parametrize("late", [1, 2])
+def test_a_batch_that_the_list_shows_late_is_not_created_twice(desk: Desk, late: int) -> None:
+    desk.batches.trouble["create"] = ["reset_after"]
+    shown = iter([json_reply(200, {"data": [], "has_more": False})] * late)
+    desk.batches.altered["list_batches"] = lambda reply: next(shown, reply)
+    assert desk.submit().status == 0
+    assert len(desk.batches.batches) == 1
+
+
+def test_fresh_forgets(desk: Desk) -> None:
+    desk.submit()
+    (desk.folder / "out.jsonl").write_text("x\n")
+    result = desk.submit("--fresh")
+    assert result.status == 0
+    assert len(desk.batches.batches) == 2
+    assert desk.fetch().status == 0
+    assert desk.outcome() == ALL_COMPLETE
+
+
+def test_counts_that_are_too_high_keep_nothing_back(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipechat.batch.fetching.backoff_s", lambda *_: 0.01)
+    desk.submit()
+    desk.batches.altered["retrieve"] = changed(request_counts={"total": 9, "completed": 9, "failed": 0})
+    assert desk.fetch().status == 0
+
+
+@pytest.mark.parametrize("url", ["/v1/responses", "/v1/embeddings", "https://x/v1/chat/completions"])
+def test_a_line_for_another_endpoint_says_which(desk: Desk, url: str) -> None:
+    desk.items({"custom_id": "a", "method": "POST", "url": url, "body": {"model": "m", "input": "x"}},
+               {"id": "b", "question": "one"})
+    result = desk.submit()
+    assert result.status == 10
+    assert url in desk.records()[0]["error"]["message"]
