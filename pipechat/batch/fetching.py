@@ -17,6 +17,7 @@ from pipechat.batch.known import records_at
 from pipechat.batch.patience import Patience
 from pipechat.batch.results import Results
 from pipechat.batch.seen import Seen
+from pipechat.batch.standing import OpenParts, not_ready
 from pipechat.batch.summary import Summary
 from pipechat.client.batch_api import BatchApi
 from pipechat.client.retries import backoff_s
@@ -33,13 +34,12 @@ _LONGEST_PAUSE_S = 3600.0  # that a server may ask for
 
 # A part that meets one of them keeps no other back.
 _OF_ONE_PART = (RefusedError, TryLaterError, SessionError)
-_Open = list[tuple[Part, Seen | None]]
 
 
 class _Taken(NamedTuple):
     """How many results a file holds, each counted once, and whether it ends within one."""
 
-    count: int = 0
+    results: int = 0
     is_torn: bool = False
 
 
@@ -86,7 +86,7 @@ class Fetcher:
             open_parts, errors = self._fetch_those_at_their_end(asks_again=not waits)
             if not open_parts and not errors:
                 return
-            why = errors[0] if errors else _not_ready(open_parts)
+            why = errors[0] if errors else not_ready(open_parts)
             # A night is long: an hour without network ends no wait.
             passing = [e for e in errors if isinstance(e, TryLaterError) and e.again]
             failures = failures + 1 if passing else 0
@@ -120,9 +120,11 @@ class Fetcher:
         for complete in self._told.values():
             self.summary.skipped["complete" if complete else "failed"] += 1
 
-    def _fetch_those_at_their_end(self, *, asks_again: bool) -> tuple[_Open, list[PipechatError]]:
+    def _fetch_those_at_their_end(
+        self, *, asks_again: bool
+    ) -> tuple[OpenParts, list[PipechatError]]:
         """The parts that are open still, as they were seen, and why others could not be had."""
-        still: _Open = []
+        still: OpenParts = []
         errors: list[PipechatError] = []
         for part in self._job.held:
             if part.batch_id is None:
@@ -179,7 +181,7 @@ class Fetcher:
                 for file_id in (seen.output_file_id, seen.error_file_id)
             )
             # Errors do not make up for answers; where every item has a result none is missing.
-            is_short = answers.count < seen.completed or answers.is_torn or others.is_torn
+            is_short = answers.results < seen.completed or answers.is_torn or others.is_torn
             if left and is_short:
                 return False
             for place in left.values():
@@ -199,8 +201,9 @@ class Fetcher:
                 found = _result_in(line)
                 if found is None:
                     is_torn = not line.endswith(b"\n")
-                    # Its item has no result then, and it is not to be waited for.
-                    unreadable += 1 if line.strip() and not is_torn else 0
+                    # Its item has no result then, and it is not to be waited for; what a proxy
+                    # says instead of the file is no line of it.
+                    unreadable += not is_torn and line.lstrip().startswith(b"{")
                     continue
                 custom_id, result = found
                 met.add(hash(custom_id))
@@ -239,24 +242,3 @@ def _result_in(line: bytes) -> tuple[str, dict[str, object]] | None:
         return None
     custom_id = result.get("custom_id") if isinstance(result, dict) else None
     return (custom_id, result) if isinstance(custom_id, str) else None
-
-
-def _not_ready(parts: _Open) -> TryLaterError:
-    items = sum(part.items for part, _ in parts)
-    each = ", ".join(f"part {part.number} {_where(part, seen)}" for part, seen in parts[:3])
-    more = f", and {len(parts) - 3} more" if len(parts) > 3 else ""
-    hint = "Fetch again later, or with --wait."
-    if all(seen is None for _, seen in parts):
-        hint = "Run `batch submit` again, or let go of them with `batch cancel`."
-    elif all(seen is not None and seen.has_ended for _, seen in parts):
-        hint = "Fetch again later; what never comes, `batch cancel --forget` lets go of."
-    message = f"{items} items have no answer yet: {each}{more}"
-    return TryLaterError("not_ready", message, hint, again=False)
-
-
-def _where(part: Part, seen: Seen | None) -> str:
-    if seen is None:
-        return f"is not submitted ({part.step})"
-    if seen.has_ended:
-        return f"is {seen.status}, and its file is late"
-    return f"is {seen.status} ({seen.completed + seen.failed} of {seen.total or part.items})"

@@ -150,10 +150,8 @@ class ItemReader:
         body = row["body"]
         url, method = row.get("url", _BATCH_PATHS[0]), row.get("method", "POST")
         if url not in _BATCH_PATHS or method != "POST":
-            said = f"{str(method)[:16]} {str(url)[:80]}"
-            raise UsageError(
-                "bad_item", f"it is for {said}, and only POST {_BATCH_PATHS[0]} is asked"
-            )
+            said = f"it is for {str(method)[:16]} {str(url)[:80]}"
+            raise UsageError("bad_item", f"{said}, and only POST {_BATCH_PATHS[0]} is asked")
         if not isinstance(body, Mapping):
             raise UsageError("bad_item", "its body is no object")
         rest = {key: value for key, value in body.items() if key not in ("model", "messages")}

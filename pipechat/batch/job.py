@@ -122,6 +122,8 @@ class BatchJob:
         """Read what `record` wrote. Raises ValueError where it is none."""
         if not isinstance(record, Mapping) or record.get("v") != 1:
             raise ValueError("no job of version 1")
+        if not isinstance(record.get("parts"), list):
+            raise ValueError("it has no parts")
         try:
             known = {name: record[name] for name in ("endpoint", "since", "last")}
             parts = tuple(Part(**part) for part in record["parts"])

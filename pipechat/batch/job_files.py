@@ -76,7 +76,7 @@ class KeptItems:
             if number != self._count:
                 raise ValueError(f"it holds {number} items of {self._count}")
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise _unreadable(self._path, str(error)) from error
+            raise unreadable(self._path, str(error)) from error
 
     def at(self, place: Place) -> KeptItem:
         """The item that stands there."""
@@ -107,11 +107,11 @@ class JobFiles:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise _unreadable(self.state_path, error.strerror or str(error)) from error
+            raise unreadable(self.state_path, error.strerror or str(error)) from error
         try:
             return BatchJob.from_record(jsonl.loads_line(read_all(fd)))
         except (OSError, ValueError) as error:
-            raise _unreadable(self.state_path, str(error)) from error
+            raise unreadable(self.state_path, str(error)) from error
         finally:
             os.close(fd)
 
@@ -153,7 +153,7 @@ class JobFiles:
         try:
             fd = open_to_read(path)
         except OSError as error:
-            raise _unreadable(path, error.strerror or str(error)) from error
+            raise unreadable(path, error.strerror or str(error)) from error
         try:
             yield KeptItems(fd, path, part.items)
         finally:
@@ -245,6 +245,7 @@ def _remove(path: str) -> None:
         raise unwritable(path, error) from error
 
 
-def _unreadable(path: str, what: str) -> SessionError:
+def unreadable(path: str, what: str) -> SessionError:
+    """The error for a file of a job that is damaged, or cannot be opened."""
     hint = "`batch cancel --forget` lets go of all that was submitted; OUT stays as it is."
     return SessionError("unreadable_batch", f"{path} cannot be read: {what}", hint)

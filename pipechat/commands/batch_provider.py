@@ -12,7 +12,7 @@ from pipechat import jsonl
 from pipechat.batch.cancelling import cancel
 from pipechat.batch.fetching import Fetcher
 from pipechat.batch.job import BatchJob, Part
-from pipechat.batch.job_files import JobFiles
+from pipechat.batch.job_files import JobFiles, unreadable
 from pipechat.batch.journal import OutputFile
 from pipechat.batch.patience import Patience
 from pipechat.batch.planning import Planner, Submitted
@@ -104,7 +104,7 @@ def fetch_batch(env: Environment, settings: Settings, path: str) -> int:
             output,
             provider.api,
             provider.patience,
-            lambda part: _results(settings, part),
+            lambda part: _results(settings, files, part),
             env.stderr.note if env.verbose else lambda _: None,
         )
         unsure: Mapping[int, PipechatError] = {}
@@ -216,13 +216,17 @@ def _job_to_go_on_with(files: JobFiles, provider: _Provider) -> BatchJob:
     return new_job(provider.settings.endpoint.url)
 
 
-def _results(settings: Settings, part: Part) -> Results:
+def _results(settings: Settings, files: JobFiles, part: Part) -> Results:
+    """What reads the results of a part. Raises SessionError."""
     wanted = None
     kept: Mapping[str, Any] | None = part.wanted
     if kept is not None:
         from pipechat.answers.wanted import wanted_of
 
-        wanted = wanted_of(kept)
+        try:
+            wanted = wanted_of(kept)
+        except (KeyError, UsageError) as error:
+            raise unreadable(files.state_path, f"what part {part.number} wants is none") from error
     return Results(settings, wanted, part.model, part.time)
 
 

@@ -120,7 +120,9 @@ class Batches:
         instead = self._instead(trouble)
         if instead is not None:
             return instead
-        return self.altered.get(call, lambda reply: reply)(self._then(trouble, act()))
+        reply = self._then(trouble, act())
+        alter = self.altered.get(call)
+        return reply if alter is None else alter(reply)
 
     @property
     def asked(self) -> list[Line]:
