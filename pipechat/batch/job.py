@@ -123,7 +123,7 @@ class BatchJob:
         if not isinstance(record, Mapping) or record.get("v") != 1:
             raise ValueError("no job of version 1")
         if not isinstance(record.get("parts"), list):
-            raise ValueError("it has no parts")
+            raise ValueError("it is no job: it has no parts")
         try:
             known = {name: record[name] for name in ("endpoint", "since", "last")}
             parts = tuple(Part(**part) for part in record["parts"])
