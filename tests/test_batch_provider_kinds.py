@@ -4,13 +4,27 @@ import gzip
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from tests.program import Program
-from tests.servers import Batches, ChatServer, Reply, answered, error_reply, http_reply, json_reply
+from tests.servers import (
+    Batches,
+    Call,
+    ChatServer,
+    Reply,
+    Request,
+    Trouble,
+    answered,
+    error_reply,
+    http_reply,
+    json_reply,
+    refused,
+)
 from tests.test_batch_provider import ALL_COMPLETE, QUESTIONS, Desk, only
 
 pytestmark = pytest.mark.in_process
@@ -105,7 +119,7 @@ def test_a_server_without_a_list_keeps_no_other_part_back(three: Desk, status: i
 @pytest.mark.parametrize("trouble", ["404", "400", "500"])
 @pytest.mark.parametrize("call", ["retrieve", "content"])
 def test_a_part_that_cannot_be_had_keeps_no_other_back(
-    three: Desk, call: Any, trouble: Any
+    three: Desk, call: Call, trouble: Trouble
 ) -> None:
     three.batches.trouble[call] = [trouble]
     result = three.fetch("--retries", "0")
@@ -128,7 +142,7 @@ def test_a_page_in_the_place_of_a_file_is_no_result(three: Desk, page: bytes) ->
 
 @pytest.mark.parametrize("trouble", ["404", "400"])
 def test_a_part_that_cannot_be_asked_for_is_one_line_of_the_status(
-    three: Desk, trouble: Any
+    three: Desk, trouble: Trouble
 ) -> None:
     three.batches.trouble["retrieve"] = [trouble]
     result = three.run("status", "out.jsonl", "--retries", "0")
@@ -141,7 +155,7 @@ def test_a_part_that_cannot_be_asked_for_is_one_line_of_the_status(
 
 
 @pytest.mark.parametrize("trouble", ["404", "400", "500", "reset_before"])
-def test_a_part_that_cannot_be_cancelled_lets_the_others_be(three: Desk, trouble: Any) -> None:
+def test_a_part_that_cannot_be_cancelled_lets_the_others_be(three: Desk, trouble: Trouble) -> None:
     three.batches.states = ("in_progress",)
     three.batches.trouble["retrieve"] = [trouble]
     result = three.run("cancel", "out.jsonl", "--retries", "0")
@@ -150,13 +164,9 @@ def test_a_part_that_cannot_be_cancelled_lets_the_others_be(three: Desk, trouble
 
 
 @pytest.mark.parametrize("tail", [b"", b'{"custom_id": "fo'])
-def test_errors_do_not_make_up_for_answers_that_are_missing(
-    desk: Desk, tail: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_errors_do_not_make_up_for_answers_that_are_missing(desk: Desk, tail: bytes) -> None:
     desk.items(*({"id": f"i{n}", "question": f"q{n}"} for n in range(6)))
-    desk.batches.result = lambda line: (
-        answered(line) if line["custom_id"] < "i3" else __import__("tests.servers").servers.refused(line)
-    )
+    desk.batches.result = lambda line: (answered if line["custom_id"] < "i3" else refused)(line)
     desk.submit()
     desk.run("status", "out.jsonl")
     name, whole = desk.batches.files["file-2"]
@@ -168,9 +178,7 @@ def test_errors_do_not_make_up_for_answers_that_are_missing(
     assert [desk.outcome()[f"i{n}"] for n in range(3)] == ["complete"] * 3
 
 
-def test_a_file_that_ends_within_a_line_is_not_all(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_ends_within_a_line_is_not_all(desk: Desk) -> None:
     desk.submit()
     desk.batches.altered["retrieve"] = changed(request_counts=None)
     desk.batches.altered["content"] = content(lambda whole: whole[:-30])
@@ -180,9 +188,7 @@ def test_a_file_that_ends_within_a_line_is_not_all(
     assert desk.outcome() == ALL_COMPLETE
 
 
-def test_a_line_that_nobody_can_read_is_one_item_without_a_result(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_line_that_nobody_can_read_is_one_item_without_a_result(desk: Desk) -> None:
     desk.submit()
 
     def broken(whole: bytes) -> bytes:
@@ -213,56 +219,67 @@ def test_results_are_read_in_whatever_dress_they_come(desk: Desk, dress: int) ->
     assert desk.outcome() == ALL_COMPLETE
 
 
-@pytest.mark.parametrize("cut", [False, True])
-def test_a_body_that_is_encoded_unasked(desk: Desk, cut: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def in_two(whole: bytes) -> bytes:
+    """As gzip writes what is added to a file: two members."""
+    half = whole.index(b"\n") + 1
+    return gzip.compress(whole[:half]) + gzip.compress(whole[half:])
+
+
+def zipped(pack: Callable[[bytes], bytes]) -> Callable[[Reply], Reply]:
+    return lambda reply: http_reply(
+        200,
+        pack(reply.wire[reply.head_size :]),
+        headers={"content-encoding": "gzip"},
+        framing="chunked",
+    )
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, in_two], ids=["one", "two"])
+def test_a_file_that_is_encoded_unasked_is_read(desk: Desk, pack: Callable[[bytes], bytes]) -> None:
     desk.submit()
-    desk.batches.altered["retrieve"] = changed(request_counts=None)
-
-    def zipped(reply: Reply) -> Reply:
-        whole = reply.wire[reply.head_size :]
-        half = whole[: whole.index(b"\n") + 1]
-        if cut:
-            packed = gzip.compress(whole)[:-20]
-        else:
-            packed = gzip.compress(half) + gzip.compress(whole[len(half) :])
-        return http_reply(200, packed, headers={"content-encoding": "gzip"}, framing="chunked")
-
-    desk.batches.altered["content"] = zipped
-    status = desk.fetch("--retries", "0").status
-    if cut:
-        assert status == 5
-        del desk.batches.altered["content"]
-        assert desk.fetch().status == 0
-    else:
-        assert status == 0
+    desk.batches.altered["content"] = zipped(pack)
+    assert desk.fetch().status == 0
     assert desk.outcome() == ALL_COMPLETE
 
 
-@pytest.mark.parametrize("mark", ["b64==", "gs://bucket/a b", "batch:1", "é", "a%2Fb", "x?y#z", "a.b"])
-def test_an_id_of_any_shape_is_asked_for_as_it_is(desk: Desk, mark: str) -> None:
-    asked: list[str] = []
-    real = desk.batches._found
+def test_a_file_that_is_encoded_unasked_and_cut_is_not_all(desk: Desk) -> None:
+    desk.submit()
+    desk.batches.altered["retrieve"] = changed(request_counts=None)
+    desk.batches.altered["content"] = zipped(lambda whole: gzip.compress(whole)[:-20])
+    assert desk.fetch("--retries", "0").status == 5
+    del desk.batches.altered["content"]
+    assert desk.fetch().status == 0
+    assert desk.outcome() == ALL_COMPLETE
 
-    def found(request: Any) -> Any:
-        from urllib.parse import quote
-        asked.append(request.path)
-        request_path = request.path.replace(quote(mark, safe=""), "")
-        from dataclasses import replace
-        return real(replace(request, path=request_path))
 
-    desk.batches._found = found  # type: ignore[method-assign]
-    desk.batches.altered["create"] = lambda r: json_reply(200, {**body_of(r), "id": body_of(r)["id"] + mark})
-    desk.batches.altered["upload"] = lambda r: json_reply(200, {**body_of(r), "id": body_of(r)["id"] + mark})
+MARKS = ["b64==", "gs://bucket/a b", "batch:1", "é", "a%2Fb", "x?y#z", "a.b", "../x"]
 
-    def named(r: Reply) -> Reply:
-        b = body_of(r)
-        if b.get("output_file_id"):
-            b["output_file_id"] += mark
-        return json_reply(200, b)
 
-    desk.batches.altered["retrieve"] = named
-    inner = desk.batches._create
-    desk.batches._create = lambda body: inner({**body, "input_file_id": body["input_file_id"].replace(mark, "")})  # type: ignore
+@pytest.mark.parametrize("mark", MARKS)
+def test_an_id_of_any_shape_is_asked_for_as_it_is(
+    desk: Desk, mark: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every id of the server has `mark` at its end."""
+    found, create = desk.batches._found, desk.batches._create
+
+    def without_mark(request: Request) -> Any:
+        path = request.path.replace(quote(mark, safe=""), "")
+        assert path != request.path or request.method == "POST"
+        return found(replace(request, path=path))
+
+    def marked(reply: Reply) -> Reply:
+        ids = {key: value + mark for key, value in body_of(reply).items()
+               if key in ("id", "output_file_id") and value}  # fmt: skip
+        return json_reply(200, {**body_of(reply), **ids})
+
+    monkeypatch.setattr(desk.batches, "_found", without_mark)
+    monkeypatch.setattr(
+        desk.batches,
+        "_create",
+        lambda body: create({**body, "input_file_id": body["input_file_id"].removesuffix(mark)}),
+    )
+    for call in ("upload", "create", "retrieve"):
+        desk.batches.altered[call] = marked
     assert desk.submit().status == 0
     assert desk.fetch().status == 0
     assert desk.outcome() == ALL_COMPLETE
@@ -271,7 +288,11 @@ def test_an_id_of_any_shape_is_asked_for_as_it_is(desk: Desk, mark: str) -> None
 @pytest.mark.parametrize("bad", ["", ".", "..", 3, None, "a\nb", "x" * 5000])
 def test_an_id_that_is_none_is_never_part_of_a_path(desk: Desk, bad: Any) -> None:
     desk.batches.altered["create"] = changed(id=bad)
-    assert desk.submit("--retries", "0").status == 5
+    result = desk.submit("--retries", "0")
+    assert (result.status, result.code) == (5, "malformed_stream")
+    del desk.batches.altered["create"]
+    assert desk.submit().status == 0
+    assert len(desk.batches.batches) == 1
 
 
 @pytest.mark.parametrize("state", ["COMPLETED", "Completed", "canceled", "EXPIRED", "CANCELLED"])
@@ -281,7 +302,9 @@ def test_a_state_is_read_however_it_is_spelt(desk: Desk, state: str) -> None:
     assert desk.fetch().status == 0
 
 
-@pytest.mark.parametrize("said", [{}, {"error": {"message": "gone", "code": "not_found"}}, {"status": None}])
+@pytest.mark.parametrize(
+    "said", [{}, {"error": {"message": "gone", "code": "not_found"}}, {"status": None}]
+)
 def test_what_is_no_batch_is_not_waited_for(desk: Desk, said: Any) -> None:
     desk.submit()
     desk.batches.altered["retrieve"] = instead(said)
@@ -292,10 +315,13 @@ def test_what_is_no_batch_is_not_waited_for(desk: Desk, said: Any) -> None:
 
 @pytest.mark.parametrize("seconds", ["1e12", "3600", "99999999999999999999"])
 @pytest.mark.parametrize("call", ["upload", "create", "retrieve", "content"])
-def test_a_server_that_asks_for_hours_is_not_slept_for(desk: Desk, call: Any, seconds: str) -> None:
+def test_a_server_that_asks_for_hours_is_not_slept_for(
+    desk: Desk, call: Call, seconds: str
+) -> None:
     if call in ("retrieve", "content"):
         desk.submit()
-    desk.batches.altered[call] = lambda _: error_reply(429, "later", headers={"retry-after": seconds})
+    headers = {"retry-after": seconds}
+    desk.batches.altered[call] = lambda _: error_reply(429, "later", headers=headers)
     began = time.monotonic()
     result = desk.submit() if call in ("upload", "create") else desk.fetch()
     assert time.monotonic() - began < 5
@@ -326,7 +352,9 @@ DAMAGES: list[Callable[[dict[str, Any]], None]] = [
 
 @pytest.mark.parametrize("command", ["status", "fetch", "cancel", "submit"])
 @pytest.mark.parametrize("damage", range(len(DAMAGES)))
-def test_a_job_that_somebody_changed_is_told_and_left(desk: Desk, damage: int, command: str) -> None:
+def test_a_job_that_somebody_changed_is_told_and_left(
+    desk: Desk, damage: int, command: str
+) -> None:
     desk.submit()
     path = desk.folder / "out.jsonl.batch.json"
     job = json.loads(path.read_bytes())
@@ -379,47 +407,67 @@ def test_the_items_of_a_part_that_are_gone_keep_no_other_back(three: Desk) -> No
     assert three.outcome() == {"i1": "complete", "i2": "complete"}
 
 
-@pytest.mark.parametrize("said", [
-    "Cannot find file with id file-x in this organization.",
-    "The file 'file-x' is not ready: its status is pending.",
-    "File file-x has not been processed yet.",
-    "The input file is still being processed.",
-])
-def test_a_file_that_is_not_ready_is_waited_for(desk: Desk, said: str) -> None:
-    tries = iter([error_reply(400, said)])
-    real = desk.batches._create
-    desk.batches._create = lambda body: next(tries, None) or real(body)  # type: ignore
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Cannot find file with id file-x in this organization.",
+        "The file 'file-x' is not ready: its status is pending.",
+        "File file-x has not been processed yet.",
+        "The input file is still being processed.",
+    ],
+)
+def test_a_file_that_is_not_ready_is_waited_for(
+    desk: Desk, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries, create = iter([error_reply(400, said)]), desk.batches._create
+    monkeypatch.setattr(desk.batches, "_create", lambda body: next(tries, None) or create(body))
     assert desk.submit().status == 0
     assert len(desk.batches.batches) == desk.batches.uploads == 1
 
 
 RESULTS: list[Any] = [
-    {"status_code": 200, "body": None}, {"status_code": 200, "body": ""}, {"status_code": 200, "body": []},
-    {"status_code": 200, "body": "\ud800"}, {"status_code": 200, "body": {"choices": []}},
-    {"status_code": "200", "body": {}}, {"status_code": 0, "body": {}}, {"status_code": True, "body": 3},
-    {"status_code": 10**30, "body": {}}, {"status_code": 302, "body": {}}, {}, [], "x", 3, None,
+    {"status_code": 200, "body": None},
+    {"status_code": 200, "body": ""},
+    {"status_code": 200, "body": []},
+    {"status_code": 200, "body": "\ud800"},
+    {"status_code": 200, "body": {"choices": []}},
     {"status_code": 200, "body": {"choices": [{"message": {"content": 3}}]}},
     {"status_code": 200, "request_id": "a\nb", "body": {"choices": "x"}},
+    {"status_code": "200", "body": {}},
+    {"status_code": 0, "body": {}},
+    {"status_code": True, "body": 3},
+    {"status_code": 10**30, "body": {}},
+    {"status_code": 302, "body": {}},
+    *({}, [], "x", 3, None),
 ]
+ERRORS: list[Any] = [None, "x", {"code": 3}, {"code": "a b", "message": ["x"]}, [], 3]
 
 
-@pytest.mark.parametrize("error", [None, "x", {"code": 3}, {"code": "a b", "message": ["x"]}, [], 3])
-@pytest.mark.parametrize("response", range(len(RESULTS)))
-def test_a_result_of_any_shape_fails_its_item_alone(desk: Desk, response: int, error: Any) -> None:
-    desk.batches.result = only("two", lambda line: {
-        "id": "x", "custom_id": line["custom_id"], "response": None, "error": error})
-    def alter(reply: Reply) -> Reply:
-        lines = [json.loads(l) for l in reply.wire[reply.head_size:].splitlines()]
-        for l in lines:
-            if l["custom_id"] != "two":
-                l["response"] = RESULTS[response]
-        return http_reply(200, "".join(json.dumps(l) + "\n" for l in lines).encode())
-    desk.batches.altered["content"] = alter
+def test_a_result_of_any_shape_fails_its_item_alone(desk: Desk) -> None:
+    shapes = [(response, error) for response in RESULTS for error in ERRORS]
+    desk.items(*({"id": f"i{n}", "question": f"q{n}"} for n in range(len(shapes) + 1)))
+
+    def result(line: dict[str, Any]) -> dict[str, Any]:
+        return {"custom_id": line["custom_id"], "response": None, "error": "x"}
+
+    def shaped(whole: bytes) -> bytes:
+        lines = [json.loads(line) for line in whole.splitlines()]
+        for line in lines:
+            number = int(line["custom_id"][1:])
+            line["response"], line["error"] = shapes[number]
+        return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+
+    desk.batches.result = only(f"q{len(shapes)}", result)
     desk.submit()
-    result = desk.fetch()
-    assert result.status == 10, result.stderr
-    assert desk.outcome()["two"] == "complete" 
-    assert "bug" not in desk.outcome().values()
+    desk.run("status", "out.jsonl")
+    files = desk.batches.files
+    name, errors = files["file-3"]
+    files["file-3"] = (name, shaped(errors))
+    assert desk.fetch().status == 10
+    outcome = desk.outcome()
+    assert outcome.pop(f"i{len(shapes)}") == "complete"
+    assert len(outcome) == len(shapes)
+    assert not {"bug", "complete"} & set(outcome.values())
 
 
 def test_a_file_whose_upload_was_cut_is_not_taken_for_the_whole(desk: Desk) -> None:
@@ -440,26 +488,75 @@ def test_a_batch_that_the_list_shows_late_is_not_created_twice(desk: Desk, late:
     assert len(desk.batches.batches) == 1
 
 
-def test_fresh_forgets(desk: Desk) -> None:
+@pytest.mark.parametrize("output_format", ["text", "json"])
+def test_a_fresh_submit_starts_over_and_names_what_is_given_up(
+    desk: Desk, output_format: str
+) -> None:
     desk.submit()
-    (desk.folder / "out.jsonl").write_text("x\n")
-    result = desk.submit("--fresh")
+    (desk.folder / "out.jsonl").write_text("{}\n")
+    result = desk.submit("--fresh", "--output-format", output_format)
     assert result.status == 0
+    assert b"batch_1" in result.stderr
     assert len(desk.batches.batches) == 2
     assert desk.fetch().status == 0
     assert desk.outcome() == ALL_COMPLETE
 
 
-def test_counts_that_are_too_high_keep_nothing_back(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    desk.submit()
-    desk.batches.altered["retrieve"] = changed(request_counts={"total": 9, "completed": 9, "failed": 0})
+def damaged(desk: Desk) -> None:
+    (desk.folder / "out.jsonl.batch.json").write_text("{")
+
+
+def without_items(desk: Desk) -> None:
+    (desk.folder / "out.jsonl.batch.1.items").unlink()
+
+
+def gone(desk: Desk) -> None:
+    desk.batches.altered["retrieve"] = lambda _: error_reply(404, "No such batch.")
+
+
+def never_there(desk: Desk) -> None:
+    desk.batches.altered["retrieve"] = changed(output_file_id=None)
+
+
+@pytest.mark.parametrize("output_format", ["text", "json"])
+@pytest.mark.parametrize("stuck", [damaged, without_items, gone, never_there])
+def test_what_can_never_be_fetched_is_let_go_of_and_the_output_kept(
+    desk: Desk, stuck: Callable[[Desk], None], output_format: str
+) -> None:
+    assert desk.submit().status == 0
     assert desk.fetch().status == 0
+    desk.items(*({"id": question, "question": question} for question in (*QUESTIONS, "five")))
+    assert desk.submit().status == 0
+    stuck(desk)
+    assert desk.fetch().status != 0
+    assert desk.run("cancel", "out.jsonl", "--forget", "--output-format", output_format).status == 0
+    assert desk.left() == ["out.jsonl"]
+    assert desk.run("run", "in.ndjson", "-o", "out.jsonl").status == 0
+    assert desk.outcome() == {**ALL_COMPLETE, "five": "complete"}
 
 
-@pytest.mark.parametrize("url", ["/v1/responses", "/v1/embeddings", "https://x/v1/chat/completions"])
+def test_where_nothing_was_submitted_there_is_nothing_to_forget(desk: Desk) -> None:
+    result = desk.run("cancel", "out.jsonl", "--forget")
+    assert (result.status, result.code) == (9, "no_batch")
+    assert desk.left() == []
+
+
+def test_counts_that_are_too_high_keep_nothing_back(desk: Desk) -> None:
+    desk.submit()
+    counts = {"total": 9, "completed": 9, "failed": 0}
+    desk.batches.altered["retrieve"] = changed(request_counts=counts)
+    assert desk.fetch().status == 0
+    assert desk.outcome() == ALL_COMPLETE
+
+
+@pytest.mark.parametrize(
+    "url", ["/v1/responses", "/v1/embeddings", "https://x/v1/chat/completions"]
+)
 def test_a_line_for_another_endpoint_says_which(desk: Desk, url: str) -> None:
-    desk.items({"custom_id": "a", "method": "POST", "url": url, "body": {"model": "m", "input": "x"}},
-               {"id": "b", "question": "one"})
+    desk.items(
+        {"custom_id": "a", "method": "POST", "url": url, "body": {"model": "m", "input": "x"}},
+        {"id": "b", "question": "one"},
+    )
     result = desk.submit()
     assert result.status == 10
     assert url in desk.records()[0]["error"]["message"]
