@@ -25,7 +25,7 @@ from pipechat.turn.template import Template
 _LONGEST_ID = 512
 _REPLACED = "\ufffd"
 _BATCH_KEYS = frozenset(("custom_id", "body"))
-_BATCH_PATH = "/v1/chat/completions"
+_BATCH_PATHS = ("/v1/chat/completions", "/chat/completions")  # the latter is Azure's
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +165,10 @@ class ItemReader:
 
     def _of_batch_line(self, row: Row, item_id: str | None, value: Mapping[str, Any]) -> Item:
         body = value["body"]
-        url, method = value.get("url", _BATCH_PATH), value.get("method", "POST")
-        if url != _BATCH_PATH or method != "POST":
-            raise UsageError("bad_item", f"it is no POST {_BATCH_PATH}")
+        url, method = value.get("url", _BATCH_PATHS[0]), value.get("method", "POST")
+        if url not in _BATCH_PATHS or method != "POST":
+            said = f"it is for {str(method)[:16]} {str(url)[:80]}"
+            raise UsageError("bad_item", f"{said}, and only POST {_BATCH_PATHS[0]} is asked")
         if not isinstance(body, Mapping):
             raise UsageError("bad_item", "its body is no object")
         rest = {key: each for key, each in body.items() if key not in ("model", "messages")}

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
+from pipechat.wire.provider_id import is_id
+
 Step = Literal["planned", "uploading", "uploaded", "creating", "created", "fetched"]
 _STEPS: tuple[Step, ...] = get_args(Step)
 _MOST_REQUESTS = 50_000
@@ -120,15 +122,46 @@ class BatchJob:
         """Read what `record` wrote. Raises ValueError where it is none."""
         if not isinstance(record, Mapping) or record.get("v") != 1:
             raise ValueError("no job of version 1")
+        if not isinstance(record.get("parts"), list):
+            raise ValueError("it is no job: it has no parts")
         try:
             known = {name: record[name] for name in ("endpoint", "since", "last")}
             parts = tuple(Part(**part) for part in record["parts"])
             job = cls(id=record["job"], parts=parts, **known)
         except (KeyError, TypeError) as error:
             raise ValueError(f"it is no job: {error}") from error
-        if any(part.step not in _STEPS for part in job.parts):
-            raise ValueError("a part is at no step that there is")
+        numbers = [part.number for part in job.parts]
+        if not (_is_text(job.id) and _is_text(job.endpoint) and _is_count(job.last)):
+            raise ValueError("it is no job")
+        if not isinstance(job.since, int | float):
+            raise ValueError("it was made at no time")
+        if not all(_is_sound(part) for part in job.parts):
+            raise ValueError("a part is none")
+        if len(set(numbers)) < len(numbers) or job.last < max(numbers, default=0):
+            raise ValueError("the numbers of its parts cannot be")
         return job
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_sound(part: Part) -> bool:
+    """Whether a part that was read is one that could have been written."""
+    counts = (part.number, part.items, part.size, part.complete, part.failed)
+    if not all(map(_is_count, counts)) or part.step not in _STEPS:
+        return False
+    if not (_is_text(part.model) and isinstance(part.time, str)):
+        return False
+    if part.wanted is not None and not isinstance(part.wanted, Mapping):
+        return False
+    ids = {"file": part.file_id, "batch": part.batch_id}
+    due = {"file": part.is_uploaded, "batch": part.step in ("created", "fetched")}
+    return all(is_id(ids[kind]) if due[kind] else ids[kind] is None for kind in ids)
 
 
 class Splitter:

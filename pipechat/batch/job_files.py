@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from pipechat import jsonl
-from pipechat.batch.job import BatchJob
+from pipechat.batch.job import BatchJob, Part
 from pipechat.batch.journal import unwritable
 from pipechat.errors import SessionError
 from pipechat.store.locked_file import (
@@ -51,25 +51,32 @@ class KeptItem(NamedTuple):
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> KeptItem:
-        return cls(*(record[name] for name in cls._fields))
+        kept = cls(*(record[name] for name in cls._fields))
+        texts = (kept.custom_id, kept.item, kept.hash, kept.turn, kept.question, kept.system or "")
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError("an item is none")
+        return kept
 
 
 class KeptItems:
     """The items of one part, in the order of the file that was uploaded."""
 
-    def __init__(self, fd: int, path: str) -> None:
+    def __init__(self, fd: int, path: str, count: int) -> None:
         self._fd = fd
         self._path = path
+        self._count = count
 
     def __iter__(self) -> Iterator[tuple[Place, KeptItem]]:
         """Each item, and where it is. Raises SessionError: `unreadable_batch`."""
-        offset = 0
+        offset = number = 0
         try:
             for number, line in jsonl.lines_forwards(self._fd):
                 yield Place(number, offset, len(line)), KeptItem.of(jsonl.loads_line(line))
                 offset += len(line) + 1
+            if number != self._count:
+                raise ValueError(f"it holds {number} items of {self._count}")
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise _unreadable(self._path, str(error)) from error
+            raise unreadable(self._path, str(error)) from error
 
     def at(self, place: Place) -> KeptItem:
         """The item that stands there."""
@@ -100,13 +107,17 @@ class JobFiles:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise _unreadable(self.state_path, error.strerror or str(error)) from error
+            raise unreadable(self.state_path, error.strerror or str(error)) from error
         try:
             return BatchJob.from_record(jsonl.loads_line(read_all(fd)))
         except (OSError, ValueError) as error:
-            raise _unreadable(self.state_path, str(error)) from error
+            raise unreadable(self.state_path, str(error)) from error
         finally:
             os.close(fd)
+
+    def is_there(self) -> bool:
+        """Whether something stands of a job, readable or not."""
+        return os.path.lexists(self.state_path)
 
     def existing(self) -> BatchJob:
         """The job. Raises SessionError: `no_batch` where there is none."""
@@ -132,19 +143,19 @@ class JobFiles:
             raise unwritable(self.state_path, error) from error
 
     @contextmanager
-    def items(self, number: int) -> Iterator[KeptItems]:
+    def items(self, part: Part) -> Iterator[KeptItems]:
         """What is kept of the items of a part.
 
         Raises:
             SessionError: `unreadable_batch`.
         """
-        path = self.items_path(number)
+        path = self.items_path(part.number)
         try:
             fd = open_to_read(path)
         except OSError as error:
-            raise _unreadable(path, error.strerror or str(error)) from error
+            raise unreadable(path, error.strerror or str(error)) from error
         try:
-            yield KeptItems(fd, path)
+            yield KeptItems(fd, path, part.items)
         finally:
             os.close(fd)
 
@@ -234,6 +245,7 @@ def _remove(path: str) -> None:
         raise unwritable(path, error) from error
 
 
-def _unreadable(path: str, what: str) -> SessionError:
-    hint = "Move it away to start over; what stands at the provider is not in it then."
+def unreadable(path: str, what: str) -> SessionError:
+    """The error for a file of a job that is damaged, or cannot be opened."""
+    hint = "`batch cancel --forget` lets go of all that was submitted; OUT stays as it is."
     return SessionError("unreadable_batch", f"{path} cannot be read: {what}", hint)

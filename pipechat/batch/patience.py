@@ -12,6 +12,9 @@ from pipechat.errors import PipechatError, TryLaterError
 
 T = TypeVar("T")
 
+# A server may ask for more: whoever runs the command is told so, and comes back.
+_LONGEST_WAIT_S = 60.0
+
 
 class Patience:
     """Tries calls again that failed for now.
@@ -50,7 +53,7 @@ class Patience:
                 if later is None and not passes:
                     raise
                 wait_s = policy.wait_s(later or TryLaterError(error.code, error.message))
-                if wait_s is None or not self.rest(wait_s):
+                if wait_s is None or wait_s > _LONGEST_WAIT_S or not self.rest(wait_s):
                     raise
                 self._tell(f"{error.code}: tried again after {wait_s:g} s")
 

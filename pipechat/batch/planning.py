@@ -142,7 +142,7 @@ class Planner:
         """The items that the provider has, or is about to get: a number for each."""
         held = set()
         for part in job.held:
-            with self._files.items(part.number) as items:
+            with self._files.items(part) as items:
                 held |= {hash((item.item, item.hash)) for _, item in items}
         return held
 

@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pipechat.wire.provider_id import is_id
+
 ENDED = ("completed", "failed", "expired", "cancelled")
+_SPELT = {"canceled": "cancelled", "canceling": "cancelling"}
 
 Next = Literal["wait", "late", "read"]
 
@@ -41,7 +44,7 @@ class Seen:
         counts = counts if isinstance(counts, Mapping) else {}
         status, expires = batch.get("status"), batch.get("expires_at")
         return cls(
-            status=status if isinstance(status, str) else "unknown",
+            status=_status(status),
             output_file_id=_file_id(batch.get("output_file_id")),
             error_file_id=_file_id(batch.get("error_file_id")),
             total=_count(counts.get("total")),
@@ -64,11 +67,8 @@ class Seen:
         `read`: its files hold what there is."""
         if not self.has_ended:
             return "wait"
-        return "late" if self.completed and self.output_file_id is None else "read"
-
-    def is_short(self, results: int) -> bool:
-        """Whether files that hold so many results cannot be all: answers are missing."""
-        return results < self.completed
+        is_late = self.completed and self.output_file_id is None and self.error_file_id is None
+        return "late" if is_late else "read"
 
     def why_no_result(self, line: int) -> BatchError:
         """Why the request on `line` (from 1) of the batch's file has no result."""
@@ -89,9 +89,14 @@ class Seen:
         return BatchError("no_result", "the batch ended without a result for this item")
 
 
+def _status(value: object) -> str:
+    """The API's own word: some spell it in capitals, or in American."""
+    word = value.lower() if isinstance(value, str) else "unknown"
+    return _SPELT.get(word, word)
+
+
 def _file_id(value: object) -> str | None:
-    usable = isinstance(value, str) and value.replace("-", "").replace("_", "").isalnum()
-    return str(value) if usable else None
+    return str(value) if is_id(value) else None
 
 
 def _count(value: object) -> int:

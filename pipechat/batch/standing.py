@@ -8,17 +8,24 @@ from typing import Any, NamedTuple
 
 from pipechat.batch.job import Part
 from pipechat.batch.seen import Seen
+from pipechat.errors import PipechatError, TryLaterError
+from pipechat.text import counted
+
+OpenParts = list[tuple[Part, Seen | None]]
+"""Parts whose answers are not fetched, and their batches as they were seen."""
 
 
 class Standing(NamedTuple):
-    """A part, and its batch where the provider was asked for it."""
+    """A part, and its batch where the provider was asked for it, or why that was in vain."""
 
     part: Part
     seen: Seen | None = None
+    error: PipechatError | None = None
 
     def record(self) -> dict[str, Any]:
         """`state` is that of the batch; where there is none yet, or no more, of the part."""
-        part, seen = self
+        part, seen, error = self
+        told = [error.message] if error is not None else []
         return {
             "part": part.number,
             "state": seen.status if seen is not None else part.step,
@@ -28,7 +35,7 @@ class Standing(NamedTuple):
             "failed": seen.failed if seen is not None else part.failed,
             "expires": _time(seen.expires_at) if seen is not None else None,
             "batch": part.batch_id,
-            "errors": [error.message for error in seen.errors] if seen is not None else [],
+            "errors": told + [each.message for each in (seen.errors if seen is not None else ())],
         }
 
     def line(self) -> str:
@@ -46,6 +53,29 @@ class Standing(NamedTuple):
 def status_record(standings: Sequence[Standing]) -> dict[str, Any]:
     """As JSON: `--output-format json`."""
     return {"type": "status", "v": 1, "parts": [each.record() for each in standings]}
+
+
+def not_ready(parts: OpenParts) -> TryLaterError:
+    """The error for parts that have no answers yet."""
+    items = sum(part.items for part, _ in parts)
+    each = ", ".join(f"part {part.number} {_where(part, seen)}" for part, seen in parts[:3])
+    more = f", and {len(parts) - 3} more" if len(parts) > 3 else ""
+    hint = "Fetch again later, or with --wait."
+    if all(seen is None for _, seen in parts):
+        hint = "Run `batch submit` again, or let go of them with `batch cancel`."
+    elif all(seen is not None and seen.has_ended for _, seen in parts):
+        hint = "Fetch again later; what never comes, `batch cancel --forget` lets go of."
+    have = "has" if items == 1 else "have"
+    message = f"{counted(items, 'item')} {have} no answer yet: {each}{more}"
+    return TryLaterError("not_ready", message, hint, again=False)
+
+
+def _where(part: Part, seen: Seen | None) -> str:
+    if seen is None:
+        return f"is not submitted ({part.step})"
+    if seen.has_ended:
+        return f"is {seen.status}, and its file is late"
+    return f"is {seen.status} ({seen.completed + seen.failed} of {seen.total or part.items})"
 
 
 def _time(seconds: float | None) -> str | None:

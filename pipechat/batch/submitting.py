@@ -15,7 +15,20 @@ from pipechat.batch.job import BatchJob, Part
 from pipechat.batch.job_files import JobFiles
 from pipechat.batch.patience import Patience
 from pipechat.client.batch_api import BatchApi
-from pipechat.errors import PipechatError, RefusedError, SessionError
+from pipechat.errors import (
+    PipechatError,
+    RefusedError,
+    SessionError,
+    SetupError,
+    TryLaterError,
+)
+
+# A list may show a batch later than it was created: it is looked at again after so long.
+_LOOKS_AGAIN_S = (0.5, 1.0, 2.0)
+
+
+_UNSEEN = ("find", "not found", "no such", "does not exist",
+           "not ready", "pending", "processed", "processing")  # fmt: skip
 
 
 class Submitter:
@@ -45,16 +58,21 @@ class Submitter:
             created(part)
         return job
 
-    def adopt(self, job: BatchJob) -> BatchJob:
+    def adopt(self, job: BatchJob) -> tuple[BatchJob, dict[int, PipechatError]]:
         """`job` with the batches that were created and not noted, which the provider is asked
-        for; nothing is created. Raises PipechatError."""
+        for, and why it could not be, by part; nothing is created."""
+        unsure: dict[int, PipechatError] = {}
         for part in job.held:
             if part.step != "creating":
                 continue
-            found = self._patience.until_done(partial(self._find_batch, job, part))
+            try:
+                found = self._patience.until_done(partial(self._find_batch, job, part))
+            except (RefusedError, TryLaterError) as error:
+                unsure[part.number] = error
+                continue
             if found is not None:
                 job = self._noted(job, part.created(found))
-        return job
+        return job, unsure
 
     def _upload(self, job: BatchJob, part: Part) -> tuple[BatchJob, Part]:
         path = self._files.requests_path(part.number)
@@ -66,7 +84,9 @@ class Submitter:
         job = self._noted(job, part)
         name = job.file_name(part)
         file_id = self._once(
-            lambda: self._find_file(job, name), lambda: self._api.upload(path, name), begun=begun
+            lambda: self._find_file(job, name, os.path.getsize(path)),
+            lambda: self._api.upload(path, name),
+            begun=begun,
         )
         part = part.uploaded(file_id)
         return self._noted(job, part), part
@@ -86,29 +106,44 @@ class Submitter:
         return self._noted(job, part), part
 
     def _once(self, find: Callable[[], str | None], make: Callable[[], str], *, begun: bool) -> str:
-        """The id of what `make` makes, once: after a try whose end is not known, it is looked
-        for first."""
+        """The id of what `make` makes, once: after a try that may have had its effect, it is
+        looked for first."""
         looks = begun
 
         def attempt() -> str:
             nonlocal looks
             if looks and (found := find()) is not None:
                 return found
-            looks = True
-            return make()
+            try:
+                return make()
+            except PipechatError as error:
+                looks = looks or _may_be_done(error)
+                raise
 
         return self._patience.until_done(attempt, also=_is_unseen_file)
 
-    def _find_file(self, job: BatchJob, name: str) -> str | None:
+    def _find_file(self, job: BatchJob, name: str, size: int) -> str | None:
         try:
-            return self._api.find_file(name, job.since)
+            return self._api.find_file(name, size, job.since)
         except RefusedError:  # no such list here: a file that is there twice costs nothing
             return None
 
     def _find_batch(self, job: BatchJob, part: Part) -> str | None:
+        """The batch of a part: where the list does not show it, it is looked at again."""
         assert part.file_id is not None
-        found = self._api.find_batch(part.file_id, job.metadata(part), job.since)
-        return str(found["id"]) if found is not None else None
+        for pause_s in (*_LOOKS_AGAIN_S, None):
+            try:
+                found = self._api.find_batch(part.file_id, job.metadata(part), job.since)
+            except RefusedError as error:
+                error.message = f"whether {part.file_id} has a batch is not told: {error.message}"
+                error.hint = "`batch cancel` gives the part up: look at the provider's first."
+                raise
+            if found is not None:
+                return str(found["id"])
+            if pause_s is not None and not self._patience.rest(pause_s):
+                message = "--timeout ended before it was known whether a batch was created"
+                raise TryLaterError("timeout", message, "Raise --timeout.", again=False)
+        return None
 
     def _noted(self, job: BatchJob, part: Part) -> BatchJob:
         job = job.with_part(part)
@@ -116,12 +151,18 @@ class Submitter:
         return job
 
 
+def _may_be_done(error: PipechatError) -> bool:
+    """Whether a call that failed so may have had its effect all the same."""
+    refused = isinstance(error, RefusedError | SetupError)
+    return not refused and not (isinstance(error, TryLaterError) and error.status == 429)
+
+
 def _is_unseen_file(error: PipechatError) -> bool:
-    """Whether a server does not see yet a file that was uploaded just before."""
+    """Whether a server does not see yet a file that was uploaded just before, or still reads
+    it."""
     said = error.message.lower()
-    unseen = ("find", "not found", "no such", "does not exist")
     refused = isinstance(error, RefusedError)
-    return refused and "file" in said and any(word in said for word in unseen)
+    return refused and "file" in said and any(word in said for word in _UNSEEN)
 
 
 def new_job(endpoint: str) -> BatchJob:

@@ -12,15 +12,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 from pipechat import jsonl
 from pipechat.client.exchange import Exchange, Request, Response
 from pipechat.client.reading import cleaned, decoded_error
 from pipechat.client.retries import retry_after_s
 from pipechat.client.sdk_sender import SdkSender
-from pipechat.errors import NetworkError, PipechatError
+from pipechat.errors import NetworkError, PipechatError, TryLaterError
 from pipechat.text import redacted_values
-from pipechat.wire.api_errors import malformed, status_error
+from pipechat.wire.api_errors import malformed, status_error, stream_error
+from pipechat.wire.provider_id import is_id
 
 CHAT_PATH = "/v1/chat/completions"
 _WINDOW = "24h"
@@ -29,6 +31,7 @@ _MOST_PAGES = 1000
 _DAY_S = 86_400  # more than clocks are apart
 _LARGEST_DOCUMENT = 64 * 1024 * 1024
 _ERROR_BYTES = 64 * 1024
+_BOM = b"\xef\xbb\xbf"
 _HINT = "Does this server speak Files and Batches? Check --base-url."
 
 
@@ -71,10 +74,11 @@ class BatchApi:
             )
         return _id_of(made)
 
-    def find_file(self, name: str, since: float) -> str | None:
-        """The id of a file called `name` that was uploaded after `since` (epoch), or None."""
+    def find_file(self, name: str, size: int, since: float) -> str | None:
+        """The id of a file called `name` of `size` bytes that was uploaded after `since` (epoch),
+        or None; one of another size is what came of an upload that broke off."""
         for file in self._listed("/files", {"purpose": "batch"}, since):
-            if file.get("filename") == name:
+            if file.get("filename") == name and file.get("bytes", size) == size:
                 return _id_of(file)
         return None
 
@@ -105,40 +109,59 @@ class BatchApi:
 
     def batch(self, batch_id: str) -> Mapping[str, Any]:
         """The batch as it stands."""
-        return self._document(partial(self._sender.call, "GET", f"/batches/{batch_id}"))
+        path = f"/batches/{quote(batch_id, safe='')}"
+        return self._batch(partial(self._sender.call, "GET", path))
 
     def cancel(self, batch_id: str) -> Mapping[str, Any]:
         """Ask for a batch to be cancelled; the batch as it stands then."""
-        path = f"/batches/{batch_id}/cancel"
-        return self._document(partial(self._sender.call, "POST", path, body={}))
+        path = f"/batches/{quote(batch_id, safe='')}/cancel"
+        return self._batch(partial(self._sender.call, "POST", path, body={}))
 
     def lines(self, file_id: str) -> Iterator[bytes]:
-        """The lines of a file, as they come; a last one without its newline counts."""
-        path = f"/files/{file_id}/content"
+        """The lines of a file, as they come, each with its newline; the last may lack it."""
+        path = f"/files/{quote(file_id, safe='')}/content"
         begun: list[bytes] = []
+        mark = _BOM
         for part in self._segments(partial(self._sender.call, "GET", path)):
             first, *others = part.split(b"\n")
             begun.append(first)
             for piece in others:
-                yield b"".join(begun)
+                yield b"".join(begun).removeprefix(mark) + b"\n"
+                mark = b""
                 begun = [piece]
-        if last := b"".join(begun):
+        if last := b"".join(begun).removeprefix(mark):
             yield last
+
+    def _batch(self, call: Callable[[], Response]) -> Mapping[str, Any]:
+        """A batch, which says how it stands: what does not is none, and would be for ever."""
+        batch = self._document(call)
+        if isinstance(batch.get("status"), str):
+            return batch
+        if batch.get("error"):
+            raise stream_error(batch["error"], host=self._host)
+        raise malformed("no batch where one is due")
 
     def _listed(
         self, path: str, params: Mapping[str, Any], since: float
     ) -> Iterator[Mapping[str, Any]]:
-        """What a list holds, page by page, back to `since` where the newest come first."""
+        """What a list holds, page by page, back to `since` where the newest come first. One that
+        does not come to its end is an error: what is not in it may be there all the same."""
         after: str | None = None
         for _ in range(_MOST_PAGES):
             asked = {**params, "limit": _PAGE, **({"after": after} if after else {})}
             page = self._document(partial(self._sender.call, "GET", path, params=asked))
             listed = page.get("data")
-            entries = [each for each in listed if isinstance(each, Mapping)] if listed else []
+            if not isinstance(listed, list):
+                raise malformed("no list where one is due")
+            entries = [each for each in listed if isinstance(each, Mapping)]
             yield from entries
-            if not entries or not page.get("has_more") or _is_past(entries, since - _DAY_S):
+            if not page.get("has_more") or (entries and _is_past(entries, since - _DAY_S)):
                 return
-            after = _id_of(entries[-1])
+            before, after = after, _id_of(entries[-1]) if entries else None
+            if after in (None, before):
+                break
+        message = f"the list {path} of {self._host} does not come to its end"
+        raise TryLaterError("incomplete_list", message, again=False)
 
     def _document(self, call: Callable[[], Response]) -> Mapping[str, Any]:
         """The JSON object that a call gives."""
@@ -221,7 +244,6 @@ def _is_past(entries: list[Mapping[str, Any]], since: float) -> bool:
 
 def _id_of(thing: Mapping[str, Any]) -> str:
     value = thing.get("id")
-    # It becomes a part of a path: nothing in it may lead elsewhere.
-    if not isinstance(value, str) or not value.replace("-", "").replace("_", "").isalnum():
+    if not is_id(value):
         raise malformed("a file or a batch without a usable id")
-    return value
+    return str(value)

@@ -144,11 +144,14 @@ def inflated(encoding: str) -> Callable[[bytes], Iterator[bytes]]:
     decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)
 
     def inflate(segment: bytes) -> Iterator[bytes]:
+        nonlocal decoder
         rest = segment
         try:
             while rest:
+                if decoder.eof:  # gzip's members follow one another (RFC 1952 §2.2)
+                    decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)
                 yield decoder.decompress(rest, _STEP_BYTES)
-                rest = decoder.unconsumed_tail
+                rest = decoder.unused_data or decoder.unconsumed_tail
         except zlib.error as error:
             message = f"the body could not be decompressed: {error}"
             raise NetworkError("connection_lost", message, "Ask again.") from error

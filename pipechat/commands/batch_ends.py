@@ -122,8 +122,10 @@ def check_provider(settings: Settings, path: str) -> None:
         SessionError: `at_provider`: answers for `path` are to be fetched yet, and it is not
             started over.
     """
+    if settings.fresh:
+        return
     job = JobFiles(path).read()
-    if job is not None and job.held and not settings.fresh:
+    if job is not None and job.held:
         are = "is" if job.held_items == 1 else "are"
         message = f"{counted(job.held_items, 'item')} of {path} {are} at the provider"
         hint = f"First `pipechat batch fetch {path}` (or `cancel`), or start over with --fresh."
@@ -134,16 +136,24 @@ def started_over(env: Environment, output: OutputFile, rows: Iterator[Row]) -> I
     """`rows`; with the first of them `output` is emptied, and what the provider has for it
     forgotten: an input that cannot be read costs nothing. Raises OutputError."""
     first = next(rows, None)
-    files = JobFiles(output.path)
-    job = files.read()
-    if job is not None:
-        for part in job.held:
-            env.warn(f"forgotten: {part.items} items at the provider, {part.batch_id or part.step}")
-        files.forget()
+    forget(env, JobFiles(output.path))
     output.clear()
     if first is not None:
         yield first
         yield from rows
+
+
+def forget(env: Environment, files: JobFiles) -> None:
+    """Let go of all that was submitted, even where what stands of it cannot be read; what is given
+    up is named. Raises OutputError."""
+    try:
+        job = files.read()
+    except SessionError as error:
+        env.warn(f"forgotten: {error.message}")
+        job = None
+    for part in job.held if job is not None else ():
+        env.warn(f"forgotten: {part.items} items at the provider, {part.batch_id or part.step}")
+    files.forget()
 
 
 def _is_same(path: str | int, other: str) -> bool:

@@ -11,7 +11,7 @@ from pipechat import jsonl
 from pipechat.batch.cancelling import cancel
 from pipechat.batch.fetching import Fetcher
 from pipechat.batch.job import BatchJob, Part
-from pipechat.batch.job_files import JobFiles
+from pipechat.batch.job_files import JobFiles, unreadable
 from pipechat.batch.journal import OutputFile
 from pipechat.batch.patience import Patience
 from pipechat.batch.planning import Planner, Submitted
@@ -22,6 +22,7 @@ from pipechat.batch.submitting import Submitter, new_job
 from pipechat.client.batch_api import BatchApi
 from pipechat.commands.batch_ends import (
     conclude,
+    forget,
     item_reader,
     open_output,
     open_source,
@@ -32,7 +33,7 @@ from pipechat.commands.reporting import report
 from pipechat.commands.wanted import read_wanted
 from pipechat.commands.wiring import with_key
 from pipechat.environment import Environment
-from pipechat.errors import PipechatError, UsageError
+from pipechat.errors import PipechatError, RefusedError, UsageError
 from pipechat.settings.resolve import Settings
 from pipechat.text import counted, visible_line
 
@@ -51,6 +52,8 @@ def submit_batch(env: Environment, settings: Settings, source_name: str) -> int:
         provider = _Provider(env, settings)
         output = open_output(settings, path, source, stack)
         files = JobFiles(path)
+        if settings.fresh:
+            forget(env, files)
         job = _job_to_go_on_with(files, provider)
         summary = Submitted()
         kept = wanted.record() if wanted is not None else None
@@ -81,14 +84,9 @@ def show_status(env: Environment, settings: Settings, path: str) -> int:
     job = JobFiles(path).existing()
     provider = _Provider(env, _checked(settings))
     provider.check(job)
-    standings = []
-    for part in job.parts:
-        seen = None
-        if part.batch_id is not None and not part.is_fetched:
-            seen = provider.seen(part.batch_id)
-        standings.append(Standing(part, seen))
-    _show(env, settings, standings)
-    return 0
+    standings = [provider.standing(part) for part in job.parts]
+    refusals = [each.error for each in standings if each.error is not None]
+    return _shown(env, settings, standings, next(iter(refusals), None))
 
 
 def fetch_batch(env: Environment, settings: Settings, path: str) -> int:
@@ -109,20 +107,25 @@ def fetch_batch(env: Environment, settings: Settings, path: str) -> int:
             output,
             provider.api,
             provider.patience,
-            lambda part: _results(settings, part),
+            lambda part: _results(settings, files, part),
             env.stderr.note if env.verbose else lambda _: None,
         )
+        unsure: Mapping[int, PipechatError] = {}
         try:
-            job = Submitter(files, provider.api, provider.patience).adopt(job)
+            job, unsure = Submitter(files, provider.api, provider.patience).adopt(job)
             fetcher.fetch(job, waits=settings.wait)
         except PipechatError as error:
-            fetcher.summary.stopped = error
+            # Of a part that may have a batch or not, why that is not known is what helps.
+            why = next(iter(unsure.values()), error)
+            fetcher.summary.stopped = why if error.code == "not_ready" else error
     seconds = time.monotonic() - began
     return conclude(env, settings, fetcher.summary, seconds, to_file=True)
 
 
 def cancel_batch(env: Environment, settings: Settings, path: str) -> int:
     """Cancel what is not at its end; how the parts stand, on stdout; the exit status."""
+    if settings.forget:
+        return _forget(env, settings, path)
     JobFiles(path).existing()
     with ExitStack() as stack:
         provider = _Provider(env, _checked(settings))
@@ -131,10 +134,24 @@ def cancel_batch(env: Environment, settings: Settings, path: str) -> int:
         files = JobFiles(path)
         job = files.existing()
         provider.check(job)
-        job = Submitter(files, provider.api, provider.patience).adopt(job)
-        standings = cancel(job, files, provider.api, provider.patience)
-    _show(env, settings, standings)
-    return 0
+        job, unsure = Submitter(files, provider.api, provider.patience).adopt(job)
+        for number, why in unsure.items():
+            if isinstance(why, RefusedError):
+                env.warn(f"part {number} is given up: {why.message}")
+        standings, error = cancel(job, files, provider.api, provider.patience, unsure)
+    return _shown(env, settings, standings, error)
+
+
+def _forget(env: Environment, settings: Settings, path: str) -> int:
+    """Let go of all that was submitted, whatever the provider says; the exit status."""
+    files = JobFiles(path)
+    with ExitStack() as stack:
+        if not files.is_there():
+            files.existing()
+        output = OutputFile(path)
+        stack.callback(output.close)
+        forget(env, files)
+    return _shown(env, settings, [], None)
 
 
 class _Provider:
@@ -170,8 +187,16 @@ class _Provider:
             hint = f"Give --base-url {job.endpoint}, or for another endpoint another OUT."
             raise UsageError("other_endpoint", message, hint)
 
-    def seen(self, batch_id: str) -> Seen:
-        return Seen.of(self.patience.until_done(lambda: self.api.batch(batch_id)))
+    def standing(self, part: Part) -> Standing:
+        """How a part stands. Raises SetupError, TryLaterError."""
+        batch_id = part.batch_id
+        if batch_id is None or part.is_fetched:
+            return Standing(part)
+        try:
+            batch = self.patience.until_done(lambda: self.api.batch(batch_id))
+        except RefusedError as error:
+            return Standing(part, error=error)
+        return Standing(part, Seen.of(batch))
 
 
 def _checked(settings: Settings) -> Settings:
@@ -197,19 +222,30 @@ def _job_to_go_on_with(files: JobFiles, provider: _Provider) -> BatchJob:
     return new_job(provider.settings.endpoint.url)
 
 
-def _results(settings: Settings, part: Part) -> Results:
+def _results(settings: Settings, files: JobFiles, part: Part) -> Results:
+    """What reads the results of a part. Raises SessionError."""
     wanted = None
     kept: Mapping[str, Any] | None = part.wanted
     if kept is not None:
         from pipechat.answers.wanted import wanted_of
 
-        wanted = wanted_of(kept)
+        try:
+            wanted = wanted_of(kept)
+        except (KeyError, UsageError) as error:
+            raise unreadable(files.state_path, f"what part {part.number} wants is none") from error
     return Results(settings, wanted, part.model, part.time)
 
 
-def _show(env: Environment, settings: Settings, standings: list[Standing]) -> None:
+def _shown(
+    env: Environment, settings: Settings, standings: list[Standing], error: PipechatError | None
+) -> int:
+    """Show how the parts stand, and what went wrong with one; the exit status."""
     if settings.summary_format == "json":
         env.stdout.write(jsonl.dumps(status_record(standings)) + b"\n")
-        return
-    lines = "".join(f"{visible_line(each.line())}\n" for each in standings)
-    env.stdout.write(lines.encode("utf-8", "replace"))
+    else:
+        lines = "".join(f"{visible_line(each.line())}\n" for each in standings)
+        env.stdout.write(lines.encode("utf-8", "replace"))
+    if error is None:
+        return 0
+    report(env, error)
+    return int(error.exit_code)

@@ -102,6 +102,7 @@ class Settings(NamedTuple):
     batch_stream: bool
     workers: int
     wait: bool
+    forget: bool
     engine: str
     ray_address: str | None
     summary_format: str

@@ -7,6 +7,7 @@ import sys
 
 from pipechat import jsonl
 from pipechat.batch.items import ItemReader
+from pipechat.batch.rows import Row
 from pipechat.messages import Turn, new_turn_id, now
 from pipechat.settings.resolve import resolve_settings
 
@@ -15,7 +16,7 @@ settings = resolve_settings({"model": MODEL}, {}, {})._replace(stream=False)
 reader = ItemReader(settings, "chat")
 with open(SOURCE, "rb") as source, open(OUT, "wb") as out:
     for number, line in enumerate(source, 1):
-        item = reader.item(number, jsonl.loads_line(line))
+        item = reader.item(Row(number, jsonl.loads_line(line)))
         turn = Turn(
             id=new_turn_id(),
             time=now(),

@@ -89,7 +89,8 @@ class Batches:
     """A script. `states`: those that a batch has, look by look, the last one for good.
 
     `late`: for so many looks more the output file of an ended batch is not named. `empty_id`:
-    how a file is named that there is not. `errors`: of a batch that failed as a whole.
+    how a file is named that there is not. `errors`: of a batch that failed as a whole. `altered`:
+    what is made of each reply to a call.
     """
 
     result: Result = answered
@@ -100,6 +101,7 @@ class Batches:
     backwards: bool = False
     oldest_first: bool = False
     trouble: dict[Call, list[Trouble]] = field(default_factory=dict)
+    altered: dict[Call, Callable[[Reply], Reply]] = field(default_factory=dict)
     kill: Callable[[], None] = lambda: None
     otherwise: Callable[[Request], Reply] = field(default_factory=mirror)
     files: dict[str, tuple[str, bytes]] = field(default_factory=dict)
@@ -118,7 +120,9 @@ class Batches:
         instead = self._instead(trouble)
         if instead is not None:
             return instead
-        return self._then(trouble, act())
+        reply = self._then(trouble, act())
+        alter = self.altered.get(call)
+        return reply if alter is None else alter(reply)
 
     @property
     def asked(self) -> list[Line]:
