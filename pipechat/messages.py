@@ -91,7 +91,8 @@ class Turn(Outcome):
     `schema`: the `sha256` of the schema, and whether the answer `matched`.
     `files`: name, size, hash and type of each that went along. `once`: the `key` of --once, and
     the hash of what was asked by itself, earlier turns aside, as `request`. Of a batch: `item` is
-    the id of what was asked, and `attempts` how many requests it took.
+    the id of what was asked, and `attempts` how many requests it took. `context`: a mark, that is
+    a later record of the same turn, says whether it goes along with later questions.
     """
 
     id: str
@@ -108,6 +109,7 @@ class Turn(Outcome):
     once: Mapping[str, Any] | None = None
     item: str | None = None
     attempts: int | None = None
+    context: bool | None = None
 
     def record(self) -> dict[str, Any]:
         """The record as it stands in the file, keys in their documented order."""
@@ -133,13 +135,15 @@ class Turn(Outcome):
             "once": self.once,
             "item": self.item,
             "attempts": self.attempts,
+            "context": self.context,
         }
 
     @property
     def is_context(self) -> bool:
-        """Whether it may go along with later questions: whole, and nothing of it blank, which
-        servers refuse."""
-        return self.status == "complete" and bool(self.question.strip() and self.answer.strip())
+        """Whether it may go along with later questions: whole, unless a mark says otherwise, and
+        nothing of it blank, which servers refuse."""
+        wanted = self.status == "complete" if self.context is None else self.context
+        return wanted and bool(self.question.strip() and self.answer.strip())
 
     @classmethod
     def from_record(cls, record: object) -> "Turn":
@@ -177,6 +181,7 @@ class Turn(Outcome):
             once=_of(record, "once", dict),
             item=_of(record, "item", str),
             attempts=_of(record, "attempts", int),
+            context=_flag(record, "context"),
         )
 
 
@@ -200,6 +205,12 @@ def _of(record: Mapping[str, Any], key: str, kind: type) -> Any:
         # JSON's numbers may be larger than any float.
         return float(value) if abs(value) < _LARGEST_S else None
     return value if isinstance(value, kind) else None
+
+
+def _flag(record: Mapping[str, Any], key: str) -> bool | None:
+    """An optional switch: absent where it is neither true nor false."""
+    value = record.get(key)
+    return value if isinstance(value, bool) else None
 
 
 def new_turn_id() -> str:

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from pipechat.client.async_exchange import AsyncSender
     from pipechat.client.chat_client import ChatClient
     from pipechat.client.exchange import Sender
+    from pipechat.store.keeper import InSession
     from pipechat.store.sessions import SessionStore
-    from pipechat.turn.conversation import IfBusy, Keeper
+    from pipechat.turn.conversation import IfBusy, InMemory
 
 # How long the last words of a process that a signal ends may wait for a reader.
 _LAST_WORDS_S = 0.5
@@ -46,7 +47,7 @@ def open_keeper(
     session: str | None,
     if_busy: IfBusy | None = None,
     wait_s: float | None = None,
-) -> Keeper:
+) -> InMemory | InSession:
     """Where turns are kept: in `session`, or without one in memory.
 
     Raises:

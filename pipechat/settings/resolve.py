@@ -23,6 +23,7 @@ _SAME_FIELDS = {"temperature": ("temperature",), "max_tokens": TOKEN_FIELDS}
 _AS_GIVEN = (
     "insecure_http", "offline", "retries", "last_turns", "context_tokens", "stream",
     "allow_truncated", "output_format", "usage", "quiet", "user_prompt", "assistant_prompt",
+    "chat_history",
     "session", "if_busy", "once", "once_any", "output", "no_stdin", "dry_run", "template",
     "variables", "files", "keep_files", "max_file_mib", "schema",
     "schema_mode", "schema_retries", "extract", "record",
@@ -65,6 +66,7 @@ class Settings:
     max_input_bytes: int
     user_prompt: str | None
     assistant_prompt: str | None
+    chat_history: bool
     session: str | None
     if_busy: str | None
     once: str | None

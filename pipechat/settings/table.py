@@ -233,6 +233,7 @@ OPTIONS = (
     Option("max_file_mib", v.number(0, 1e6), default=16),
     Option("user_prompt", v.text),
     Option("assistant_prompt", v.text),
+    Option("chat_history", v.switch, default=True),
     Option("whole_reasons", v.words, default=()),
 )  # fmt: skip
 

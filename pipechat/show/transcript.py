@@ -4,7 +4,7 @@ Into a pipe what was said goes out byte for byte and times as they were recorded
 control characters are shown, times are local, and who speaks is set off. Knows no stream.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -23,6 +23,12 @@ class Look:
 
     terminal: bool = False
     color: bool = False
+
+    @classmethod
+    def of(cls, *, terminal: bool, environ: Mapping[str, str]) -> "Look":
+        """Plain into a pipe; on a terminal with colors unless NO_COLOR (no-color.org) is set."""
+        plain = environ.get("NO_COLOR") or environ.get("TERM") == "dumb"
+        return cls(terminal=terminal, color=terminal and not plain)
 
     def text(self, text: str) -> str:
         """What somebody said."""
