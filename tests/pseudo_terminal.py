@@ -16,7 +16,7 @@ LIMIT_S = 30.0
 
 class AtTerminal:
     """A run whose stdin, stdout and stderr are one terminal, which is its controlling one;
-    `stdout` may be something else."""
+    `stdout` may be something else. `extra`: whether prompt_toolkit is there to edit lines."""
 
     def __init__(
         self,
@@ -24,7 +24,10 @@ class AtTerminal:
         *arguments: str,
         env: dict[str, str | None],
         stdout: IO[bytes] | None = None,
+        extra: bool = False,
     ) -> None:
+        if not extra:
+            env = {**program.without("prompt_toolkit"), **env}
         self._master, slave = pty.openpty()
         self._process: subprocess.Popen[bytes] = program.start(
             *arguments,

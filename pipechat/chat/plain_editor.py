@@ -10,7 +10,7 @@ from pipechat.signals import interruptible
 _MORE = "... "
 # What comes this soon behind an Enter no finger typed: it is the rest of a paste.
 _ONE_PASTE_S = 0.02
-_KNOWS_PASTE = 0x0700  # readline 7.0
+_KNOWS_PASTE = 7  # the version of GNU readline
 
 
 class PlainEditor:
@@ -23,13 +23,11 @@ class PlainEditor:
     ends_its_line = False
 
     def __init__(self, past: Iterable[str], *, is_dumb: bool) -> None:
-        is_gnu = "libedit" not in (readline.__doc__ or "")
-        knows_paste = is_gnu and getattr(readline, "_READLINE_LIBRARY_VERSION", 0) >= _KNOWS_PASTE
-        self._guesses = is_dumb or not knows_paste
-        readline.parse_and_bind("set enable-bracketed-paste on")
+        self._guesses = is_dumb or _version() < _KNOWS_PASTE
+        readline.parse_and_bind(f"set enable-bracketed-paste {'off' if self._guesses else 'on'}")
         readline.set_auto_history(False)
         for text in past:
-            readline.add_history(text)
+            self.remember(text)
 
     def ask(self, prompt: str) -> str | None:
         lines: list[str] = []
@@ -48,4 +46,15 @@ class PlainEditor:
             raise LineGivenUp("\n".join([*lines, editor.typed])) from None
 
     def remember(self, text: str) -> None:
-        readline.add_history(text)
+        try:
+            readline.add_history(text)
+        except UnicodeEncodeError:  # the locale has no such letters, but the terminal does
+            readline.add_history(text.encode("utf-8", "replace").decode("ascii", "surrogateescape"))
+
+
+def _version() -> int:
+    """The major version of GNU readline; 0 for what only calls itself so (libedit, on macOS)."""
+    if "libedit" in (readline.__doc__ or ""):
+        return 0
+    major = getattr(readline, "_READLINE_LIBRARY_VERSION", "").partition(".")[0]
+    return int(major) if major.isdigit() else 0

@@ -51,8 +51,8 @@ def _help(talk: Talk, _: str) -> None:
         form = f"/{command.name} {command.argument}".rstrip()
         talk.say(f"{form:<16} {command.help}")
     talk.say(f"{'//TEXT':<16} send TEXT with one slash before it")
-    talk.say("A \\ at the end of a line goes on in the next; Ctrl-C clears the line, or stops an")
-    talk.say(f"answer; Ctrl-D, Ctrl-C twice, or {', '.join(LEAVES)} alone on a line leave.")
+    talk.say("A \\ at the end of a line goes on in the next. Ctrl-C clears it, or stops an")
+    talk.say(f"answer. Ctrl-D, Ctrl-C twice, or {', '.join(LEAVES)} alone on a line leave.")
 
 
 def _model(talk: Talk, name: str) -> None:

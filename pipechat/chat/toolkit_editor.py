@@ -5,7 +5,7 @@ import signal
 import termios
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from io import FileIO, TextIOWrapper
+from io import BufferedReader, BufferedWriter, FileIO, TextIOWrapper
 from types import FrameType
 from typing import NoReturn
 
@@ -35,8 +35,8 @@ class ToolkitEditor:
     def __init__(self, past: Iterable[str]) -> None:
         # What is typed is shown where it is typed, wherever stdout goes.
         self._shown = _terminal()
-        keys = TextIOWrapper(FileIO(0, closefd=False), "utf-8", "surrogateescape")
-        shown = TextIOWrapper(FileIO(self._shown, "w"), "utf-8", "replace")
+        keys = TextIOWrapper(BufferedReader(FileIO(0, closefd=False)), "utf-8")
+        shown = TextIOWrapper(BufferedWriter(FileIO(self._shown, "w")), "utf-8", "replace")
         # To be asked where its cursor stands, many a terminal does not understand.
         self._output = Vt100_Output(shown, self._size, enable_cpr=False)
         self._input = Vt100Input(keys)

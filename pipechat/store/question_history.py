@@ -84,5 +84,5 @@ def _texts(fd: int) -> Iterator[tuple[bytes, str]]:
             text = jsonl.loads_line(line)
         except ValueError:
             continue
-        if isinstance(text, str):
+        if isinstance(text, str) and "\0" not in text:  # which no line editor takes
             yield line, text
