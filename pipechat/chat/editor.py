@@ -3,6 +3,7 @@
 Owns the choice between them. The extra has no use on a terminal that can move no cursor.
 """
 
+import os
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
@@ -38,6 +39,14 @@ class Editor(Protocol):
     def remember(self, text: str) -> None:
         """Let `text` be found by the Up key from now on."""
         ...
+
+
+def open_terminal() -> int:
+    """A descriptor of the terminal that is typed at, wherever stdout and stderr go."""
+    try:
+        return os.open(os.ttyname(0), os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:  # it has no name here, as in many a container
+        return os.dup(0)
 
 
 def open_editor(environ: Mapping[str, str], past: Iterable[str]) -> Editor:

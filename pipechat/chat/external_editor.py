@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from pipechat.chat.editor import DUMB
+from pipechat.chat.editor import DUMB, open_terminal
 from pipechat.errors import UsageError
 from pipechat.text import decode_text
 
@@ -55,7 +55,7 @@ def _editor(environ: Mapping[str, str]) -> str:
 def _run(editor: str, path: str) -> None:
     # Through the shell, since an editor may come with options of its own, as `code --wait`.
     command = ["sh", "-c", f'{editor} "$@"', editor, path]
-    terminal = os.open(os.ttyname(0), os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    terminal = open_terminal()
     try:
         with _left_to_the_editor():
             status = subprocess.run(

@@ -36,10 +36,10 @@ def run_command(talk: Talk, text: str) -> bool:
     if text.startswith("//"):
         talk.ask(text[1:])
         return False
-    word, _, argument = text[1:].replace("\n", " \n", 1).partition(" ")
+    word = text[1:].split(maxsplit=1)[0] if text[1:2].strip() else ""
     command = BY_NAME.get(word)
     if command is not None:
-        return bool(command.run(talk, argument.strip()))
+        return bool(command.run(talk, text[1 + len(word) :].strip()))
     near = get_close_matches(word, BY_NAME, 1)
     hint = f"Did you mean /{near[0]}?" if near else "/help shows what there is."
     talk.say(f"There is no command /{word}, so nothing was sent. {hint} //{word} sends it as text.")

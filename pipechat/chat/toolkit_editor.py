@@ -19,7 +19,7 @@ from prompt_toolkit.input.vt100 import Vt100Input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.output.vt100 import Vt100_Output
 
-from pipechat.chat.editor import LineGivenUp
+from pipechat.chat.editor import LineGivenUp, open_terminal
 from pipechat.signals import die_by
 
 _DEADLY = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -34,7 +34,7 @@ class ToolkitEditor:
 
     def __init__(self, past: Iterable[str]) -> None:
         # What is typed is shown where it is typed, wherever stdout goes.
-        self._shown = _terminal()
+        self._shown = open_terminal()
         keys = TextIOWrapper(BufferedReader(FileIO(0, closefd=False)), "utf-8")
         shown = TextIOWrapper(BufferedWriter(FileIO(self._shown, "w")), "utf-8", "replace")
         # To be asked where its cursor stands, many a terminal does not understand.
@@ -84,13 +84,6 @@ class ToolkitEditor:
         finally:
             for signum in taken:
                 signal.signal(signum, signal.SIG_DFL)
-
-
-def _terminal() -> int:
-    try:
-        return os.open(os.ttyname(0), os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC)
-    except OSError:
-        return os.dup(0)
 
 
 def _bindings() -> KeyBindings:
