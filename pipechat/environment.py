@@ -159,9 +159,10 @@ class Messages:
         """As `Output.hurry`."""
         self.output.hurry(seconds)
 
-    def line(self, text: str) -> None:
-        """Write `text` and a newline, control characters shown."""
-        data = self.cleaned(text).encode("utf-8", "replace") + b"\n"
+    def line(self, text: str, *, dim: bool = False) -> None:
+        """Write `text` and a newline, control characters shown; `dim`: set off by ANSI codes."""
+        data = self.cleaned(text).encode("utf-8", "replace")
+        data = b"\x1b[2m%b\x1b[0m\n" % data if dim else data + b"\n"
         try:
             self.output.write(data)
         except (OutputError, ReaderLeft):

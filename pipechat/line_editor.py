@@ -9,6 +9,7 @@ import codecs
 import locale
 import os
 import readline
+import select
 import signal
 import sys
 import termios
@@ -41,11 +42,13 @@ class LineEditor:
     """The terminal on descriptor 0, ready to be typed at from entering to leaving.
 
     A signal that would kill or stop the process does so with the terminal as it was before;
-    one that somebody handles, as `chat` does SIGINT, is left to them.
+    one that somebody handles, as `chat` does SIGINT, is left to them. `typed`: what stood there
+    when Ctrl-C was pressed.
     """
 
     def __enter__(self) -> Self:
         self._reading = self._given_up = False
+        self.typed = ""
         self._signals: dict[int, Any] = {}
         # Raised between two steps of ours, KeyboardInterrupt would leave half of them undone.
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -104,6 +107,10 @@ class LineEditor:
             finally:
                 readline.set_startup_hook()
 
+    def more_within(self, seconds: float) -> bool:
+        """Whether a key comes in time."""
+        return bool(select.select([0], [], [], seconds)[0])
+
     def _read(self, prompt: str) -> str:
         stdin = sys.stdin
         assert isinstance(stdin, TextIOWrapper)
@@ -128,6 +135,7 @@ class LineEditor:
     def _give_up(self, _signum: int, _frame: FrameType | None) -> None:
         self._given_up = True
         if self._reading:
+            self.typed = readline.get_line_buffer()
             raise KeyboardInterrupt
 
     def _die(self, signum: int, _frame: FrameType | None) -> NoReturn:

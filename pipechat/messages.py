@@ -93,7 +93,8 @@ class Turn(Outcome):
     `files`: name, size, hash and type of each that went along. `once`: the `key` of --once, and
     the hash of what was asked by itself, earlier turns aside, as `request`. Of a batch: `item` is
     the id of what was asked, and `attempts` how many requests it took. `api`: the dialect that it
-    was asked by.
+    was asked by. `context`: a mark, that is a later record of the same turn, says whether it goes
+    along with later questions.
     """
 
     id: str
@@ -111,6 +112,7 @@ class Turn(Outcome):
     item: str | None = None
     attempts: int | None = None
     api: str | None = None
+    context: bool | None = None
 
     def record(self) -> dict[str, Any]:
         """The record as it stands in the file, keys in their documented order."""
@@ -137,13 +139,15 @@ class Turn(Outcome):
             "item": self.item,
             "attempts": self.attempts,
             "api": self.api,
+            "context": self.context,
         }
 
     @property
     def is_context(self) -> bool:
-        """Whether it may go along with later questions: whole, and nothing of it blank, which
-        servers refuse."""
-        return self.status == "complete" and bool(self.question.strip() and self.answer.strip())
+        """Whether it may go along with later questions: whole, unless a mark says otherwise, and
+        nothing of it blank, which servers refuse."""
+        wanted = self.status == "complete" if self.context is None else self.context
+        return wanted and bool(self.question.strip() and self.answer.strip())
 
     @classmethod
     def from_record(cls, record: object) -> "Turn":
@@ -182,6 +186,7 @@ class Turn(Outcome):
             item=_of(record, "item", str),
             attempts=_of(record, "attempts", int),
             api=_of(record, "api", str),
+            context=_flag(record, "context"),
         )
 
 
@@ -205,6 +210,12 @@ def _of(record: Mapping[str, Any], key: str, kind: type) -> Any:
         # JSON's numbers may be larger than any float.
         return float(value) if abs(value) < _LARGEST_S else None
     return value if isinstance(value, kind) else None
+
+
+def _flag(record: Mapping[str, Any], key: str) -> bool | None:
+    """An optional switch: absent where it is neither true nor false."""
+    value = record.get(key)
+    return value if isinstance(value, bool) else None
 
 
 def new_turn_id() -> str:

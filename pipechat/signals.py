@@ -11,7 +11,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
-from typing import NoReturn, Self
+from typing import Any, NoReturn, Self
 
 from pipechat.errors import Interrupted
 
@@ -75,13 +75,14 @@ class TurnSignals:
         self._cancel = cancel
         self._due: int | None = None
         self._ending = False
-        self._taken: list[int] = []
+        self._taken: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
         for signum in _SIGNALS:
-            if signal.getsignal(signum) is not signal.SIG_IGN:
+            before = signal.getsignal(signum)
+            if before is not signal.SIG_IGN:
+                self._taken[signum] = before
                 signal.signal(signum, self._handle)
-                self._taken.append(signum)
         return self
 
     def __exit__(
@@ -90,8 +91,8 @@ class TurnSignals:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for signum in self._taken:
-            signal.signal(signum, signal.SIG_DFL)
+        for signum, before in self._taken.items():
+            signal.signal(signum, before)
         if self._due is not None:
             die_by(self._due)
 

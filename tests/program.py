@@ -174,6 +174,10 @@ class Program:
         code = _SHORTER.format(waits={WAITS[name]: each for name, each in waits.items()})
         return self._at_start("-".join(["shorter", *waits]), code)
 
+    def without(self, package: str) -> dict[str, str | None]:
+        """Settings with which a process has no such package."""
+        return self._at_start(f"no-{package}", f"import sys\nsys.modules[{package!r}] = None\n")
+
     def _at_start(self, name: str, code: str) -> dict[str, str | None]:
         """Settings with which a process runs `code` before it runs the program."""
         folder = self.home / name

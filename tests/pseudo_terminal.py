@@ -16,7 +16,8 @@ LIMIT_S = 30.0
 
 class AtTerminal:
     """A run whose stdin, stdout and stderr are one terminal, which is its controlling one;
-    `stdin` and `stdout` may be something else."""
+    `stdin` and `stdout` may be something else. `extra`: whether prompt_toolkit is there to edit
+    lines."""
 
     def __init__(
         self,
@@ -26,7 +27,10 @@ class AtTerminal:
         stdin: IO[bytes] | int | None = None,
         stdout: IO[bytes] | None = None,
         columns: int = 80,
+        extra: bool = False,
     ) -> None:
+        if not extra:
+            env = {**program.without("prompt_toolkit"), **env}
         self._master, slave = pty.openpty()
         termios.tcsetwinsize(slave, (24, columns))
         self._process: subprocess.Popen[bytes] = program.start(

@@ -39,9 +39,10 @@ MAY_IMPORT = {
     "line_editor": GROUND | {"signals"},
     "stdin": GROUND | {"line_editor"},
     "environment": GROUND | {"signals", "stdin"},
+    "chat": GROUND | {"settings", "turn", "store", "show", "environment", "line_editor", "signals"},
     "commands": GROUND
     | {"settings", "wire", "turn", "client", "store", "show", "environment", "signals"}
-    | {"answers", "attached_files", "batch"},
+    | {"answers", "attached_files", "batch", "chat"},
     "main": GROUND | {"commands", "environment", "signals", "__init__"},
     "__main__": {"main", "signals"},
     "__init__": set(),
@@ -204,6 +205,7 @@ def test_only_the_index_of_once_knows_sqlite() -> None:
 def test_an_extra_is_known_where_it_is_used_and_comes_only_when_it_is_asked_for() -> None:
     assert who_imports("jsonschema_rs") == {"answers.validation"}
     assert who_imports("ray") == {"batch.ray_cluster"}
+    assert who_imports("prompt_toolkit") == {"chat.toolkit_editor"}
     assert who_imports("jinja2") == {"turn.sandbox", "turn.template_limits", "turn.template_tree"}
     modules = "answers.validation, pipechat.answers.strict_subset, pipechat.turn.template"
     script = (

@@ -17,7 +17,7 @@ from tests.properties import MODEST
 KEYS = [
     "v", "id", "time", "status", "model", "system", "question", "answer", "finish_reason",
     "usage", "first_token_s", "total_s", "error", "request_id", "turn_tokens", "request",
-    "schema", "files", "once", "item", "attempts", "api",
+    "schema", "files", "once", "item", "attempts", "api", "context",
 ]  # fmt: skip
 
 maybe_text = st.none() | st.text(max_size=10)
@@ -42,6 +42,7 @@ turns = st.builds(
     files=st.none() | st.just([{"name": "a", "bytes": 1}]),
     item=st.none() | st.text(),
     attempts=st.none() | st.integers(0, 99),
+    context=st.none() | st.booleans(),
     schema=st.none() | st.just({"sha256": "0", "matched": True}),
 )
 

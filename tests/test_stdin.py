@@ -14,8 +14,6 @@ from typing import Self
 import pytest
 
 import pipechat.stdin
-from pipechat.commands.chat import _lines
-from pipechat.environment import Environment, Messages, Output
 from pipechat.errors import UsageError
 from pipechat.stdin import Input
 from tests.program import Program
@@ -247,27 +245,6 @@ def test_typed_bytes_that_are_no_text_are_an_error_of_the_user(
     assert source.ask_line("> ", lossy=True) == "caf\ufffd"
     assert source.ask_line("> ") is None
     assert source.typed(10, lambda: None) == b"caf\xe9\n"
-
-
-def test_a_line_that_is_no_text_is_told_and_the_prompt_of_chat_comes_again(
-    stdin: tuple[Input, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source, writing = stdin
-    typist = Typist("caf\udce9", "cafe", None)
-    monkeypatch.setattr(pipechat.stdin, "_line_editor", lambda: typist)
-    source.is_terminal = True
-    stderr, shown = os.pipe()
-    env = Environment(
-        stdin=source,
-        stdout=Output(writing, name="stdout"),
-        stderr=Messages(Output(shown, name="stderr")),
-        environ={},
-        umask=0o077,
-    )
-    assert list(_lines(env, "You: ", lossy=False)) == ["cafe"]
-    assert os.read(stderr, 1000).startswith(b"pipechat: not_utf8: the line is not UTF-8")
-    for fd in (stderr, shown, writing):
-        os.close(fd)
 
 
 def test_more_typed_than_the_limit_is_refused(

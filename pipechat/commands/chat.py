@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
 import typer
 
+from pipechat.chat.interrupts import Interrupts
+from pipechat.chat.talk import Asked, Kept, OutputGone, Talk, prompts
 from pipechat.commands import options as opt
 from pipechat.commands.loading import blaming, load_settings
 from pipechat.commands.reporting import report
@@ -15,20 +16,17 @@ from pipechat.commands.showing import answer_sink, telling_waits
 from pipechat.commands.stores import open_keeper
 from pipechat.commands.wiring import TellingSink, end_by_signal, make_client, usage_line
 from pipechat.environment import Environment
-from pipechat.errors import ExitCode, PipechatError, UsageError
+from pipechat.errors import ExitCode, PipechatError
 from pipechat.events import Event, Sink, Start
 from pipechat.settings.resolve import Settings
 from pipechat.show.sinks import OnceBroken
 from pipechat.show.width import width
-from pipechat.signals import TurnSignals, interruptible
-from pipechat.turn.conversation import Answer, Conversation
+from pipechat.turn.conversation import Answer, Answers, Conversation, Keeper
 from pipechat.turn.prompt import Question, compose_question
 from pipechat.turn.run import TurnRun
 
 RULE = "-" * 10
 QUIT = "QUIT"
-_PROMPTS = {"zh": ("问：", "答：")}
-_OTHER_PROMPTS = ("You: ", "AI: ")
 
 
 @opt.with_options("chat")
@@ -36,95 +34,109 @@ def chat(
     context: typer.Context,
     **given: Any,
 ) -> int:
-    """Talk to the model, question by question; QUIT or Ctrl-D leaves.
+    """Talk to the model, question by question; /help tells more, Ctrl-D or QUIT leaves.
 
     Ctrl-C stops an answer, keeps what came, and goes on. Without --session the conversation is
-    forgotten at the end. From a pipe, every line is a question, and the exit status is that of
-    the last turn that failed.
+    forgotten at the end. From a pipe, every line is a question but QUIT, and the exit status is
+    that of the last turn that failed.
     """
     env: Environment = context.obj
     settings = load_settings(env, given, "chat")
     env.stdout.check_open()
     with blaming(settings, "session"):
-        keeper = open_keeper(env, settings.session)
-    client = make_client(env, settings)
+        kept = open_keeper(env, settings.session)
+    asking = _Asking(env, make_client(env, settings))
+    try:
+        status = _converse(env, settings, kept, asking)
+    except OutputGone as gone:
+        raise gone.cause from None
+    env.stdout.write(b"Bye!\n")
+    return status
 
-    def guard(run: TurnRun, answer: Answer) -> AbstractContextManager[object]:
-        return TurnSignals(env.waits, lambda cause: end_by_signal(env, run, cause), answer.cancel)
 
-    conversation = Conversation(settings, keeper, client, guard)
-    return _loop(env, settings, conversation)
+def _converse(env: Environment, settings: Settings, kept: Kept, asking: _Asking) -> int:
+    if not env.stdin.is_terminal:
+        return _answer_lines(env, settings, kept, asking)
+    from pipechat.chat.loop import converse
+
+    with asking.interrupts:
+        converse(Talk(env, settings, kept, asking))
+    return 0
 
 
-def _loop(env: Environment, settings: Settings, conversation: Conversation) -> int:
-    you, ai = _prompts(settings, env.environ)
+def _answer_lines(env: Environment, settings: Settings, kept: Kept, asking: _Asking) -> int:
+    """Every line of a pipe is a question, whatever it begins with; QUIT alone ends them."""
     status = 0
-    for line in _lines(env, you, lossy=settings.lossy):
+    for line in env.stdin.lines(lossy=settings.lossy):
         if line.strip() == QUIT:
             break
-        if not line.strip():
-            continue
-        column = width(ai) if env.stdin.is_terminal else 0
-        sink = answer_sink(env, settings, "text", column=column)
-        if env.stdin.is_terminal:
-            sink = _PromptSink(env, sink, ai)
-        status = _turn(env, settings, conversation, line, OnceBroken(sink)) or status
-        env.stdout.write(f"{RULE}\n".encode())
-    env.stdout.write(b"Bye!\n")
-    return 0 if env.stdin.is_terminal else status
+        if line.strip():
+            status = asking.ask(settings, kept, line).status or status
+    return status
 
 
-def _turn(
-    env: Environment, settings: Settings, conversation: Conversation, line: str, sink: Sink
-) -> int:
-    """One turn; a failure is a line on stderr, and its exit status."""
-    if env.verbose:
-        sink = TellingSink(env, sink)
-    try:
-        sink = telling_waits(env, settings, sink)
-        terminal, cause = conversation.ask(Question(compose_question([line], None)), sink)
-    except PipechatError as error:
-        report(env, error)
-        return int(error.exit_code)
-    if cause is not None:
-        report(env, cause)
-        if cause.exit_code in (ExitCode.READER_LEFT, ExitCode.OUTPUT):
-            raise cause
-    if settings.usage:
-        env.stderr.note(usage_line(terminal))
-    return int(terminal.exit_code)
+class _Asking:
+    """Asks the model of these settings; a failure is a line on stderr."""
 
+    def __init__(self, env: Environment, client: Answers) -> None:
+        self._env = env
+        self._client = client
+        self.interrupts = Interrupts(env.waits)
 
-def _lines(env: Environment, prompt: str, *, lossy: bool) -> Iterator[str]:
-    """Questions: typed at the prompt, or the lines of a pipe."""
-    if not env.stdin.is_terminal:
-        yield from env.stdin.lines(lossy=lossy)
-        return
-    while True:
+    def ask(self, settings: Settings, kept: Keeper, text: str) -> Asked:
+        """One turn, and the rule behind it.
+
+        Raises:
+            OutputGone: stdout cannot be written any more.
+        """
+        conversation = Conversation(settings, kept, self._client, self._guard)
+        asked = self._turn(settings, conversation, text)
         try:
-            with interruptible():
-                line = env.stdin.ask_line(prompt, lossy=lossy)
-        except KeyboardInterrupt:
-            env.stdout.write(b"\n")  # as in a shell: the line is given up, not the program
-            continue
-        except UsageError as error:
-            if error.code != "not_utf8":
-                raise
-            report(env, error)  # a key that is no text is no reason to leave
-            continue
-        if line is None:
-            env.stdout.write(b"\n")
-            return
-        yield line
+            self._env.stdout.write(f"{RULE}\n".encode())
+        except PipechatError as error:
+            raise OutputGone(error) from error
+        return asked
 
+    def _turn(self, settings: Settings, conversation: Conversation, text: str) -> Asked:
+        question = Question(compose_question([text], None))
+        try:
+            terminal, cause = conversation.ask(question, self._sink(settings))
+        except PipechatError as error:
+            report(self._env, error)
+            return Asked(int(error.exit_code), None)
+        if cause is not None:
+            report(self._env, cause)
+            if cause.exit_code in (ExitCode.READER_LEFT, ExitCode.OUTPUT):
+                raise OutputGone(cause)
+        if settings.usage:
+            self._env.stderr.note(usage_line(terminal))
+        return Asked(int(terminal.exit_code), terminal)
 
-def _prompts(settings: Settings, environ: Mapping[str, str]) -> tuple[str, str]:
-    """The prompts of the config file, else those of the user's language (POSIX: LC_ALL is
-    stronger than LC_MESSAGES, and that than LANG)."""
-    names = ("LC_ALL", "LC_MESSAGES", "LANG")
-    language = next((environ[name] for name in names if environ.get(name)), "")
-    you, ai = _PROMPTS.get(language[:2].lower(), _OTHER_PROMPTS)
-    return settings.user_prompt or you, settings.assistant_prompt or ai
+    def _sink(self, settings: Settings) -> Sink:
+        """Where the events of a turn go."""
+        at_terminal = self._env.stdin.is_terminal
+        prompt = prompts(settings, self._env.environ)[1] if at_terminal else ""
+        sink = answer_sink(self._env, settings, "text", column=width(prompt))
+        if at_terminal:
+            sink = _PromptSink(self._env, sink, prompt)
+        sink = OnceBroken(sink)
+        if self._env.verbose:
+            sink = TellingSink(self._env, sink)
+        return telling_waits(self._env, settings, sink)
+
+    def _guard(self, run: TurnRun, answer: Answer) -> AbstractContextManager[object]:
+        return self.interrupts.during_turn(
+            lambda cause: end_by_signal(self._env, run, cause), answer.cancel
+        )
+
+    def open(self, session: str) -> Kept:
+        return open_keeper(self._env, session)
+
+    def at_prompt(self) -> None:
+        self.interrupts.forget()
+
+    def report(self, error: PipechatError) -> None:
+        report(self._env, error)
 
 
 class _PromptSink:

@@ -56,9 +56,7 @@ def check_format(output_format: str) -> str:
 
 def look_of(env: Environment) -> Look:
     """Plain into a pipe; on a terminal with colors unless NO_COLOR (no-color.org) is set."""
-    terminal = env.stdout.is_terminal
-    plain = env.environ.get("NO_COLOR") or env.environ.get("TERM") == "dumb"
-    return Look(terminal=terminal, color=terminal and not plain)
+    return Look.of(terminal=env.stdout.is_terminal, environ=env.environ)
 
 
 class Page:

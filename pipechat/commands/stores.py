@@ -10,8 +10,9 @@ from pipechat.settings.config import find_folders
 
 if TYPE_CHECKING:
     from pipechat.settings.resolve import Settings
+    from pipechat.store.keeper import InSession
     from pipechat.store.sessions import SessionStore
-    from pipechat.turn.conversation import IfBusy, Keeper
+    from pipechat.turn.conversation import IfBusy, InMemory
 
 
 def open_store(env: Environment) -> SessionStore:
@@ -32,7 +33,7 @@ def open_keeper(
     session: str | None,
     if_busy: IfBusy | None = None,
     wait_s: float | None = None,
-) -> Keeper:
+) -> InMemory | InSession:
     """Where turns are kept: in `session`, or without one in memory.
 
     Raises:

@@ -63,6 +63,7 @@ class Settings(NamedTuple):
     max_input_bytes: int
     user_prompt: str | None
     assistant_prompt: str | None
+    chat_history: bool
     session: str | None
     continue_last: bool
     existing: bool

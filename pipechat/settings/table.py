@@ -249,6 +249,8 @@ OPTIONS = (
            help="The most that is read from each file of -f, in MiB."),
     Option("user_prompt", v.text, group=_CHAT, help="What stands before a question."),
     Option("assistant_prompt", v.text, group=_CHAT, help="What stands before an answer."),
+    Option("chat_history", v.switch, default=True, group=_CHAT,
+           help="Whether questions are kept for the next chat to recall."),
     Option("whole_reasons", v.words, default=(), group=_ANSWER,
            help="Finish reasons of whole answers that nobody else sends."),
 )  # fmt: skip

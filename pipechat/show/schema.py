@@ -27,6 +27,7 @@ _PLAIN: dict[Any, dict[str, Any]] = {
 MEANINGS: dict[str, str] = {
     "answer": "What the model said: all of it, or as much as came.",
     "attempt": "Which retry this is, from 1.",
+    "context": "In a mark, a later record of the same turn: whether it goes along; else null.",
     "code": "The word for what went wrong; stderr names the same.",
     "error": "Why the turn is not complete; null where it is.",
     "exit_code": "The exit status that the program ends with.",

@@ -25,6 +25,12 @@ class Look:
     terminal: bool = False
     color: bool = False
 
+    @classmethod
+    def of(cls, *, terminal: bool, environ: Mapping[str, str]) -> "Look":
+        """Plain into a pipe; on a terminal with colors unless NO_COLOR (no-color.org) is set."""
+        plain = environ.get("NO_COLOR") or environ.get("TERM") == "dumb"
+        return cls(terminal=terminal, color=terminal and not plain)
+
     def text(self, text: str) -> str:
         """What somebody said."""
         return visible(text) if self.terminal else text

@@ -1,5 +1,6 @@
 """Where the turns of a conversation in a session are kept (the Keeper of `turn`)."""
 
+from collections.abc import Iterator
 from typing import Literal
 
 from pipechat.messages import Turn
@@ -36,3 +37,23 @@ class InSession:
         assert self.name is not None
         tail = self._store.read_tail(self.name, last_turns)
         return list(tail.turns), tail.system
+
+    def last(self) -> Turn | None:
+        """The last turn of any status that was not left out."""
+        from pipechat.store.marks import last_turn
+
+        assert self.name is not None
+        return last_turn(self._store, self.name)
+
+    def mark(self, turn_id: str, *, context: bool) -> None:
+        """Say of a turn whether it goes along with later questions. Raises SessionError."""
+        from pipechat.store.marks import mark
+
+        assert self.name is not None
+        mark(self._store, self.name, turn_id, context=context)
+
+    def all(self) -> Iterator[Turn]:
+        """Every turn, oldest first."""
+        assert self.name is not None
+        if self._store.exists(self.name):
+            yield from self._store.all_turns(self.name)

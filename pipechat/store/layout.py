@@ -2,7 +2,8 @@
 
 A session is `NAME.jsonl`; beside it may stand `NAME.torn`, lines that were moved aside, and
 hidden, a spool for each turn in flight, the lock of `--if-busy`, what a rewrite or a fork has
-not finished, and of `--once` an index and a lock for each key that is being asked.
+not finished, and of `--once` an index and a lock for each key that is being asked. Beside the
+folder stands what was typed in `chat`.
 
 The output of a batch may be any file; hidden beside it stand the lock of the run that writes to
 it, and what that holds back.
@@ -16,6 +17,10 @@ _ID_LENGTH = 36
 _INDEX = ".once"
 _ASKING = ".asking"
 _KEY_LENGTH = 32
+
+
+CHAT_HISTORY = "chat_history.jsonl"
+"""In the folder that holds that of the sessions."""
 
 
 def session_file(name: str) -> str:

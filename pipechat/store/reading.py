@@ -1,11 +1,11 @@
 """Turns out of an open session file, from either end; what is no turn is skipped and told.
 
-Owns the rules for doubles and for torn lines. Knows no folder and takes no lock.
+Owns the rules for doubles, for marks and for torn lines. Knows no folder and takes no lock.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from pipechat import jsonl
@@ -120,13 +120,26 @@ def read_tail(session: Session, last_complete: int) -> Tail:
     """The last complete turns that may go along; reads no further back than they stand."""
     turns: dict[str, Turn] = {}
     last: Turn | None = None
-    for turn in turns_backwards(session):
+    for turn in unmarked_backwards(session):
         last = last or turn
         if turn.is_context and len(turns) < last_complete:
             turns.setdefault(turn.id, turn)
         if len(turns) >= last_complete:
             break
     return Tail(list(reversed(turns.values())), last.system if last else None)
+
+
+def unmarked_backwards(session: Session) -> Iterator[Turn]:
+    """Every turn, newest first, with the `context` that its newest mark says. A mark is a later
+    record of the same turn, and none by itself."""
+    marks: dict[str, bool] = {}
+    for turn in turns_backwards(session):
+        if turn.context is not None:
+            marks.setdefault(turn.id, turn.context)
+        elif turn.id in marks:
+            yield replace(turn, context=marks[turn.id])
+        else:
+            yield turn
 
 
 def last_turns(session: Session, count: int) -> list[Turn]:

@@ -112,6 +112,8 @@ def _survey(session: Session) -> tuple[int, set[int], set[int]]:
             if line.strip():
                 torn.add(number)
             continue
+        if turn.context is not None:  # a mark of a turn that stands before it
+            continue
         turns += 1
         digest = hash(turn.id)
         if digest in seen:
@@ -126,7 +128,7 @@ def _worse_doubles(session: Session, ids: set[str]) -> set[int]:
     worse: set[int] = set()
     for number, line in jsonl.lines_forwards(session.fd, session.size):
         turn = turn_of(line)
-        if turn is None or turn.id not in ids:
+        if turn is None or turn.id not in ids or turn.context is not None:
             continue
         complete = turn.status == "complete"
         if turn.id not in best:

@@ -82,6 +82,20 @@ class InMemory:
         complete = [turn for turn in self._turns if turn.is_context]
         return complete[-last_turns:] if last_turns else [], None
 
+    def last(self) -> Turn | None:
+        """The last turn of any status that was not left out."""
+        return next((turn for turn in reversed(self._turns) if turn.context is not False), None)
+
+    def mark(self, turn_id: str, *, context: bool) -> None:
+        """Say of a turn whether it goes along with later questions."""
+        self._turns[:] = [
+            replace(turn, context=context) if turn.id == turn_id else turn for turn in self._turns
+        ]
+
+    def all(self) -> Iterator[Turn]:
+        """Every turn, oldest first."""
+        yield from self._turns
+
 
 class _MemoryWriter:
     def __init__(self, turns: list[Turn]) -> None:
