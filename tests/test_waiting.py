@@ -161,7 +161,10 @@ def test_ask_tells_what_it_waits_for_and_leaves_the_answer_alone(
     assert status == 0
     assert "waiting for gpt-5.4-mini 0 s" in sent
     assert "\x1b[2m" in styles
-    assert left == ("Hello\n" if "--extract" in more else "```\nHello\n```\n")
+    answered = "Hello\n" if "--extract" in more else "```\nHello\n```\n"
+    assert left.endswith(answered)
+    assert ("pipechat: asking" in left) == ("-v" in more)
+    assert "-v" in more or left == answered
 
 
 @pytest.mark.in_process
