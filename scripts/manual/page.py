@@ -13,7 +13,7 @@ from pipechat.commands.examples import EXAMPLES
 from pipechat.commands.help_env import OTHERS
 from pipechat.commands.help_page import TABLE_GROUPS
 from pipechat.errors import ExitCode
-from pipechat.settings.table import BY_NAME, Option, taken_by
+from pipechat.settings.table import BY_NAME, OPTIONS, Option, taken_by
 
 _FILES = (
     ("config.toml", "Settings; in $PIPECHAT_HOME, else in $XDG_CONFIG_HOME/pipechat "
@@ -64,6 +64,10 @@ def _page(commands: Sequence[KnownCommand]) -> Iterator[str]:
     yield ".SH FILES"
     for name, what in _FILES:
         yield from _entry(_bold(name), what)
+    yield from _paragraph("Settings that only config.toml has:")
+    for row in OPTIONS:
+        if not row.flags:
+            yield from _entry(_bold(row.name), row.help)
     yield ".SH EXIT STATUS"
     for code in ExitCode:
         yield from _entry(_bold(str(int(code))), code.name.lower().replace("_", " "))
