@@ -333,13 +333,23 @@ def test_a_turn_that_a_killed_run_left_is_not_forgotten_by_a_run_that_is_stopped
     assert not list(out.parent.glob(".out.jsonl*"))
 
 
-def test_nothing_of_another_user_or_kind_is_adopted(
-    program: Program, source: Path, out: Path, tmp_path: Path
+@pytest.mark.in_process
+@pytest.mark.parametrize("kind", ["link", "folder", "another_user"])
+def test_nothing_of_another_user_or_kind_is_adopted_or_removed(
+    program: Program, out: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "elsewhere").write_bytes(b'0 {"id":"x","item":"i0"}\n')
-    held_of(out).symlink_to(tmp_path / "elsewhere")
+    planted = b'0 {"id":"x","item":"i0"}\n'
+    (tmp_path / "elsewhere").write_bytes(planted)
+    if kind == "link":
+        held_of(out).symlink_to(tmp_path / "elsewhere")
+    elif kind == "folder":
+        held_of(out).mkdir()
+    else:
+        held_of(out).write_bytes(planted)
+        monkeypatch.setattr("pipechat.batch.held.os.geteuid", lambda: os.getuid() + 1)
     with ChatServer(mirror()) as server:
-        result = program.finish(start(program, server, source, "-o", out), input=b"")
+        result = run(program, server, items(1), "-o", str(out))
         assert not server.requests
     assert (result.status, result.code) == (11, "output_failed")
     assert os.fsencode(held_of(out)) in result.stderr
+    assert os.path.lexists(held_of(out))

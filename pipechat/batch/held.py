@@ -42,12 +42,17 @@ class HeldFile:
         """The records that a run has left, in their order. What it was writing when it died, and
         what another user has put there, is none."""
         try:
-            self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | SAFE_FLAGS)
+            fd = os.open(self.path, os.O_RDWR | os.O_APPEND | SAFE_FLAGS)
         except FileNotFoundError:
             return []
-        must_be_regular(self._fd)
-        if os.fstat(self._fd).st_uid != os.geteuid():
-            raise OSError(errno.EPERM, f"{self.path} belongs to another user")
+        try:
+            must_be_regular(fd)
+            if os.fstat(fd).st_uid != os.geteuid():
+                raise OSError(errno.EPERM, "it belongs to another user")
+        except OSError:
+            os.close(fd)
+            raise
+        self._fd = fd
         *lines, _torn = read_all(self._fd).split(b"\n")
         self._size = os.fstat(self._fd).st_size
         parts = (line.partition(b" ") for line in lines)

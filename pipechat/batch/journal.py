@@ -68,8 +68,6 @@ class OutputFile:
             raise unwritable(path, error) from error
 
     def _open(self, *, start_over: bool) -> None:
-        if not self.was_left:
-            self._begin_anew()
         # It stays open: there may be no descriptor when an answer comes that was paid for.
         self._file = LockedFile(self.path, create=True)
         self._file.let_go()
@@ -89,6 +87,15 @@ class OutputFile:
         if lines:
             self._append(list(reversed(lines.values())))
         self.held.forget()
+
+    def begin(self) -> None:
+        """Items are about to be asked: should the run die, what it leaves in sessions is known by
+        its time. Raises OutputError."""
+        try:
+            if not self.was_left:
+                self._begin_anew()
+        except OSError as error:
+            raise unwritable(self._lock_path, error) from error
 
     def clear(self) -> None:
         """Start over: empty it. Raises OutputError."""

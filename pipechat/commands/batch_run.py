@@ -105,6 +105,7 @@ def _open_output(
         return None
     output = open_output(settings, path, source, stack)
     check_provider(settings, path)
+    output.begin()
     return output
 
 

@@ -69,6 +69,10 @@ def _page(commands: Sequence[KnownCommand]) -> Iterator[str]:
     yield ".SH FILES"
     for name, what in _FILES:
         yield from _entry(_bold(name), what)
+    yield from _paragraph("Settings that only config.toml has:")
+    for row in OPTIONS:
+        if not row.flags:
+            yield from _entry(_bold(row.name), row.help)
     yield ".SH EXIT STATUS"
     for code in ExitCode:
         yield from _entry(_bold(str(int(code))), code.name.lower().replace("_", " "))
