@@ -57,8 +57,11 @@ def test_both_build_to_the_same_bytes_in_any_folder_at_any_time(
 
 def test_the_wheel_holds_the_program_and_nothing_else(built: Path) -> None:
     with zipfile.ZipFile(built / f"{NAME}-py3-none-any.whl") as wheel:
-        tops = {name.partition("/")[0] for name in wheel.namelist()}
-    assert tops == {"pipechat", f"{NAME}.dist-info"}
+        names = wheel.namelist()
+    tops = {name.partition("/")[0] for name in names}
+    assert tops == {"pipechat", f"{NAME}.dist-info", f"{NAME}.data"}
+    data = [name for name in names if name.startswith(f"{NAME}.data/")]
+    assert data == [f"{NAME}.data/data/share/man/man1/pipechat.1"]
 
 
 def test_the_source_distribution_holds_what_its_own_tests_need(built: Path) -> None:

@@ -19,9 +19,9 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 CRON_FIELDS = 5
 
 
-def blocks(language: str) -> list[str]:
-    """The fenced blocks of one language, in their order."""
-    return [text for name, text in BLOCKS if name == language]
+def blocks(*languages: str) -> list[str]:
+    """The fenced blocks of these languages, in their order."""
+    return [text for name, text in BLOCKS if name in languages]
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> LiveRun:
     with a_program(folder) as program, ChatServer(answered) as server:
         here, recording = make_here(folder / "here", program), folder / "recording"
         printed = {}
-        for script in blocks("sh"):
+        for script in blocks("sh", "bash"):
             record = None if _records(script) else str(recording)
             extra: dict[str, str | None] = {"PIPECHAT_RECORD": record}
             printed[script] = run_in_bash(program, here, server.url, script, extra)
@@ -114,7 +114,7 @@ def _records(script: str) -> bool:
 
 
 def test_every_command_of_the_readme_runs(live: LiveRun) -> None:
-    assert len(live.printed) == len(blocks("sh")) >= 8
+    assert len(live.printed) == len(blocks("sh", "bash")) >= 8
     everything, here = "".join(live.printed.values()), live.here
     assert "offline, with no earlier turn: you asked: What is a pipe?" in everything
     assert "echo: What is the capital of France?" in everything
@@ -133,7 +133,7 @@ def test_the_commands_of_the_readme_are_replayed_from_one_recording_without_netw
     program: Program, here: Path, live: LiveRun
 ) -> None:
     extra = {"PIPECHAT_REPLAY": str(live.recording), **program.without_names()}
-    scripts = [script for script in blocks("sh") if not _records(script)]
+    scripts = [script for script in blocks("sh", "bash") if not _records(script)]
     # No name resolves, and nobody listens at this port of this machine.
     played = {
         script: run_in_bash(program, here, "http://127.0.0.1:1/v1", script, extra)
@@ -259,7 +259,7 @@ def test_the_events_and_the_record_of_the_readme_have_the_keys_that_are_written(
 
 def test_no_line_of_the_readme_means_something_else_to_another_shell() -> None:
     # At zsh's prompt `#` is a word, and `status` is read-only in zsh and fish; `!` is history.
-    for text in blocks("sh") + blocks("shell") + blocks("console") + blocks("crontab"):
+    for text in blocks("sh", "bash") + blocks("shell") + blocks("console") + blocks("crontab"):
         bare = re.sub(r"""'[^']*'|"[^"]*\"""", "''", text)
         assert not re.search(r"(^|\s)#|\bstatus=|!", bare), text
 
@@ -267,10 +267,11 @@ def test_no_line_of_the_readme_means_something_else_to_another_shell() -> None:
 def test_what_failed_in_a_batch_is_told_by_the_commands_of_the_readme(
     program: Program, here: Path
 ) -> None:
-    [told] = [script for script in blocks("sh") if "reduce inputs" in script]
-    [run, *_] = [script for script in blocks("sh") if "batch run questions.ndjson" in script]
+    [told] = [script for script in blocks("sh", "bash") if "reduce inputs" in script]
+    run = "pipechat batch run questions.ndjson -o answers.jsonl"
+    assert any(script.startswith(run) for script in blocks("sh", "bash"))
     (here / "questions.ndjson").write_text('{"id":"a","question":"one"}\n{"id":"b"}\n')
-    run = run.splitlines()[0] + " || test $? = 10"
+    run += " || test $? = 10"
     with ChatServer(mirror()) as server:
         run_in_bash(program, here, server.url, run)
         failed, tokens = run_in_bash(program, here, server.url, told).splitlines()
@@ -279,3 +280,48 @@ def test_what_failed_in_a_batch_is_told_by_the_commands_of_the_readme(
         [more] = run_in_bash(program, here, server.url, told).splitlines()
     assert failed == "b\tbad_item\tline 2: it has no question"
     assert 0 < int(tokens) < int(more)
+
+
+_STUB = """#!/bin/sh
+# Says what it was given, a line each, and answers with what the rest of a pipeline can read.
+{ printf '%s\\n' "$@"; echo; } >> "$TOLD"
+out=
+for word in "$@"; do
+  case $before in -o | --output) out=$word ;; esac
+  before=$word
+done
+[ "$1 $2" != "history path" ] || { echo products.json; exit; }
+echo '{"type":"end","item":"i","settings":[],"answer":"1"}' > "${out:-/dev/stdout}"
+"""
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_every_line_of_the_readme_says_the_same_in_each_shell(
+    program: Program, here: Path, tmp_path: Path, shell: str
+) -> None:
+    for name in ("bin/pipechat", "scripts/pipechat"):
+        (here / name).write_text(_STUB)
+    (here / "products.json").write_text("{}")
+    said = {each: words_in(each, program, here, tmp_path) for each in ("bash", shell)}
+    assert len(said["bash"]) > 40
+    assert said[shell] == said["bash"]
+
+
+def words_in(shell: str, program: Program, here: Path, tmp_path: Path) -> list[str]:
+    """What pipechat is given by the README's lines in one shell."""
+    told = tmp_path / shell
+    for number, script in enumerate(blocks("sh")):
+        home = tmp_path / f"{shell}-{number}"
+        home.mkdir()
+        environ = program.environ({"TOLD": str(told), "HOME": str(home)})
+        done = subprocess.run(
+            [shell, "-c", script],
+            cwd=here,
+            env=environ | {"PATH": f"{here}/bin:{environ['PATH']}"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.stderr == b"", (script, done.stderr)
+    return told.read_text().split("\n\n")
