@@ -95,18 +95,22 @@ class Input:
             message = f"stdin could not be read: {error.strerror}"
             raise UsageError("unreadable_input", message) from error
 
-    def lines(self, *, lossy: bool) -> Iterator[str]:
+    def lines(self, limit: int, *, lossy: bool) -> Iterator[str]:
         """Its lines as they come, without their ends; one that is not UTF-8 ends it.
 
         Raises:
-            UsageError: `not_utf8`, `unreadable_input`.
+            UsageError: `not_utf8`, `unreadable_input`; `input_too_large`: one of more than
+                `limit` bytes.
         """
-        rest = b""
+        taken = _Taken(limit, "a line of stdin")
         while part := self._read_some():
-            *whole, rest = (rest + part).split(b"\n")
-            for line in whole:
-                yield decode_text(line, "stdin", lossy=lossy)
-        if rest:
+            first, *others = part.split(b"\n")
+            taken.add(first)
+            for begun in others:
+                yield decode_text(taken.all(), "stdin", lossy=lossy)
+                taken = _Taken(limit, "a line of stdin")
+                taken.add(begun)
+        if rest := taken.all():
             yield decode_text(rest, "stdin", lossy=lossy)
 
     def typed(self, limit: int, when_ready: Callable[[], None]) -> bytes:
@@ -141,8 +145,9 @@ class Input:
 class _Taken:
     """What was read so far; UsageError where it is more than `limit` bytes."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, what: str = "stdin") -> None:
         self._limit = limit
+        self._what = what
         self._parts: list[bytes] = []
         self._size = 0
 
@@ -150,7 +155,7 @@ class _Taken:
         self._parts.append(part)
         self._size += len(part)
         if self._size > self._limit:
-            message = f"stdin holds more than {in_mib(self._limit)} (max_input_mib)"
+            message = f"{self._what} holds more than {in_mib(self._limit)} (max_input_mib)"
             hint = "Send less, or raise it in config.toml."
             raise UsageError("input_too_large", message, hint)
 

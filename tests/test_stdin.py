@@ -264,7 +264,7 @@ def test_a_line_that_is_no_text_is_told_and_the_prompt_of_chat_comes_again(
         environ={},
         umask=0o077,
     )
-    assert list(_lines(env, "You: ", lossy=False)) == ["cafe"]
+    assert list(_lines(env, "You: ", 1 << 20, lossy=False)) == ["cafe"]
     assert os.read(stderr, 1000).startswith(b"pipechat: not_utf8: the line is not UTF-8")
     for fd in (stderr, shown, writing):
         os.close(fd)

@@ -62,7 +62,7 @@ def chat(
 def _loop(env: Environment, settings: Settings, conversation: Conversation) -> int:
     you, ai = _prompts(settings, env.environ)
     status = 0
-    for line in _lines(env, you, lossy=settings.lossy):
+    for line in _lines(env, you, settings.max_input_bytes, lossy=settings.lossy):
         if line.strip() == QUIT:
             break
         if not line.strip():
@@ -88,18 +88,18 @@ def _turn(
         report(env, error)
         return int(error.exit_code)
     if cause is not None:
-        report(env, cause)
         if cause.exit_code in (ExitCode.READER_LEFT, ExitCode.OUTPUT):
-            raise cause
+            raise cause  # and is told there
+        report(env, cause)
     if settings.usage:
         env.stderr.note(usage_line(terminal))
     return int(terminal.exit_code)
 
 
-def _lines(env: Environment, prompt: str, *, lossy: bool) -> Iterator[str]:
+def _lines(env: Environment, prompt: str, limit: int, *, lossy: bool) -> Iterator[str]:
     """Questions: typed at the prompt, or the lines of a pipe."""
     if not env.stdin.is_terminal:
-        yield from env.stdin.lines(lossy=lossy)
+        yield from env.stdin.lines(limit, lossy=lossy)
         return
     while True:
         try:

@@ -166,6 +166,7 @@ def resolve_settings(
     origins["api_key"] = key_origin
     named_by = origins.get("proxy", "--proxy")
     proxy = None if offline else find_proxy(endpoint, found["proxy"], named_by, environ)
+    limits: dict[str, Any] = {f"{name}_s": found[name] or None for name in _LIMITS}
     return Settings(
         **{name: found[name] for name in _AS_GIVEN},
         model=OFFLINE_MODEL if offline else found["model"],
@@ -173,7 +174,7 @@ def resolve_settings(
         api_key="offline" if offline else key,
         api_key_command=None if offline else key_command,
         proxy=proxy,
-        **{f"{name}_s": found[name] or None for name in _LIMITS},
+        **limits,
         **_systems(layers),
         options=_options(layers, endpoint),
         whole_reasons=frozenset(found["whole_reasons"]),
