@@ -14,11 +14,19 @@ _COLLECT_AFTER = 100_000
 def main() -> None:
     """Run the program with this process's arguments and streams; does not return."""
     default_interrupts()  # before the imports: an interrupt during one must just end the process
+    _speak_utf8()
     _forget_current_folder()
     gc.set_threshold(_COLLECT_AFTER)
     from pipechat.main import run_and_exit
 
     run_and_exit()
+
+
+def _speak_utf8() -> None:
+    """Begin again in UTF-8 where the locale has Python read arguments and file names otherwise:
+    what is typed, named and kept is UTF-8 everywhere (PEP 540)."""
+    if sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode:
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
 def _forget_current_folder() -> None:

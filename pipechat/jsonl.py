@@ -87,6 +87,21 @@ def loads(data: bytes | str) -> Any:
         return _loads_leniently(data)
 
 
+def loads_exactly(text: str) -> Any:
+    """The value that `text` holds, as Python reads it: integers of any size are themselves, and
+    NaN and the infinities numbers.
+
+    Raises:
+        ValueError: it is no JSON, nested too deeply, or has a number of more than 4,000 digits.
+    """
+    import json
+
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
 def loads_line(line: bytes) -> Any:
     """As `loads`, with lone surrogates replaced by U+FFFD: what stood in a file must be fit to
     be shown and sent again."""

@@ -109,18 +109,22 @@ class Input:
             message = f"stdin could not be read: {error.strerror}"
             raise UsageError("unreadable_input", message) from error
 
-    def lines(self, *, lossy: bool) -> Iterator[str]:
+    def lines(self, limit: int, *, lossy: bool) -> Iterator[str]:
         """Its lines as they come, without their ends; one that is not UTF-8 ends it.
 
         Raises:
-            UsageError: `not_utf8`, `unreadable_input`.
+            UsageError: `not_utf8`, `unreadable_input`; `input_too_large`: one of more than
+                `limit` bytes.
         """
-        rest = b""
+        taken = _Taken(limit, what="a line of stdin")
         while part := self._read_some():
-            *whole, rest = (rest + part).split(b"\n")
-            for line in whole:
-                yield decode_text(line, "stdin", lossy=lossy)
-        if rest:
+            first, *others = part.split(b"\n")
+            taken.add(first)
+            for begun in others:
+                yield decode_text(taken.all(), "stdin", lossy=lossy)
+                taken = _Taken(limit, what="a line of stdin")
+                taken.add(begun)
+        if rest := taken.all():
             yield decode_text(rest, "stdin", lossy=lossy)
 
     def typed(self, limit: int, when_ready: Callable[[], None]) -> bytes:
@@ -155,11 +159,15 @@ class Input:
 class _Taken:
     """What was read so far; UsageError where it is more than `limit` bytes.
 
-    `longest_wait_s`: how often whoever looks on is told how much it is, if somebody does.
+    `what` it is, for messages. `longest_wait_s`: how often whoever looks on is told how much it
+    is, if somebody does.
     """
 
-    def __init__(self, limit: int, on_tick: Callable[[int], None] | None = None) -> None:
+    def __init__(
+        self, limit: int, on_tick: Callable[[int], None] | None = None, what: str = "stdin"
+    ) -> None:
         self._limit = limit
+        self._what = what
         self._on_tick = on_tick
         self.longest_wait_s = _FOREVER if on_tick is None else _TICK_S
         self._parts: list[bytes] = []
@@ -169,7 +177,7 @@ class _Taken:
         self._parts.append(part)
         self._size += len(part)
         if self._size > self._limit:
-            message = f"stdin holds more than {in_mib(self._limit)} (max_input_mib)"
+            message = f"{self._what} holds more than {in_mib(self._limit)} (max_input_mib)"
             hint = "Send less, or raise it in config.toml."
             raise UsageError("input_too_large", message, hint)
 

@@ -487,3 +487,104 @@ def test_the_sdk_says_nothing_on_stderr(
             env={"OPENAI_LOG": level, "PIPECHAT_PLAIN_IMPORT": plain},
         )  # fmt: skip
     assert (result.status, result.stderr) == (0, b"")
+
+
+@pytest.mark.in_process
+def test_a_long_line_for_chat_is_read_in_time_and_within_max_input_mib(program: Program) -> None:
+    def chat(line: bytes) -> tuple[Result, float]:
+        began = time.process_time()
+        return program.run("chat", "--offline", "-q", input=line + b"\nmore\n"), (
+            time.process_time() - began
+        )
+
+    config = program.home / "config.toml"
+    config.write_text("max_input_mib = 1")
+    refused, _ = chat(b"x" * 1_100_000)
+    assert (refused.status, refused.code) == (2, "input_too_large")
+    assert b"a line of stdin holds more than 1 MiB" in refused.stderr
+    config.write_text("max_input_mib = 100")
+    whole, took = chat(b"x" * 20_000_000)
+    assert (whole.status, whole.stdout.count(b"x")) == (0, 20_000_000)
+    assert took < 10
+
+
+@pytest.mark.parametrize("command", ["chat", "ask"])
+def test_a_full_disk_under_stdout_is_told_once(program: Program, command: str) -> None:
+    with open("/dev/full", "wb") as full:
+        process = program.start(command, "--offline", "-q", stdout=full)
+        result = program.finish(process, b"hello\n")
+    assert (result.status, result.code) == (11, "output_failed")
+    assert result.stderr.count(b"\n") == 1
+
+
+ADDRESSES = [
+    "{{ range }}", "{{ range ~ '' }}", "{{ range|string }}", "{{ [range]|join }}", "{{ [range] }}",
+    "{{ 'a'.upper }}", "{{ 'a'.upper|upper }}", "{{ {'a': 1}.items }}", "{{ input.split }}",
+    "{{ [1]|map('abs') }}", "{{ [1]|map('abs') ~ '' }}", "{{ [1]|select|string }}",
+    "{{ [[1]|map('abs')]|join }}", "{{ [1]|reverse }}",
+    "{% for i in [1] %}{{ loop.cycle }}{% endfor %}",
+    "{{ range|replace('a', 'b') }}", "{{ range|tojson }}", "{{ range|lower }}",
+    "{{ [1]|map('abs')|trim }}",
+]  # fmt: skip
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("template", ADDRESSES)
+def test_a_template_prints_no_address_of_what_has_no_text(program: Program, template: str) -> None:
+    result = program.run(
+        "ask", "--dry-run", "--template", template + "{{ input and '' }}x", "hello"
+    )
+    assert (result.status, result.code) == (2, "template_failed")
+    assert b"0x" not in result.stderr + result.stdout
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("{{ [1, 2]|map('abs')|list }}", "[1,2]"),
+        ("{{ [2, 1]|map('abs')|sort|join('-') }}", "1-2"),
+        ("{% for i in range(3)|select('odd') %}{{ i }}{% endfor %}", "1"),
+        ("{{ 'a'.upper() }}{{ 3|string }}{{ none }}{{ true ~ 1.5 }}", "A3NoneTrue1.5"),
+        ("{{ (range(4)|map('string')|join) }}{{ [3]|map('abs')|first }}", "01233"),
+    ],
+)
+def test_what_has_a_text_is_printed_as_ever(template: str, text: str) -> None:
+    assert compile_template(template).render({}) == text
+
+
+@pytest.mark.parametrize(
+    "locale",
+    [
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"LC_ALL": "C.UTF-8"},
+    ],
+)
+def test_every_argument_is_utf_8_whatever_the_locale(
+    program: Program, tmp_path: Path, locale: dict[str, str | None]
+) -> None:
+    notes, out = tmp_path / "né.txt", tmp_path / "né.out"
+    notes.write_text("ü")
+    with ChatServer(answer('{"né":1}')) as server:
+        result = program.run(
+            "ask", "--base-url", server.url, "--session", "é", "-m", "modèle", "--schema", "né int",
+            "--system", f"@{notes}", "-O", "a=ö", "-f", str(notes), "-o", str(out), "héllo",
+            env=locale,
+        )  # fmt: skip
+        assert (result.status, result.stderr) == (0, b"")
+        body = server.requests[0].body
+    assert (body["model"], body["a"], body["messages"][0]["content"][:1]) == ("modèle", "ö", "ü")
+    assert "né" in json.dumps(body, ensure_ascii=False)
+    assert out.read_bytes() == '{"né":1}\n'.encode()
+    assert program.records("é")[0]["question"] == "héllo"
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize(
+    "option", ["--session", "-m", "--system", "--schema", "--template", "-O", "--extract"]
+)
+def test_an_argument_that_is_not_utf_8_is_refused(program: Program, option: str) -> None:
+    value = b"a=\xff" if option == "-O" else b"\xff"
+    result = program.run("ask", "--offline", option, value, "hello")
+    assert result.status == 2
+    assert result.stderr.count(b"\n") == 1

@@ -230,7 +230,7 @@ def test_a_nonblocking_stdin_is_waited_for(stdin: tuple[Input, int]) -> None:
 def test_lines_come_one_by_one_and_the_last_needs_no_newline(stdin: tuple[Input, int]) -> None:
     source, writing = stdin
     os.write(writing, "one\n\ntwo é\r\nthr".encode())
-    lines = source.lines(lossy=False)
+    lines = source.lines(1 << 20, lossy=False)
     assert [next(lines), next(lines), next(lines)] == ["one", "", "two é\r"]
     os.write(writing, b"ee")
     os.close(writing)
@@ -242,14 +242,14 @@ def test_a_line_that_is_not_utf_8_ends_them_unless_lossy(stdin: tuple[Input, int
     os.write(writing, b"a\xff\nb")
     os.close(writing)
     with pytest.raises(UsageError, match="offset 1"):
-        list(source.lines(lossy=False))
+        list(source.lines(1 << 20, lossy=False))
 
 
 def test_lossy_lines_are_replaced(stdin: tuple[Input, int]) -> None:
     source, writing = stdin
     os.write(writing, b"a\xff\nb\xfe")
     os.close(writing)
-    assert list(source.lines(lossy=True)) == ["a\ufffd", "b\ufffd"]
+    assert list(source.lines(1 << 20, lossy=True)) == ["a\ufffd", "b\ufffd"]
 
 
 def test_an_unreadable_stdin_is_told() -> None:

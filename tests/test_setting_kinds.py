@@ -4,6 +4,7 @@ Each failure is one line that names who set what is wrong, has the same exit cod
 format, and reaches programs as a terminal event; nothing is sent.
 """
 
+import json
 import os
 import re
 import time
@@ -329,3 +330,48 @@ def test_a_size_beyond_any_is_a_matter_of_setup(program: Program, name: str) -> 
     (program.home / "config.toml").write_text(f"{name} = 1e308\n")
     result = program.run("ask", "hi", "--offline", "--output-format", "ndjson")
     assert (result.status, result.events[-1]["code"]) == (3, "bad_config")
+
+
+BIG = 123456789012345678901234567890
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("value", [str(BIG), f"[-{BIG}]", f'{{"b": {BIG}}}', str(2**64), "1e400"])
+@pytest.mark.parametrize("by", ["flag", "variable", "object"])
+def test_a_number_of_an_option_is_sent_as_it_was_said_or_not_at_all(
+    program: Program, value: str, by: str
+) -> None:
+    given = {"variable": f"a={value}", "object": f'{{"a": {value}}}'}.get(by)
+    flags = () if given else ("-O", f"a={value}")
+    with ChatServer(answer("Hi")) as server:
+        where = ("ask", "--base-url", server.url, "hello", *flags)
+        result = program.run(*where, env={"PIPECHAT_OPTION": given})
+        assert len(server.requests) == (0 if value == "1e400" else 1)
+        if server.requests:
+            assert server.requests[0].body["a"] == json.loads(value)
+    assert result.status == (2 if value == "1e400" else 0)
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("output_format", FORMATS)
+@pytest.mark.parametrize(
+    "value",
+    ["NaN", "Infinity", "-Infinity", "[1, NaN]", '{"b": NaN}', "9" * 5000, "[" * 200 + "]" * 200],
+    ids=lambda value: value[:20],
+)
+def test_what_json_cannot_hold_is_refused_and_not_sent_as_text(
+    program: Program, value: str, output_format: str
+) -> None:
+    given = ("--offline", "--output-format", output_format, "-O", f"temperature={value}")
+    result = program.run("ask", "hello", *given)
+    assert (result.status, result.code) == (2, "bad_option")
+    assert b"--option: temperature" in result.stderr
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("value", ["NaN is no number", "nan", "{b", "Infinity War", "007"])
+def test_what_is_no_json_is_sent_as_text(program: Program, value: str) -> None:
+    with ChatServer(answer("Hi")) as server:
+        where = ("ask", "--base-url", server.url, "hello", "-O", f"a={value}")
+        assert program.run(*where).status == 0
+        assert server.requests[0].body["a"] == value

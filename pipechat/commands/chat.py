@@ -67,7 +67,7 @@ def _converse(env: Environment, settings: Settings, kept: Kept, asking: _Asking)
 def _answer_lines(env: Environment, settings: Settings, kept: Kept, asking: _Asking) -> int:
     """Every line of a pipe is a question, whatever it begins with; QUIT alone ends them."""
     status = 0
-    for line in env.stdin.lines(lossy=settings.lossy):
+    for line in env.stdin.lines(settings.max_input_bytes, lossy=settings.lossy):
         if line.strip() == QUIT:
             break
         if line.strip():
@@ -105,9 +105,9 @@ class _Asking:
             report(self._env, error)
             return Asked(int(error.exit_code), None)
         if cause is not None:
-            report(self._env, cause)
             if cause.exit_code in (ExitCode.READER_LEFT, ExitCode.OUTPUT):
-                raise OutputGone(cause)
+                raise OutputGone(cause)  # and is told there
+            report(self._env, cause)
         if settings.usage:
             self._env.stderr.note(usage_line(terminal))
         return Asked(int(terminal.exit_code), terminal)

@@ -21,6 +21,8 @@ _DURATION = r"(\d+(?:\.\d+)?|\.\d+)(ms|s|m|h|d)"
 # A clock takes no more than 292 years; 30 are enough for anybody.
 _LONGEST_S = 1e9
 _LONGEST_KEY = 512
+_MOST_DIGITS = 4000  # Python reads few more at once
+_DEEPEST = 100  # levels of an option's value, which no API has
 
 # What pipechat sets itself: whoever gave these another value would make events and records lie.
 OWN_FIELDS = ("messages", "model", "stream", "stream_options")
@@ -195,7 +197,7 @@ def fields_text(value: str) -> object:
     """The same from a variable: a JSON object, or one KEY=VALUE a line."""
     if value.lstrip().startswith("{"):
         try:
-            return jsonl.loads(value)
+            return jsonl.loads_exactly(value)
         except ValueError:
             raise ValueError("not a JSON object") from None
     return [line for line in value.splitlines() if line.strip()]
@@ -206,21 +208,27 @@ def _pair(pair: object) -> tuple[str, Any]:
     if not (key and equals):
         raise ValueError(f"{pair!s:.100}: not KEY=VALUE")
     try:
-        return key, jsonl.loads(value)
+        return key, jsonl.loads_exactly(value)
     except ValueError:
+        if len(value) > _MOST_DIGITS and value.lstrip("-").isdecimal():
+            raise ValueError(f"{key}: a number of too many digits") from None
         return key, value
 
 
-def _is_json(value: object) -> bool:
+def _is_json(value: object, depth: int = 0) -> bool:
     """TOML has dates, and floats that are no numbers; text may hold bytes that are no UTF-8."""
+    if depth > _DEEPEST:
+        return False
     if isinstance(value, str):
         return value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)
     if isinstance(value, float):
         return math.isfinite(value)
     if isinstance(value, dict):
-        return all(isinstance(key, str) and _is_json(item) for key, item in value.items())
+        return all(
+            isinstance(key, str) and _is_json(item, depth + 1) for key, item in value.items()
+        )
     if isinstance(value, list):
-        return all(map(_is_json, value))
+        return all(_is_json(item, depth + 1) for item in value)
     return value is None or isinstance(value, int)
 
 

@@ -158,7 +158,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
             if looks:
                 self._measure_each(args, named)
             made = self.meter.measure(work(*args, **named))
-            return self._count_each(made) if isinstance(made, Iterator) else made
+            return limits.Values(self._count_each(made)) if isinstance(made, Iterator) else made
 
         return measured
 

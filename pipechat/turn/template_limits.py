@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from jinja2 import Undefined
@@ -51,6 +51,8 @@ class Meter:
                 waiting += part
             elif isinstance(part, Undefined) and part is not value:
                 str(part)  # it says so itself: nothing undefined is kept in an array
+            elif callable(part):
+                check_is_value(part)
             elif isinstance(part, int):
                 _check_bits(part.bit_length())
         return value
@@ -90,7 +92,29 @@ def number_range(*bounds: int) -> list[int]:
 
 def shown(value: Any) -> Any:
     """What `{{ value }}` prints: objects and arrays as JSON, as they came."""
-    return tojson(value) if isinstance(value, dict | list | tuple) else value
+    if isinstance(value, dict | list | tuple):
+        return tojson(value)
+    check_is_value(value)
+    return value
+
+
+def check_is_value(value: Any) -> None:
+    """Refuses what has no text but an address of this process."""
+    if callable(value) and not isinstance(value, Undefined):
+        raise SecurityError("a function is no value; call it, as in range(3)")
+
+
+class Values(Iterator[Any]):
+    """Values that a filter makes one by one. As a text they would be an address."""
+
+    def __init__(self, values: Iterator[Any]) -> None:
+        self._values = values
+
+    def __next__(self) -> Any:
+        return next(self._values)
+
+    def __str__(self) -> str:
+        raise SecurityError("values that are not in a list yet; put `|list` behind them")
 
 
 def tojson(value: Any) -> str:
