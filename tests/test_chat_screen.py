@@ -130,6 +130,7 @@ def test_ctrl_z_and_fg_redraw_the_prompt_and_ctrl_c_stops_an_answer(
         screen.wait_for("Stopped", 2)
         screen.type("fg")
         screen.press("Enter")
+        screen.wait_for(f"--base-url {server.url}", 5)  # bash names the job that goes on
         screen.press("C-c")
         assert left.wait(30)
         screen.wait_for("This turn will not go along")
