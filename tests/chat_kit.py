@@ -14,7 +14,7 @@ import pytest
 from pipechat.chat import loop
 from pipechat.chat.editor import LineGivenUp
 from pipechat.chat.talk import Talk
-from pipechat.commands.chat import _Asking
+from pipechat.commands.chat_turns import Asking
 from pipechat.commands.stores import open_keeper
 from pipechat.environment import Environment, Messages, Output
 from pipechat.errors import PipechatError
@@ -135,7 +135,7 @@ def talk(
     )
     env.stdout.is_terminal = True
     env.stderr.is_terminal = terminal
-    asking = _Asking(env, model)
+    asking = Asking(env, model)
     try:
         loop.converse(Talk(env, resolved, open_keeper(env, session), asking))
         stdout, stderr = ((folder / name).read_text() for name in "12")

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -169,3 +170,32 @@ def test_a_conversation_with_a_session_goes_on_another_day(program: Program) -> 
     again = program.run(*arguments, input=b"two\n")
     assert b"with 1 earlier turn: you asked: two" in again.stdout
     assert Path(program.home, "sessions", "s.jsonl").stat().st_mode & 0o777 == 0o600
+
+
+TYPED = b"one\n/help\nexit\n//x\n \nQUIT\nnever asked\n"
+
+
+@pytest.mark.in_process
+def test_from_a_pipe_every_line_but_quit_is_sent_whatever_it_looks_like(program: Program) -> None:
+    with ChatServer(lambda request: answer(f"to {request.messages[-1]['content']}")) as server:
+        result = program.run("chat", "--base-url", server.url, "--session", "s", input=TYPED)
+    expected = "".join(f"to {line}\n{RULE}" for line in ("one", "/help", "exit", "//x"))
+    assert result.stdout.decode() == f"{expected}Bye!\n"
+    assert result.stderr == b""
+    assert not (program.home / "chat_history.jsonl").exists()
+
+
+def test_a_terminal_on_stderr_changes_no_byte_of_a_pipes_stdout(program: Program) -> None:
+    import pty
+
+    arguments = ("chat", "--offline", "--session", "s")
+    outputs = []
+    for has_terminal in (False, True):
+        master, slave = pty.openpty()
+        options: dict[str, Any] = {"stderr": slave} if has_terminal else {}
+        outputs.append(program.run(*arguments, input=TYPED, env={"TERM": "xterm"}, **options))
+        os.close(slave)
+        os.close(master)
+        (program.home / "sessions" / "s.jsonl").unlink()
+    assert outputs[0].stdout == outputs[1].stdout
+    assert b"\x1b" not in outputs[0].stdout

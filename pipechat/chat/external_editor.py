@@ -26,7 +26,8 @@ def written_in_editor(environ: Mapping[str, str], begin_with: str) -> str:
     folder = tempfile.mkdtemp(prefix="pipechat-")
     try:
         path = os.path.join(folder, "question.md")
-        with open(path, "w", encoding="utf-8") as file:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with open(fd, "w", encoding="utf-8") as file:
             file.write(begin_with)
         _run(editor, path)
         try:

@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from typing import Any
 
 import typer
 
-from pipechat.chat.interrupts import Interrupts
-from pipechat.chat.talk import Asked, Kept, OutputGone, Talk, prompts
 from pipechat.commands import options as opt
 from pipechat.commands.loading import blaming, load_settings
-from pipechat.commands.reporting import report
-from pipechat.commands.showing import answer_sink, telling_waits
 from pipechat.commands.stores import open_keeper
-from pipechat.commands.wiring import TellingSink, end_by_signal, make_client, usage_line
+from pipechat.commands.wiring import make_client
 from pipechat.environment import Environment
-from pipechat.errors import ExitCode, PipechatError
-from pipechat.events import Event, Sink, Start
-from pipechat.settings.resolve import Settings
-from pipechat.show.sinks import OnceBroken
-from pipechat.show.width import width
-from pipechat.turn.conversation import Answer, Answers, Conversation, Keeper
-from pipechat.turn.prompt import Question, compose_question
-from pipechat.turn.run import TurnRun
-
-RULE = "-" * 10
-QUIT = "QUIT"
 
 
 @opt.with_options("chat")
@@ -45,109 +29,7 @@ def chat(
     env.stdout.check_open()
     with blaming(settings, "session"):
         kept = open_keeper(env, settings.session)
-    asking = _Asking(env, make_client(env, settings))
-    try:
-        status = _converse(env, settings, kept, asking)
-    except OutputGone as gone:
-        raise gone.cause from None
-    env.stdout.write(b"Bye!\n")
-    return status
+    client = make_client(env, settings)
+    from pipechat.commands.chat_turns import converse  # what it brings, `--version` need not
 
-
-def _converse(env: Environment, settings: Settings, kept: Kept, asking: _Asking) -> int:
-    if not env.stdin.is_terminal:
-        return _answer_lines(env, settings, kept, asking)
-    from pipechat.chat.loop import converse
-
-    with asking.interrupts:
-        converse(Talk(env, settings, kept, asking))
-    return 0
-
-
-def _answer_lines(env: Environment, settings: Settings, kept: Kept, asking: _Asking) -> int:
-    """Every line of a pipe is a question, whatever it begins with; QUIT alone ends them."""
-    status = 0
-    for line in env.stdin.lines(settings.max_input_bytes, lossy=settings.lossy):
-        if line.strip() == QUIT:
-            break
-        if line.strip():
-            status = asking.ask(settings, kept, line).status or status
-    return status
-
-
-class _Asking:
-    """Asks the model of these settings; a failure is a line on stderr."""
-
-    def __init__(self, env: Environment, client: Answers) -> None:
-        self._env = env
-        self._client = client
-        self.interrupts = Interrupts(env.waits)
-
-    def ask(self, settings: Settings, kept: Keeper, text: str) -> Asked:
-        """One turn, and the rule behind it.
-
-        Raises:
-            OutputGone: stdout cannot be written any more.
-        """
-        conversation = Conversation(settings, kept, self._client, self._guard)
-        asked = self._turn(settings, conversation, text)
-        try:
-            self._env.stdout.write(f"{RULE}\n".encode())
-        except PipechatError as error:
-            raise OutputGone(error) from error
-        return asked
-
-    def _turn(self, settings: Settings, conversation: Conversation, text: str) -> Asked:
-        question = Question(compose_question([text], None))
-        try:
-            terminal, cause = conversation.ask(question, self._sink(settings))
-        except PipechatError as error:
-            report(self._env, error)
-            return Asked(int(error.exit_code), None)
-        if cause is not None:
-            if cause.exit_code in (ExitCode.READER_LEFT, ExitCode.OUTPUT):
-                raise OutputGone(cause)  # and is told there
-            report(self._env, cause)
-        if settings.usage:
-            self._env.stderr.note(usage_line(terminal))
-        return Asked(int(terminal.exit_code), terminal)
-
-    def _sink(self, settings: Settings) -> Sink:
-        """Where the events of a turn go."""
-        at_terminal = self._env.stdin.is_terminal
-        prompt = prompts(settings, self._env.environ)[1] if at_terminal else ""
-        sink = answer_sink(self._env, settings, "text", column=width(prompt))
-        if at_terminal:
-            sink = _PromptSink(self._env, sink, prompt)
-        sink = OnceBroken(sink)
-        if self._env.verbose:
-            sink = TellingSink(self._env, sink)
-        return telling_waits(self._env, settings, sink)
-
-    def _guard(self, run: TurnRun, answer: Answer) -> AbstractContextManager[object]:
-        return self.interrupts.during_turn(
-            lambda cause: end_by_signal(self._env, run, cause), answer.cancel
-        )
-
-    def open(self, session: str) -> Kept:
-        return open_keeper(self._env, session)
-
-    def at_prompt(self) -> None:
-        self.interrupts.forget()
-
-    def report(self, error: PipechatError) -> None:
-        report(self._env, error)
-
-
-class _PromptSink:
-    """Writes the model's prompt before its first words."""
-
-    def __init__(self, env: Environment, sink: Sink, prompt: str) -> None:
-        self._env = env
-        self._sink = sink
-        self._prompt = prompt
-
-    def emit(self, event: Event) -> None:
-        if isinstance(event, Start):
-            self._env.stdout.write(self._prompt.encode())
-        self._sink.emit(event)
+    return converse(env, settings, kept, client)

@@ -145,7 +145,7 @@ def unmarked_backwards(session: Session) -> Iterator[Turn]:
 def last_turns(session: Session, count: int) -> list[Turn]:
     """The last turns of any status, oldest first, by the same rule for doubles."""
     last: list[Turn] = []
-    for turn in turns_backwards(session):
+    for turn in unmarked_backwards(session):
         last.append(turn)
         whole = all(each.status == "complete" for each in last)
         if len(last) >= (count if whole else count + _HELD) and _distinct(last) >= count:
