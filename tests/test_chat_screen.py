@@ -204,8 +204,10 @@ def test_a_signal_at_the_prompt_leaves_a_terminal_that_can_be_typed_at(
 def _kill_child(parent: int, signum: int) -> None:
     import os
 
-    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    os.kill(int(children[-1]), signum)
+    pid = parent
+    while children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        pid = int(children[-1])
+    os.kill(pid, signum)
 
 
 def test_nothing_else_imports_what_edits_lines(program: Program) -> None:
