@@ -228,10 +228,10 @@ class Environment:
             self.stderr.note(text)
 
 
-def take_variables(prefix: str, variables: Mapping[str, str]) -> Mapping[str, str]:
+def take_variables(prefixes: tuple[str, ...], variables: Mapping[str, str]) -> Mapping[str, str]:
     """Give this process, a worker of another's, `variables` in the place of its own that begin with
-    `prefix`; the environment that it has then."""
-    for name in [name for name in os.environ if name.startswith(prefix)]:
+    one of `prefixes`; the environment that it has then."""
+    for name in [name for name in os.environ if name.startswith(prefixes)]:
         del os.environ[name]
     os.environ.update(variables)
     return os.environ

@@ -39,7 +39,7 @@ BAD = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("url", [*BAD, "http://host?a=b", "http://host/#x", "socks5://host"])
+@pytest.mark.parametrize("url", [*BAD, "http://host/#x", "socks5://host"])
 def test_what_cannot_be_an_endpoint_is_refused(url: object) -> None:
     with pytest.raises(ValueError, match=r".") as caught:
         read_endpoint(url)

@@ -11,9 +11,11 @@ from pipechat.batch.asking import Asked, Job
 from pipechat.errors import SetupError
 from pipechat.events import Event
 from pipechat.settings.resolve import Settings
+from pipechat.settings.secrets import KEYS
 from pipechat.turn.conversation import Wanted
 
-ACCOUNT = "OPENAI_"  # so begin the variables that say who pays
+# So begin the variables that say who pays.
+ACCOUNT = ("OPENAI_", "AZURE_OPENAI_", "PIPECHAT_API_KEY", "PIPECHAT_HEADER")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Plan:
         account = {
             name: value
             for name, value in environ.items()
-            if name.startswith(ACCOUNT) and name != "OPENAI_API_KEY"
+            if name.startswith(ACCOUNT) and name not in KEYS
         }
         bare = settings._replace(api_key=None, api_key_command=None)
         return cls(bare, wanted, settings.api_key, account)

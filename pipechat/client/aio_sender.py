@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from pipechat import jsonl
 from pipechat.client.async_exchange import Put
-from pipechat.client.certificates import own_authorities
+from pipechat.client.certificates import authorities_named
 from pipechat.client.exchange import Request, Response, in_one
 from pipechat.client.lazy_openai import AIOHTTP_CLIENT
 from pipechat.client.network_errors import network_error
-from pipechat.client.sdk_sender import NO_KEY, check_account_names, headers_of_ours, inflated
+from pipechat.client.own_headers import check_account_names, headers_of_ours, own_headers
+from pipechat.client.sdk_sender import NO_KEY, inflated, trusted
+from pipechat.client.unix_socket import socket_error
 from pipechat.errors import PipechatError
 from pipechat.settings.resolve import Settings
 
@@ -31,7 +33,7 @@ _KEPT_TRIED = 5
 
 def is_available(settings: Settings) -> bool:
     """Whether requests may go this way: the extra is installed, and no proxy is in between."""
-    if settings.proxy is not None or settings.endpoint.scheme not in ("http", "https"):
+    if settings.proxy is not None:
         return False
     from importlib.util import find_spec
 
@@ -49,14 +51,11 @@ class AioSender:
         self._settings = settings
         self._environ = environ
         check_account_names(environ)
-        self._http = import_module(AIOHTTP_CLIENT).Httpx2AiohttpClient(
-            verify=own_authorities(environ) or True
-            if settings.endpoint.scheme == "https"
-            else False,
-            trust_env=False,
-            timeout=None,
-            follow_redirects=False,
-            limits=httpx2.Limits(max_connections=jobs, max_keepalive_connections=jobs),
+        self._authorities = authorities_named(settings, environ)
+        self._http = _client(
+            trusted(settings, environ),
+            settings.endpoint.socket,
+            httpx2.Limits(max_connections=jobs, max_keepalive_connections=jobs),
         )
         self._openai = openai
         self._heads: dict[str, httpx2.Request] = {}
@@ -133,12 +132,14 @@ class AioSender:
         async with httpx2.AsyncClient(transport=httpx2.MockTransport(catch)) as http:
             sdk = self._openai.AsyncOpenAI(
                 api_key=settings.api_key or NO_KEY,
-                base_url=settings.endpoint.url,
+                base_url=settings.endpoint.request_url,
                 max_retries=0,
                 http_client=http,
             )
-            await sdk.post(path, cast_to=httpx2.Response, body={}, options={"headers": headers})
+            options = {"headers": headers, "params": dict(settings.endpoint.query)}
+            await sdk.post(path, cast_to=httpx2.Response, body={}, options=options)
         head = caught[0]
+        head.headers.update(own_headers(settings))
         for name in ("content-length", "transfer-encoding"):
             head.headers.pop(name, None)
         self._heads[path] = head
@@ -153,11 +154,33 @@ class AioSender:
             # The SDK's transport takes these for a time-out, or for what a status would be.
             error = httpx2.RemoteProtocolError("it broke off" if cut else "it hung up")
         if isinstance(error, httpx2.HTTPError | OSError):
-            return network_error(error, host=self._settings.host, proxy=None)
+            socket = self._settings.endpoint.socket
+            if socket and (found := socket_error(error, socket)):
+                return found
+            return network_error(
+                error, host=self._settings.host, proxy=None, authorities=self._authorities
+            )
         return error
 
     async def aclose(self) -> None:
         await self._http.aclose()
+
+
+def _client(verify: Any, socket: str, limits: httpx2.Limits) -> httpx2.AsyncClient:
+    module = import_module(AIOHTTP_CLIENT)
+    transport = None
+    if socket:
+        kind = import_module(f"{AIOHTTP_CLIENT}.transport").AiohttpTransport
+        transport = kind(verify=verify, trust_env=False, limits=limits, uds=socket)
+    client: httpx2.AsyncClient = module.Httpx2AiohttpClient(
+        verify=verify,
+        transport=transport,
+        trust_env=False,
+        timeout=None,
+        follow_redirects=False,
+        limits=limits,
+    )
+    return client
 
 
 def _is_hung_up(error: Exception) -> bool:

@@ -1,16 +1,23 @@
-"""Whose certificates are trusted, where the environment says so."""
+"""Whose certificates are trusted, and which one is shown: of the options, or the environment."""
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from pipechat.errors import SetupError
+from pipechat.settings.resolve import Settings
 
 if TYPE_CHECKING:
     import ssl
+
+# In the order in which they count; the last two are those of requests and curl.
+_AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+_OF_CERT = "--cert takes your certificate and --key its private key, both as PEM."
+_MOST_BYTES = 1 << 20
 
 
 def check_tls_files(environ: Mapping[str, str]) -> None:
@@ -37,36 +44,126 @@ def check_tls_files(environ: Mapping[str, str]) -> None:
         raise SetupError("bad_key_log", message, "Correct it, or unset it.") from error
 
 
-def own_authorities(environ: Mapping[str, str]) -> ssl.SSLContext | None:
-    """A context that trusts what SSL_CERT_FILE, else SSL_CERT_DIR, names; None without them.
+def tls_context(settings: Settings, environ: Mapping[str, str]) -> ssl.SSLContext | None:
+    """A context that trusts whom the user names, and shows the certificate of --cert; None where
+    neither is said.
 
     Raises:
-        SetupError: `bad_certificates`: the variable names nothing that holds certificates.
+        SetupError: `bad_certificates`: what is named holds no certificates; `bad_client_cert`:
+            nor is it a certificate with the key to it.
     """
-    file, folder = environ.get("SSL_CERT_FILE"), environ.get("SSL_CERT_DIR")
-    if file:
-        return _context("SSL_CERT_FILE", file, cafile=file)
-    if folder:
-        if not os.path.isdir(folder):
-            raise _wrong("SSL_CERT_DIR", folder, "it is no folder")
-        return _context("SSL_CERT_DIR", folder, capath=folder)
-    return None
+    named = _authorities(settings, environ)
+    if named is None and settings.client_cert is None:
+        return None
+    if named is not None:
+        context = _trusting(*named)
+    else:
+        import httpx2
+
+        context = httpx2.create_ssl_context(trust_env=False)
+    if settings.client_cert is not None:
+        _show(context, settings)
+    return context
 
 
-def _context(variable: str, value: str, **where: str) -> ssl.SSLContext:
+def authorities_named(settings: Settings, environ: Mapping[str, str]) -> str:
+    """Whom the user says to trust, for messages: `SSL_CERT_FILE: PATH`, or "" for the usual."""
+    named = _authorities(settings, environ)
+    return ": ".join(named) if named else ""
+
+
+def _authorities(settings: Settings, environ: Mapping[str, str]) -> tuple[str, str] | None:
+    """Who names a file or a folder of authorities, and which."""
+    if settings.cacert is not None:
+        return settings.origins["cacert"], settings.cacert
+    return next(((name, path) for name in _AUTHORITIES if (path := environ.get(name))), None)
+
+
+def _trusting(named_by: str, path: str) -> ssl.SSLContext:
     import ssl
 
     try:
-        if "cafile" in where:
-            with open(value, "rb"):  # what is missing has better words here than in OpenSSL
-                pass
-        return ssl.create_default_context(**where)  # type: ignore[arg-type]  # because of **
+        if named_by == "SSL_CERT_DIR" and not os.path.isdir(path):
+            raise _wrong(named_by, path, "it is no folder")
+        mode = os.stat(path).st_mode
+        may_be_a_folder = named_by not in ("SSL_CERT_FILE", "CURL_CA_BUNDLE")
+        if stat.S_ISDIR(mode) and may_be_a_folder:
+            return ssl.create_default_context(capath=path)
+        _check_readable(path)
+        return ssl.create_default_context(cafile=path)
     except ssl.SSLError as error:
-        raise _wrong(variable, value, "it holds no certificates (PEM)") from error
+        raise _wrong(named_by, path, "it holds no certificates (PEM)") from error
     except OSError as error:
-        raise _wrong(variable, value, error.strerror or str(error)) from error
+        raise _wrong(named_by, path, error.strerror or str(error)) from error
 
 
-def _wrong(variable: str, value: str, what: str) -> SetupError:
+def _check_readable(path: str) -> None:
+    """Raises OSError: what is missing has better words here than in OpenSSL, which waits for a
+    FIFO."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        mode = os.fstat(file.fileno()).st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "it is not a regular file")
+
+
+def _show(context: ssl.SSLContext, settings: Settings) -> None:
+    """Let `context` show the certificate of --cert. Raises SetupError."""
+    cert, key = settings.client_cert, settings.client_key
+    assert cert is not None
+    named = f"{settings.origins['client_cert']}: {cert}"
+    for name, path in (("client_cert", cert), ("client_key", key)):
+        try:
+            if path is not None:
+                _check_readable(path)
+        except OSError as error:
+            shown = _without_a_key(path or "")
+            what = f"{settings.origins[name]}: {shown}: {error.strerror or error}"
+            raise SetupError("bad_client_cert", what, _OF_CERT) from error
+    try:
+        context.load_cert_chain(cert, key, password=_refuse_password)
+    except _EncryptedError as error:
+        which = f"{settings.origins['client_key']}: {key}" if key else named
+        hint = "Decrypt it: openssl pkey -in KEY -out PLAIN, which only you may read."
+        raise SetupError("bad_client_cert", f"{which}: the key is encrypted", hint) from error
+    except OSError as error:  # ssl.SSLError is one
+        raise SetupError("bad_client_cert", _what_is_wrong(error, settings), _OF_CERT) from error
+
+
+def _what_is_wrong(error: OSError, settings: Settings) -> str:
+    origins, cert, key = settings.origins, settings.client_cert, settings.client_key
+    named = f"{origins['client_cert']}: {cert}"
+    if "MISMATCH" in str(error).upper():
+        other = f"the key in {key} ({origins['client_key']})" if key else "the key in it"
+        return f"{named}: {other} is not that of the certificate"
+    if not _holds_pem(cert or "", b"CERTIFICATE-----"):
+        return f"{named}: it holds no certificate (PEM)"
+    if not _holds_pem(key or cert or "", b"PRIVATE KEY-----"):
+        where = f"{origins['client_key']}: {key}" if key else named
+        return f"{where}: it holds no private key (PEM)"
+    return f"{named}: it cannot be used: {error.strerror or error}"
+
+
+def _holds_pem(path: str, kind: bytes) -> bool:
+    with open(path, "rb") as file:
+        return kind in file.read(_MOST_BYTES)
+
+
+def _without_a_key(path: str) -> str:
+    """A file's name, but not a key of the API, for which --key may be taken."""
+    return "[key]" if path.startswith("sk-") else path
+
+
+class _EncryptedError(Exception):
+    pass
+
+
+def _refuse_password() -> NoReturn:
+    # OpenSSL would ask at the terminal.
+    raise _EncryptedError
+
+
+def _wrong(named_by: str, value: str, what: str) -> SetupError:
     hint = "Correct it, or unset it to use the system's authorities."
-    return SetupError("bad_certificates", f"{variable}: {value}: {what}", hint)
+    return SetupError("bad_certificates", f"{named_by}: {value}: {what}", hint)

@@ -12,28 +12,43 @@ from pipechat.settings.proxy import Proxy
 
 # What OpenSSL says of an answer that is no TLS.
 _NO_TLS = ("wrong version number", "record layer failure")
+# How OpenSSL names the alerts of a server that wants a certificate of ours, or another one.
+_ASKED_FOR = (
+    "ALERT_CERTIFICATE_REQUIRED", "ALERT_UNKNOWN_CA", "ALERT_BAD_CERTIFICATE",
+    "ALERT_CERTIFICATE_EXPIRED", "ALERT_CERTIFICATE_UNKNOWN", "alert certificate required",
+    "alert unknown ca", "alert bad certificate", "alert certificate expired",
+    "alert certificate unknown",
+)  # fmt: skip
 # What the transport says where a SOCKS proxy wants another user, or one at all.
 _NO_LOGIN = ("Invalid username/password", "from proxy server, but got")
 
 
 def network_error(
-    error: BaseException, *, host: str, proxy: Proxy | None = None, reached: bool = True
+    error: BaseException,
+    *,
+    host: str,
+    proxy: Proxy | None = None,
+    reached: bool = True,
+    authorities: str = "",
 ) -> PipechatError:
     """The error for what the transport raised, with the cause and what to try.
 
     Args:
         proxy: who stands on the way.
         reached: whether the way to the server was open; what fails before is the proxy's own.
+        authorities: who names the certificate authorities that are trusted, and where they are.
     """
-    chain = list(_chain(error))
+    chain = list(chain_of(error))
     names = {kind.__name__ for cause in chain for kind in type(cause).__mro__}
     text = next((str(cause) for cause in reversed(chain) if str(cause)), "")
     if proxy is not None and (
         not reached or "ProxyError" in names or any(map(is_from_socks, chain))
     ):
-        return _proxy_failed(proxy, chain, names, text, host)
+        return _proxy_failed(proxy, chain, names, text, host, authorities)
     if _is_distrusted(names, text):
-        return _distrusted(host, text, "Check the base URL")
+        return _distrusted(host, text, "Check the base URL", authorities)
+    if any(word in said for said in map(str, chain) for word in _ASKED_FOR):
+        return _not_known(host, text)
     if "ProxyError" in names or any(map(is_from_socks, chain)):
         return NetworkError("proxy_failed", f"the proxy failed: {text}", "Check --proxy.")
     found = _unsendable(names, text) or _unreached(chain, text, host)
@@ -57,10 +72,19 @@ def _is_distrusted(names: set[str], text: str) -> bool:
     return "SSLCertVerificationError" in names or "CERTIFICATE_VERIFY_FAILED" in text
 
 
-def _distrusted(whose: str, text: str, hint: str) -> NetworkError:
+def _distrusted(whose: str, text: str, hint: str, authorities: str) -> NetworkError:
     message = f"the certificate of {whose} is not trusted: {text}"
-    hint = f"{hint}; SSL_CERT_FILE names your own authority."
+    if authorities:
+        hint = f"{hint}; trusted is what {authorities} holds, and nobody else."
+    else:
+        hint = f"{hint}; --cacert or SSL_CERT_FILE names your own authority."
     return NetworkError("bad_certificate", message, hint, again=False)
+
+
+def _not_known(host: str, text: str) -> SetupError:
+    """The server wants to see a certificate, or another one."""
+    message = f"{host} does not take the certificate that it was shown, or was shown none: {text}"
+    return SetupError("client_cert_refused", message, "Give --cert and --key.")
 
 
 def _unsendable(names: set[str], text: str) -> PipechatError | None:
@@ -98,11 +122,16 @@ def login_refused(proxy: Proxy) -> SetupError:
 
 
 def _proxy_failed(
-    proxy: Proxy, chain: list[BaseException], names: set[str], text: str, host: str
+    proxy: Proxy,
+    chain: list[BaseException],
+    names: set[str],
+    text: str,
+    host: str,
+    authorities: str,
 ) -> PipechatError:
     hint = f"Check {proxy.named_by}."
     if _is_distrusted(names, text):
-        return _distrusted(proxy.told, text, f"Check {proxy.named_by}")
+        return _distrusted(proxy.told, text, f"Check {proxy.named_by}", authorities)
     if "ProxyError" in names:
         if text.startswith("407") or any(words in text for words in _NO_LOGIN):
             return login_refused(proxy)
@@ -122,7 +151,8 @@ def _proxy_failed(
     return NetworkError("proxy_failed", f"{proxy.told} failed: {text or 'it hung up'}", hint)
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def chain_of(error: BaseException) -> Iterator[BaseException]:
+    """An error, and what it came of."""
     seen: set[int] = set()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in seen:

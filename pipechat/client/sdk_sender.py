@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from pipechat.client.certificates import own_authorities
+from pipechat.client.certificates import authorities_named, tls_context
 from pipechat.client.exchange import Request, Response, Segments, in_one
 from pipechat.client.network_errors import is_from_socks, login_refused, network_error
+from pipechat.client.own_headers import check_account_names, headers_of_ours, own_headers
 from pipechat.client.proxy_way import has_reached_the_server, note_way
+from pipechat.client.unix_socket import socket_error
 from pipechat.errors import NetworkError, PipechatError, TryLaterError
-from pipechat.settings.key import check_key
 from pipechat.settings.resolve import Settings
-from pipechat.settings.secrets import header_names
 
 if TYPE_CHECKING:
     import httpx2
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 NO_KEY = "none"  # the SDK insists on one; the header that would carry it is left out
 _ERROR_BYTES = 64 * 1024
 _STEP_BYTES = 256 * 1024
-_ACCOUNT_HEADERS = ("OpenAI-Organization", "OpenAI-Project")
 
 
 class SdkSender:
@@ -36,6 +35,7 @@ class SdkSender:
     def __init__(self, settings: Settings, environ: Mapping[str, str], openai: ModuleType) -> None:
         self._settings = settings
         self._openai = openai
+        self._authorities = authorities_named(settings, environ)
         self._sdk = _sdk_client(settings, environ, openai)
         self._headers = headers_of_ours(settings, environ, openai)
 
@@ -87,10 +87,11 @@ class SdkSender:
         import httpx2
 
         options: dict[str, Any] = {"headers": self._headers}
+        params = {**dict(self._settings.endpoint.query), **(params or {})}
         if files:
             options["headers"] = {**self._headers, "Content-Type": "multipart/form-data"}
         if params:
-            options["params"] = dict(params)
+            options["params"] = params
         response: httpx2.Response
         if method == "GET":
             response = self._sdk.get(path, cast_to=httpx2.Response, stream=True, options=options)
@@ -122,11 +123,15 @@ class SdkSender:
 
         known = (self._openai.APIConnectionError, httpx2.HTTPError, OSError)
         if isinstance(error, known) or is_from_socks(error):
+            socket = self._settings.endpoint.socket
+            if socket and (found := socket_error(error, socket)):
+                return found
             return network_error(
                 error,
                 host=self._settings.host,
                 proxy=self._settings.proxy,
                 reached=has_reached_the_server(error),
+                authorities=self._authorities,
             )
         return error
 
@@ -209,26 +214,13 @@ def _bound_error(response: httpx2.Response) -> None:
     response.headers.pop("content-encoding", None)
 
 
-def headers_of_ours(
-    settings: Settings, environ: Mapping[str, str], openai: ModuleType
-) -> dict[str, Any]:
-    """The headers of each request that differ from what the SDK would send by itself."""
-    # What is encoded may be large beyond measure once it is decoded.
-    headers: dict[str, Any] = {"Accept-Encoding": "identity"}
-    if not settings.tells_account:
-        custom = header_names(environ.get("OPENAI_CUSTOM_HEADERS", ""))
-        headers |= dict.fromkeys((*_ACCOUNT_HEADERS, *custom), openai.Omit())
-    if not settings.api_key:
-        headers["Authorization"] = openai.Omit()
-    elif not settings.tells_account:
-        headers["Authorization"] = f"Bearer {settings.api_key}"
-    return headers
-
-
-def check_account_names(environ: Mapping[str, str]) -> None:
-    """Raises SetupError where a header that the SDK makes of a variable cannot be one."""
-    for name in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
-        check_key(environ.get(name, ""), name)
+def trusted(settings: Settings, environ: Mapping[str, str]) -> Any:
+    """What the transport is told of certificates."""
+    proxy = settings.proxy
+    # Loading the certificate store takes 20 ms, which plain http has no use for.
+    if "https" not in (settings.endpoint.scheme, proxy.scheme if proxy is not None else ""):
+        return False
+    return tls_context(settings, environ) or True
 
 
 def _sdk_client(settings: Settings, environ: Mapping[str, str], openai: ModuleType) -> Any:
@@ -237,21 +229,26 @@ def _sdk_client(settings: Settings, environ: Mapping[str, str], openai: ModuleTy
     import httpx2
 
     check_account_names(environ)
-    https = settings.endpoint.scheme == "https"
-    proxy = settings.proxy
-    secure = https or (proxy is not None and proxy.scheme == "https")
+    proxy, headers, socket = settings.proxy, own_headers(settings), settings.endpoint.socket
+
+    def add_headers(request: httpx2.Request) -> None:
+        request.headers.update(headers)
+
     http = httpx2.Client(
-        # Loading the certificate store takes 20 ms, which plain http has no use for.
-        verify=own_authorities(environ) or True if secure else False,
+        verify=trusted(settings, environ),
+        transport=httpx2.HTTPTransport(uds=socket, verify=False) if socket else None,
         proxy=proxy.url if proxy is not None else None,
         trust_env=False,
         timeout=settings.timeout_s,
         follow_redirects=False,
-        event_hooks={"request": [note_way] if proxy else [], "response": [_bound_error]},
+        event_hooks={
+            "request": [add_headers, *([note_way] if proxy else [])],
+            "response": [_bound_error],
+        },
     )
     return openai.OpenAI(
         api_key=settings.api_key or NO_KEY,
-        base_url=settings.endpoint.url,
+        base_url=settings.endpoint.request_url,
         max_retries=0,
         timeout=settings.timeout_s,
         http_client=http,

@@ -18,6 +18,9 @@ from pipechat.settings.named_file import read_named
 from pipechat.settings.resolve import Settings, resolve_settings
 from pipechat.text import check_argument, decode_text, in_mib, visible_line
 
+_MOST_OF_A_HEADER = 64 * 1024
+_LONGEST_S = 10.0  # for a header's file that is a FIFO
+
 
 def load_settings(env: Environment, given: Mapping[str, Any], command: str) -> Settings:
     """Settings from what was given on the command line, the environment and the config file.
@@ -35,6 +38,7 @@ def load_settings(env: Environment, given: Mapping[str, Any], command: str) -> S
     env.quiet, env.verbose = settings.quiet, settings.verbose
     for line in unknown_variables(env.environ):
         env.warn(line)
+    settings = _with_header_values(env, settings)
     env.stderr.hide(*settings.secrets)
     _check_files_differ(settings)
     if settings.continue_last or settings.existing:
@@ -48,6 +52,18 @@ def load_settings(env: Environment, given: Mapping[str, Any], command: str) -> S
         default = text_or_file(settings, "system", settings.default_system, started)
         return settings._replace(default_system=default)
     return settings
+
+
+def _with_header_values(env: Environment, settings: Settings) -> Settings:
+    """`settings` with what the headers' variables and files hold, where any are sent."""
+    if not settings.headers or settings.dry_run:
+        return settings._replace(headers=())
+    from pipechat.settings.headers import settled
+
+    def read(path: str) -> bytes:
+        return read_named(path, _MOST_OF_A_HEADER, time.monotonic() + _LONGEST_S)
+
+    return settings._replace(headers=settled(settings.headers, env.environ, read))
 
 
 def _check_files_differ(settings: Settings) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from pipechat.errors import SessionError, SetupError
+from pipechat.settings.headers import stands_for_a_key
 from pipechat.settings.named_file import open_named, read_open
 
 _MOST_BYTES = 1 << 20
@@ -102,14 +103,18 @@ def read_config(path: str) -> dict[str, Any]:
 
 
 # Who sets one of these runs a command, or decides where a key goes and how.
-_TRUSTED = ("api_key", "api_key_command", "base_url", "proxy", "insecure_http")
+_TRUSTED = (
+    "api_key", "api_key_command", "base_url", "proxy", "insecure_http", "headers", "cacert",
+    "client_cert", "client_key",
+)  # fmt: skip
 
 
 def _check_trust(path: str, status: os.stat_result, config: Mapping[str, Any]) -> None:
     """Refuse, as ssh does, a key that others may read, and a command that others may write."""
     mode = stat.S_IMODE(status.st_mode)
-    if mode & 0o077 and _holds(config, "api_key"):
-        message = f"{path} holds a key and others may read it (mode {mode:04o})"
+    secret = "a key" if _holds(config, "api_key") else "a header's value"
+    if mode & 0o077 and (_holds(config, "api_key") or _holds_header(config)):
+        message = f"{path} holds {secret} and others may read it (mode {mode:04o})"
         raise SetupError("bad_config", message, f"chmod 600 {path}")
     if not any(_holds(config, name) for name in _TRUSTED):
         return
@@ -124,6 +129,20 @@ def _check_trust(path: str, status: os.stat_result, config: Mapping[str, Any]) -
 
 
 def _holds(config: Mapping[str, Any], name: str) -> bool:
+    return any(name in table for table in _tables(config))
+
+
+def _holds_header(config: Mapping[str, Any]) -> bool:
+    """Whether it holds the value of a header, and not only where that is."""
+    for table in _tables(config):
+        headers = table.get("headers")
+        values = headers.values() if isinstance(headers, dict) else ()
+        if any(isinstance(value, str) and stands_for_a_key(value) for value in values):
+            return True
+    return False
+
+
+def _tables(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     profiles = config.get("profiles")
-    tables = [config, *(profiles.values() if isinstance(profiles, dict) else ())]
-    return any(isinstance(table, dict) and name in table for table in tables)
+    named = profiles.values() if isinstance(profiles, dict) else ()
+    return [config, *(table for table in named if isinstance(table, dict))]

@@ -4,36 +4,76 @@ urllib.parse rather than a URL class of the HTTP library, since it is already lo
 """
 
 from typing import NamedTuple
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 _DEFAULT_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 _VENDOR = "openai.com"
 _AZURE = ("openai.azure.com", "cognitiveservices.azure.com", "services.ai.azure.com")
+_UNIX = "unix://"
+# The field of a query that says which version of an API is meant, and is no secret.
+API_VERSION = "api-version"
+
+Query = tuple[tuple[str, str], ...]
 
 
 class Endpoint(NamedTuple):
     """A base URL in its parts: `hostname` in lower case and without brackets, `port` as a number
-    in any case, `path` without a closing slash."""
+    in any case, `path` without a closing slash. `query`: the fields that go with every request,
+    decoded; they may hold a secret. `socket`: the path of the Unix socket on which the server
+    listens, "" for one of a network; it has no host then."""
 
     scheme: str
     hostname: str
     port: int
     path: str
+    query: Query = ()
+    socket: str = ""
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.url})"  # the query may hold a key
 
     @property
     def host(self) -> str:
-        """`HOST`, or `HOST:PORT` where the port is not the scheme's own, for messages."""
-        return shown_host(self.scheme, self.hostname, self.port)
+        """`HOST`, or `HOST:PORT` where the port is not the scheme's own, for messages; of a
+        socket its path."""
+        return self.socket or shown_host(self.scheme, self.hostname, self.port)
 
     @property
     def url(self) -> str:
-        """The base URL, in one form however it was written."""
-        return f"{self.scheme}://{self.host}{self.path}"
+        """The base URL, in one form however it was written, without its query: where it is, which
+        may be told to anybody."""
+        between = ":" if self.socket else ""
+        return f"{self.scheme}://{self.host}{between}{self.path}"
+
+    @property
+    def request_url(self) -> str:
+        """The base URL as HTTP has it: behind a socket every server is called localhost."""
+        return f"http://localhost{self.path}" if self.socket else self.url
+
+    @property
+    def query_secrets(self) -> tuple[str, ...]:
+        """The values of its query that may be keys."""
+        return tuple(value for name, value in self.query if name.lower() != API_VERSION)
+
+    @property
+    def is_azure(self) -> bool:
+        """Whether it is Azure's, by its name."""
+        return _is_below(self.hostname, _AZURE)
+
+    def with_api_version(self, version: str | None) -> "Endpoint":
+        """The same with this version in its query, where that names none yet."""
+        if version is None or any(name.lower() == API_VERSION for name, _ in self.query):
+            return self
+        return self._replace(query=(*self.query, (API_VERSION, version)))
+
+    def is_at(self, other: "Endpoint") -> bool:
+        """Whether both are one place, whatever their queries say."""
+        return self.url == other.url
 
     @property
     def is_loopback(self) -> bool:
         """Whether it is this machine, by a name that cannot mean another."""
-        return is_loopback(self.hostname)
+        return bool(self.socket) or is_loopback(self.hostname)
 
     @property
     def is_vendor(self) -> bool:
@@ -44,7 +84,7 @@ class Endpoint(NamedTuple):
     def token_limit_field(self) -> str:
         """The field of the body that bounds an answer: newer models of the vendor refuse
         `max_tokens`, other servers know nothing else."""
-        named = self.is_vendor or _is_below(self.hostname, _AZURE)
+        named = self.is_vendor or self.is_azure
         return "max_completion_tokens" if named else "max_tokens"
 
 
@@ -52,16 +92,48 @@ def read_endpoint(value: object) -> Endpoint:
     """The endpoint that a base URL names. Raises ValueError where it cannot be one."""
     if isinstance(value, str) and "://" not in value and looks_like_a_host(value):
         raise ValueError(f"not a URL; did you mean http://{value} or https://{value}?")
+    if isinstance(value, str) and value.startswith("unix:"):
+        return _read_socket(value)
     parts = split_url(value)
     if parts.scheme not in ("http", "https"):
-        raise ValueError("not an http:// or https:// URL")
+        raise ValueError("not an http://, https:// or unix:// URL")
     if "@" in parts.netloc:
         # A password in a URL ends up in logs, in `ps` and in error messages.
         raise ValueError("a user or password in the URL is refused")
-    if parts.query or parts.fragment:
-        raise ValueError("a base URL has no ? and no #")
+    if parts.fragment:
+        raise ValueError("a base URL has no #")
     port = parts.port or _DEFAULT_PORTS[parts.scheme]
-    return Endpoint(parts.scheme, parts.hostname or "", port, parts.path.rstrip("/"))
+    path, query = parts.path.rstrip("/"), _read_query(parts.query)
+    return Endpoint(parts.scheme, parts.hostname or "", port, path, query)
+
+
+def read_azure_endpoint(value: object) -> Endpoint:
+    """The endpoint of an Azure resource, whose own address is named without a path. Raises
+    ValueError."""
+    endpoint = read_endpoint(value)
+    return endpoint if endpoint.path or endpoint.socket else endpoint._replace(path="/openai/v1")
+
+
+def _read_socket(value: str) -> Endpoint:
+    """`unix:///PATH`, where requests go to /v1, or `unix:///PATH:/PREFIX`."""
+    if not value.startswith(f"{_UNIX}/") or not value.isprintable() or "#" in value:
+        raise ValueError("not unix:///PATH or unix:///PATH:/PREFIX, with a path from / on")
+    place, _, query = value.removeprefix(_UNIX).partition("?")
+    socket, colon, prefix = place.rpartition(":/")
+    if not colon:
+        socket, prefix = place, "v1"
+    if socket.endswith("/"):
+        raise ValueError("unix:// names a folder; a socket's path ends in its name")
+    return Endpoint("unix", "", 0, f"/{prefix}".rstrip("/"), _read_query(query), socket)
+
+
+def _read_query(query: str) -> Query:
+    fields = parse_qsl(query, keep_blank_values=True)
+    names = [name for name, _ in fields]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"its query says {name[:40]!r} twice")
+    return tuple(fields)
 
 
 def split_url(value: object) -> SplitResult:

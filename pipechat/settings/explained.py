@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from pipechat.errors import PipechatError
-from pipechat.settings.endpoint import Endpoint
+from pipechat.settings.endpoint import API_VERSION, Endpoint
 from pipechat.settings.layers import make_layers, profiles_of
 from pipechat.settings.proxy import Proxy
 from pipechat.settings.resolve import found_in, resolve_settings
@@ -16,6 +16,8 @@ from pipechat.settings.table import OPTIONS, Option
 _WIDTH = 98
 # Of these is told only where they come from.
 _SECRET = ("api_key", "api_key_command")
+# These are tables, which stand behind all else.
+_TABLES = ("options", "headers")
 # What a setting without a default may look like: the first that its reader takes.
 _EXAMPLES = (100, 1, "TEXT", "http://127.0.0.1:3128", "ndjson", ["TEXT"])
 _OF_METAVAR = {"T": 0.5}
@@ -44,6 +46,9 @@ def explain(
     settings = resolve_settings(flags, environ, config, config_name)
     found, origins = found_in(make_layers(flags, environ, config, config_name))
     found |= {"options": settings.options, "base_url": settings.endpoint, "proxy": settings.proxy}
+    # Of a header is told who is called, not what is said.
+    found["headers"] = {each.name: "set" for each in settings.headers} or None
+    found["api_version"] = dict(settings.endpoint.query).get(API_VERSION)
     if settings.proxy is not None:
         origins["proxy"] = settings.proxy.named_by
     explained = []
@@ -89,13 +94,17 @@ def first_file() -> str:
     for group in dict.fromkeys(option.group for option in OPTIONS if option.in_file):
         lines += ["", f"# -- {group} --"]
         for option in OPTIONS:
-            if option.in_file and option.group == group and option.name != "options":
+            if option.in_file and option.group == group and option.name not in _TABLES:
                 lines += ["", *_described(option), f"# {option.name} = {_example(option)}"]
     lines += [
         "",
         "# Further fields of every request.",
         "# [options]",
         "# seed = 7",
+        "",
+        "# Headers of every request; a value may be @env:NAME or @file:PATH.",
+        "# [headers]",
+        '# X-Team = "@env:TEAM"',
         "",
         "# Settings of their own for --profile local.",
         "# [profiles.local]",

@@ -108,13 +108,23 @@ def check_key_is_safe(settings: "Settings") -> None:
     endpoint, proxy = settings.endpoint, settings.proxy
     leaves = not endpoint.is_loopback or (proxy is not None and not proxy.is_loopback)
     exposed = endpoint.scheme == "http" and leaves
+    secret = _what_is_secret(settings)
     if (
-        settings.api_key
+        secret
         and exposed
         and not (settings.insecure_http or settings.offline or settings.only_replays)
     ):
         raise SetupError(
             "insecure_http",
-            f"the key would go to {settings.host}{settings.by_way_of} unencrypted",
+            f"{secret} would go to {settings.host}{settings.by_way_of} unencrypted",
             "Use https, or --insecure-http if that network is yours.",
         )
+
+
+def _what_is_secret(settings: "Settings") -> str:
+    """What of a request is nobody else's business, as a message says it; "" of none."""
+    if settings.api_key:
+        return "the key"
+    if settings.headers:
+        return f"the headers ({settings.headers[0].origin})"
+    return "the query of the base URL" if settings.endpoint.query_secrets else ""

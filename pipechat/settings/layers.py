@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, NoReturn
 
-from pipechat.errors import PipechatError, SetupError, UsageError
-from pipechat.settings.endpoint import Endpoint
+from pipechat.errors import SetupError, UsageError
+from pipechat.settings.endpoint import read_azure_endpoint
 from pipechat.settings.table import BY_NAME, OPTIONS, Option
 from pipechat.text import did_you_mean
 
@@ -15,9 +15,17 @@ _OTHER_VARIABLES = (
 )  # fmt: skip
 
 
+# Families of variables that are others' as well: each may name an endpoint and the key of it.
+OPENAI, AZURE = "OPENAI_*", "AZURE_OPENAI_*"
+_FAMILIES = {
+    OPENAI: {"api_key": "OPENAI_API_KEY", "base_url": "OPENAI_BASE_URL"},
+    AZURE: {"api_key": "AZURE_OPENAI_API_KEY", "base_url": "AZURE_OPENAI_ENDPOINT"},
+}
+
+
 class Layer(NamedTuple):
     """Values from one place: `kind` is `flag`, `variable`, `profile` or `file`; `where` is what
-    stands before a setting's name in a message."""
+    stands before a setting's name in a message, or which family the variables are."""
 
     kind: str
     values: Mapping[str, Any]
@@ -45,6 +53,8 @@ class Layer(NamedTuple):
         try:
             if self.kind in ("flag", "variable") and isinstance(value, str):
                 value = option.text(value)
+            if self.where == AZURE and option.name == "base_url":
+                return read_azure_endpoint(value)
             return option.read(value)
         except ValueError as error:
             self.complain(option.name, str(error), error)
@@ -64,7 +74,8 @@ def make_layers(
     config: Mapping[str, Any],
     config_name: str,
 ) -> list[Layer]:
-    """The layers, strongest first: flags, PIPECHAT_*, OPENAI_*, the profile, the file.
+    """The layers, strongest first: flags, PIPECHAT_*, OPENAI_*, AZURE_OPENAI_*, the
+    profile, the file.
 
     Raises:
         SetupError: `unknown_profile`; `bad_config`: a setting that there is not.
@@ -90,15 +101,14 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[Layer]:
     if environ.get("PIPECHAT_API_KEY"):
         ours["api_key"] = "PIPECHAT_API_KEY"
     yield _of_variables(ours, environ)
-    names = {"api_key": "OPENAI_API_KEY", "base_url": "OPENAI_BASE_URL"}
-    yield _of_variables(
-        {n: variable for n, variable in names.items() if environ.get(variable)}, environ
-    )
+    for family, names in _FAMILIES.items():
+        there = {name: variable for name, variable in names.items() if environ.get(variable)}
+        yield _of_variables(there, environ, family)
 
 
-def _of_variables(names: Mapping[str, str], environ: Mapping[str, str]) -> Layer:
+def _of_variables(names: Mapping[str, str], environ: Mapping[str, str], where: str = "") -> Layer:
     values: dict[str, Any] = {name: environ[variable] for name, variable in names.items()}
-    return Layer("variable", values, variables=names)
+    return Layer("variable", values, where, variables=names)
 
 
 def _profile(chosen: Layer, config: Mapping[str, Any], config_name: str) -> Layer:
@@ -154,35 +164,3 @@ def check_at_odds(origins: Mapping[str, str], name: str, other: str) -> None:
     said = [origins[each] for each in (name, other)]
     if all(origin.startswith(("--", "PIPECHAT_")) for origin in said):
         raise UsageError("bad_option", f"{' and '.join(said)}: one or the other")
-
-
-def endpoint_and_key(layers: list[Layer]) -> tuple[Endpoint, str | None, str | None, str]:
-    """Where requests go, and the key, or the command that prints it, and who gave it.
-
-    A key goes to the endpoint that it was given for: a place that names both (a profile, the
-    file, the variables of one family) keeps both. So the place that named the endpoint is asked
-    first where it is a file's, and one that names another endpoint is not asked at all.
-    """
-    endpoint: Endpoint = BY_NAME["base_url"].default
-    holder = None
-    for layer in layers:
-        value = layer.read(BY_NAME["base_url"])
-        if value is not None:
-            endpoint, holder = value, layer
-            break
-    own = [holder] if holder is not None and holder.kind in ("profile", "file") else []
-    for layer in [*own, *layers]:
-        for name in () if _names_another(endpoint, layer) else ("api_key", "api_key_command"):
-            if value := layer.read(BY_NAME[name]):
-                key, command = (value, None) if name == "api_key" else (None, value)
-                return endpoint, key, command, layer.origin(name)
-    return endpoint, None, None, ""
-
-
-def _names_another(endpoint: Endpoint, layer: Layer) -> bool:
-    if not layer.values.get("base_url"):
-        return False
-    try:
-        return bool(layer.read(BY_NAME["base_url"]) != endpoint)
-    except PipechatError:  # it names none, and a stronger layer's counts
-        return True

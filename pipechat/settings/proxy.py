@@ -75,6 +75,8 @@ def find_proxy(
     Raises:
         SetupError: `bad_proxy`: the variable that counts here holds none.
     """
+    if endpoint.socket:
+        return None
     if asked_for is not None:
         return _parse(asked_for, named_by)
     if endpoint.is_loopback or _is_ruled_out(endpoint, environ):

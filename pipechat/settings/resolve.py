@@ -6,16 +6,12 @@ Pure: mappings in, one frozen `Settings` out. Reads no file and no environment o
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from pipechat.settings.destination import find_destination
 from pipechat.settings.endpoint import Endpoint
-from pipechat.settings.layers import (
-    Layer,
-    check_at_odds,
-    check_needs,
-    endpoint_and_key,
-    make_layers,
-)
+from pipechat.settings.headers import Header
+from pipechat.settings.layers import Layer, check_at_odds, check_needs, make_layers
 from pipechat.settings.proxy import Proxy, find_proxy
-from pipechat.settings.secrets import account_may_go_to, secrets_beside_the_key
+from pipechat.settings.secrets import account_may_go_to, secrets_beside_the_key, secrets_of_headers
 from pipechat.settings.table import BY_NAME, OPTIONS
 
 OFFLINE_MODEL = "offline"
@@ -42,6 +38,11 @@ class Settings(NamedTuple):
     endpoint: Endpoint
     api_key: str | None
     api_key_command: str | None
+    auth: str
+    headers: tuple[Header, ...]
+    cacert: str | None
+    client_cert: str | None
+    client_key: str | None
     proxy: Proxy | None
     insecure_http: bool
     offline: bool
@@ -127,7 +128,7 @@ class Settings(NamedTuple):
     @property
     def secrets(self) -> tuple[str, ...]:
         """What must be shown and kept nowhere, whoever says it back: the one list of it."""
-        return (self.api_key or "", *self.other_secrets)
+        return (self.api_key or "", *self.other_secrets, *secrets_of_headers(self.headers))
 
     @property
     def only_replays(self) -> bool:
@@ -142,7 +143,9 @@ class Settings(NamedTuple):
     @property
     def needs_key(self) -> bool:
         """Whether a request without a key is pointless: the vendor's own endpoint."""
-        return not (self.offline or self.only_replays) and self.endpoint.is_vendor
+        is_known = any(each.name.lower() == "authorization" for each in self.headers)
+        nobody = self.offline or self.only_replays or is_known
+        return not nobody and self.endpoint.is_vendor
 
 
 def resolve_settings(
@@ -151,7 +154,7 @@ def resolve_settings(
     config: Mapping[str, Any],
     config_name: str = "config.toml",
 ) -> Settings:
-    """Settings by strength: flags, PIPECHAT_*, OPENAI_*, the profile, the config file, defaults.
+    """Settings by strength: flags, PIPECHAT_*, OPENAI_*, AZURE_OPENAI_*, profile, file, defaults.
 
     Args:
         flags: what was given, by the names of the table; None, or False of a switch: not given.
@@ -169,15 +172,19 @@ def resolve_settings(
     if found["render"] and found["raw"]:
         check_at_odds(origins, "render", "raw")
     offline = found["offline"]
-    endpoint, key, key_command, key_origin = endpoint_and_key(layers)
-    origins["api_key"] = key_origin
+    going = find_destination(layers)
+    endpoint = going.endpoint
+    origins["api_key"] = going.key_origin
     named_by = origins.get("proxy", "--proxy")
     proxy = None if offline else find_proxy(endpoint, found["proxy"], named_by, environ)
     made = {
         "model": OFFLINE_MODEL if offline else found["model"],
         "endpoint": endpoint,
-        "api_key": "offline" if offline else key,
-        "api_key_command": None if offline else key_command,
+        "api_key": "offline" if offline else going.api_key,
+        "api_key_command": None if offline else going.api_key_command,
+        "auth": going.auth,
+        "headers": () if offline else going.headers,
+        **going.beside,
         "proxy": proxy,
         **{f"{name}_s": found[name] or None for name in _LIMITS},
         **_systems(layers),
@@ -185,7 +192,7 @@ def resolve_settings(
         "whole_reasons": frozenset(found["whole_reasons"]),
         "max_input_bytes": int(found["max_input_mib"] * MEBIBYTE),
         "origins": origins,
-        "other_secrets": secrets_beside_the_key(proxy, environ),
+        "other_secrets": secrets_beside_the_key(endpoint, proxy, environ),
         "tells_account": account_may_go_to(endpoint, environ),
     }
     # The rest is what its option says, under the same name.

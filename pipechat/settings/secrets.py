@@ -1,20 +1,38 @@
 """What goes out beside the key and must be shown and kept nowhere, in each form that a server or
 a proxy could say it back. Pure: the one list of secrets is made here, `Settings.secrets`."""
 
-from collections.abc import Iterator, Mapping
-from urllib.parse import quote, unquote, urlsplit
+from collections.abc import Iterable, Iterator, Mapping
+from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 from pipechat.settings.endpoint import Endpoint, read_endpoint
+from pipechat.settings.headers import Header
 from pipechat.settings.proxy import Proxy
 
+# The variables that hold keys.
+KEYS = ("OPENAI_API_KEY", "PIPECHAT_API_KEY", "AZURE_OPENAI_API_KEY")
 
-def secrets_beside_the_key(proxy: Proxy | None, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """The other keys of the environment, the values of OPENAI_CUSTOM_HEADERS, and the proxy's
-    login; the longest first, since a short one may be a part of another."""
-    found = {environ.get("OPENAI_API_KEY", ""), environ.get("PIPECHAT_API_KEY", "")}
-    found.update(_header_values(environ.get("OPENAI_CUSTOM_HEADERS", "")))
+
+def secrets_beside_the_key(
+    endpoint: Endpoint, proxy: Proxy | None, environ: Mapping[str, str]
+) -> tuple[str, ...]:
+    """The other keys of the environment, the values of OPENAI_CUSTOM_HEADERS, of the endpoint's
+    query, and the proxy's login; the longest first, since a short one may be a part of another."""
+    found = {environ.get(name, "") for name in KEYS}
+    for line in environ.get("OPENAI_CUSTOM_HEADERS", "").split("\n"):
+        found.update(_value_forms(line.partition(":")[2]))
+    for value in endpoint.query_secrets:
+        found |= {value, quote(value, safe=""), quote_plus(value), quote(value)}
     if proxy is not None:
         found.update(_login_forms(proxy.url))
+    return _longest_first(found)
+
+
+def secrets_of_headers(headers: Iterable[Header]) -> tuple[str, ...]:
+    """The values of headers, once they are settled."""
+    return _longest_first({form for each in headers for form in _value_forms(each.value)})
+
+
+def _longest_first(found: set[str]) -> tuple[str, ...]:
     return tuple(sorted(found - {""}, key=lambda secret: (-len(secret), secret)))
 
 
@@ -23,7 +41,7 @@ def account_may_go_to(endpoint: Endpoint, environ: Mapping[str, str]) -> bool:
     may be told to `endpoint`: as a key, to that of OPENAI_BASE_URL, else to the vendor's."""
     named = environ.get("OPENAI_BASE_URL")
     try:
-        return read_endpoint(named) == endpoint if named else endpoint.is_vendor
+        return read_endpoint(named).is_at(endpoint) if named else endpoint.is_vendor
     except ValueError:  # a stronger source names the endpoint
         return False
 
@@ -33,11 +51,9 @@ def header_names(headers: str) -> list[str]:
     return [line.partition(":")[0].strip() for line in headers.split("\n") if ":" in line]
 
 
-def _header_values(headers: str) -> Iterator[str]:
-    """The values of a `NAME: VALUE` a line, and of `Bearer TOKEN` the token alone."""
-    for line in headers.split("\n"):
-        value = line.partition(":")[2].strip()
-        yield from (value, value.rpartition(" ")[2])
+def _value_forms(value: str) -> tuple[str, str]:
+    """A header's value, and of `Bearer TOKEN` the token alone."""
+    return value.strip(), value.strip().rpartition(" ")[2]
 
 
 def _login_forms(url: str) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from pipechat.settings import values as v
 from pipechat.settings.endpoint import read_endpoint
+from pipechat.settings.headers import read_headers
 from pipechat.settings.proxy import read_proxy
 
 Shape = Literal["value", "switch", "list"]
@@ -170,7 +171,19 @@ OPTIONS = (
            commands=EVERY, help="http://, https://, socks5:// or socks5h://HOST:PORT."),
     _value("base_url", read_endpoint, "--base-url", metavar="URL", group=_NETWORK,
            default=read_endpoint("https://api.openai.com/v1"), commands=EVERY,
-           help="The endpoint, up to /v1."),
+           help="The endpoint, up to /v1: http://, https:// or unix:///PATH.sock."),
+    _value("headers", read_headers, "--header", "-H", metavar="NAME: VALUE", group=_NETWORK,
+           shape="list", text=v.lines_text, commands=EVERY,
+           help="A further header of every request; the value may be @env:NAME or @file:PATH. "
+                "Repeatable."),
+    _value("cacert", v.path, "--cacert", metavar="FILE", group=_NETWORK, commands=EVERY,
+           help="Trust the certificate authorities in FILE (PEM)."),
+    _value("client_cert", v.path, "--cert", metavar="FILE", group=_NETWORK, commands=EVERY,
+           help="Your own certificate (PEM), for a server that asks for one."),
+    # No variable: it would be taken for that of the API's key.
+    _value("client_key", v.path, "--key", metavar="FILE", group=_NETWORK, commands=EVERY,
+           needs="client_cert", in_environment=False,
+           help="The private key of --cert, where it is not in that file."),
     _switch("insecure_http", "--insecure-http", group=_NETWORK,
             commands=EVERY, help="Let the key go over http:// to another machine."),
     _value("profile", v.profile_name, "--profile", metavar="NAME", group=_NETWORK,
@@ -243,6 +256,10 @@ OPTIONS = (
            "OUT is a file [text]."),
     Option("api_key", v.text, group=_NETWORK, help="The key. The file must have mode 0600."),
     Option("api_key_command", v.text, group=_NETWORK, help="A command that prints the key."),
+    Option("auth", v.one_of("auto", "bearer", "api-key"), default="auto", group=_NETWORK,
+           help="How the key goes out: a bearer token, or Azure's api-key header."),
+    Option("api_version", v.model_name, group=_NETWORK,
+           help="The api-version that goes with every request."),
     Option("max_input_mib", v.number(0, 1e6), default=16, group=_QUESTION,
            help="The most that is read from stdin, or from @FILE, in MiB."),
     Option("max_file_mib", v.number(0, 1e6), default=16, group=_QUESTION,
