@@ -21,11 +21,22 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import jsonschema
 
 PLANTED_KEY = "sk-planted-7f3a9c51d2e84b06"
 """In the environment of every run; a test that finds it in an output has found a leak."""
+
+PLANTED_HEADER = "planted-header-52c07be1d9"
+PLANTED_QUERY = "planted query/+4f8ab7730e"
+"""What a test gives as a header's value or in a base URL's query: likewise."""
+_PLANTED = tuple(
+    form.encode()
+    for form in (
+        PLANTED_KEY, PLANTED_HEADER, PLANTED_QUERY, quote(PLANTED_QUERY), quote_plus(PLANTED_QUERY)
+    )
+)  # fmt: skip
 
 RUN_LIMIT_S = 60.0
 WAITS = {
@@ -206,12 +217,13 @@ def a_program(folder: Path, kind: type[Program] = Program) -> Iterator[Program]:
         yield program
     finally:
         program.close()
-    planted = PLANTED_KEY.encode()
     for written in program.written:
-        assert planted not in written
+        assert not [planted for planted in _PLANTED if planted in written]
     for path in folder.rglob("*"):
         if path.is_file() and path.name != "config.toml":
-            assert planted not in path.read_bytes(), f"the key leaked into {path}"
+            content = path.read_bytes()
+            leaked = [planted for planted in _PLANTED if planted in content]
+            assert not leaked, f"{leaked} leaked into {path}"
 
 
 @cache

@@ -91,7 +91,8 @@ class Endpoint(NamedTuple):
 def read_endpoint(value: object) -> Endpoint:
     """The endpoint that a base URL names. Raises ValueError where it cannot be one."""
     if isinstance(value, str) and "://" not in value and looks_like_a_host(value):
-        raise ValueError(f"not a URL; did you mean http://{value} or https://{value}?")
+        bare = value.partition("?")[0]  # a query may hold a key
+        raise ValueError(f"not a URL; did you mean http://{bare} or https://{bare}?")
     if isinstance(value, str) and value.startswith("unix:"):
         return _read_socket(value)
     parts = split_url(value)

@@ -56,7 +56,7 @@ from tests.servers.steps import (
     keep_alives,
     repeat,
 )
-from tests.servers.tls import self_signed, write_certificate
+from tests.servers.tls import self_signed, write_certificate, write_key
 
 __all__ = [
     "CALLS",
@@ -122,4 +122,5 @@ __all__ = [
     "usage_chunk",
     "usage_of",
     "write_certificate",
+    "write_key",
 ]

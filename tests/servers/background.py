@@ -25,8 +25,9 @@ class BackgroundServer(ABC):
     """A server that listens on an ephemeral port of 127.0.0.1 between `start` and `stop`.
 
     `also` binds the same port of further addresses (`"localhost"`, `"::1"`), where the machine has
-    them. No connection outlives `lifetime` seconds. What went wrong in the thread stands in
-    `problems`; a `with` block that ends well all the same raises them as an AssertionError.
+    them; `socket_path` is that of a Unix socket to listen on instead. No connection outlives
+    `lifetime` seconds. What went wrong in the thread stands in `problems`; a `with` block that
+    ends well all the same raises them as an AssertionError.
     """
 
     def __init__(
@@ -35,7 +36,9 @@ class BackgroundServer(ABC):
         also: Sequence[str] = (),
         tls: ssl.SSLContext | None = None,
         lifetime: float = LIFETIME_S,
+        socket_path: str | None = None,
     ) -> None:
+        self.socket_path = socket_path
         self.host = "127.0.0.1"
         self.port = 0
         self.connections = 0
@@ -62,8 +65,11 @@ class BackgroundServer(ABC):
 
     def start(self) -> Self:
         """Listen, and return when connections are taken."""
-        self._sockets = _bind(self.host, self._also)
-        self.port = self._sockets[0].getsockname()[1]
+        if self.socket_path is not None:
+            self._sockets = [_listener(socket.AF_UNIX, self.socket_path)]
+        else:
+            self._sockets = _bind(self.host, self._also)
+            self.port = self._sockets[0].getsockname()[1]
         self._thread.start()
         assert self._ready.wait(10), "the server's thread did not start"
         return self
@@ -163,7 +169,7 @@ def _bind(host: str, also: Sequence[str]) -> list[socket.socket]:
     return sockets
 
 
-def _listener(family: int, address: tuple[object, ...]) -> socket.socket:
+def _listener(family: int, address: str | tuple[object, ...]) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         if family == socket.AF_INET6:

@@ -31,15 +31,18 @@ class ChatServer(BackgroundServer):
         also: Sequence[str] = (),
         tls: ssl.SSLContext | None = None,
         lifetime: float = LIFETIME_S,
+        socket_path: str | None = None,
     ) -> None:
-        super().__init__(also=also, tls=tls, lifetime=lifetime)
+        super().__init__(also=also, tls=tls, lifetime=lifetime, socket_path=socket_path)
         self.requests: list[Request] = []
         self._changed = threading.Condition()
         self.play(script)
 
     @property
     def url(self) -> str:
-        """The base URL: `http://127.0.0.1:PORT/v1`."""
+        """The base URL: `http://127.0.0.1:PORT/v1`, or `unix://PATH`."""
+        if self.socket_path is not None:
+            return f"unix://{self.socket_path}"
         return self.origin() + "/v1"
 
     def url_at(self, host: str) -> str:
