@@ -17,7 +17,7 @@ from pipechat.client.async_exchange import Put
 from pipechat.client.certificates import authorities_named
 from pipechat.client.exchange import Request, Response, in_one
 from pipechat.client.lazy_openai import AIOHTTP_CLIENT
-from pipechat.client.network_errors import network_error
+from pipechat.client.network_errors import network_error, wants_certificate
 from pipechat.client.own_headers import check_account_names, headers_of_ours, own_headers
 from pipechat.client.sdk_sender import NO_KEY, inflated, trusted
 from pipechat.client.unix_socket import socket_error
@@ -188,7 +188,7 @@ def _is_hung_up(error: Exception) -> bool:
     import aiohttp
 
     cause = error.__cause__
-    if isinstance(cause, aiohttp.ClientConnectorError):
+    if isinstance(cause, aiohttp.ClientConnectorError) or wants_certificate(error):
         return False
     gone = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionResetError)
     return isinstance(cause, gone)

@@ -47,7 +47,7 @@ def network_error(
         return _proxy_failed(proxy, chain, names, text, host, authorities)
     if _is_distrusted(names, text):
         return _distrusted(host, text, "Check the base URL", authorities)
-    if any(word in said for said in map(str, chain) for word in _ASKED_FOR):
+    if wants_certificate(error):
         return _not_known(host, text)
     if "ProxyError" in names or any(map(is_from_socks, chain)):
         return NetworkError("proxy_failed", f"the proxy failed: {text}", "Check --proxy.")
@@ -79,6 +79,11 @@ def _distrusted(whose: str, text: str, hint: str, authorities: str) -> NetworkEr
     else:
         hint = f"{hint}; --cacert or SSL_CERT_FILE names your own authority."
     return NetworkError("bad_certificate", message, hint, again=False)
+
+
+def wants_certificate(error: BaseException) -> bool:
+    """Whether the server said that it wants to see a certificate, or another one."""
+    return any(word in said for said in map(str, chain_of(error)) for word in _ASKED_FOR)
 
 
 def _not_known(host: str, text: str) -> SetupError:
