@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -69,9 +70,7 @@ def test_the_query_of_a_base_url_goes_with_every_request(program: Program, way: 
         result = run(program, way, "--base-url", f"{server.url}/?sig={quoted}&b=")
         path, _, query = server.requests[0].path.partition("?")
     assert path == "/v1/chat/completions"
-    assert query.replace("+", "%20").replace("%20", "+") == quoted.join(["sig=", "&b="]).replace(
-        "%20", "+"
-    )
+    assert parse_qsl(query, keep_blank_values=True) == [("sig", PLANTED_QUERY), ("b", "")]
     code, message = failed(result, way)
     assert (code, "sig" in message) == ("not_found", False)
 
@@ -79,7 +78,7 @@ def test_the_query_of_a_base_url_goes_with_every_request(program: Program, way: 
 def test_the_providers_batch_engine_is_asked_in_the_same_way(program: Program) -> None:
     desk = Batches()
     rows = program.home.parent / "in.ndjson"
-    rows.write_text('{"id": "a", "prompt": "hello"}\n')
+    rows.write_text('{"id": "a", "question": "hello"}\n')
     with ChatServer(desk) as server:
         given = ("--base-url", f"{server.url}?api-version=2024-10-21", "-H", "X-Team: red")
         out = program.home.parent / "out.jsonl"

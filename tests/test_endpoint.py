@@ -21,6 +21,8 @@ from tests.properties import MODEST
         ("https://API.OpenAI.com:443/v1", "https://api.openai.com/v1", "api.openai.com"),
         ("http://host:80", "http://host", "host"),
         ("http://host:443", "http://host:443", "host:443"),
+        ("unix:///run/s.sock", "unix:///run/s.sock:/v1", "/run/s.sock"),
+        ("unix:///run/s.sock:/", "unix:///run/s.sock:/", "/run/s.sock"),
     ],
 )
 def test_an_endpoint_is_an_http_url_without_a_closing_slash(

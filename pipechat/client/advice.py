@@ -17,12 +17,13 @@ def advise(error: PipechatError, settings: Settings, path: str) -> None:
     """
     advise_of_key(error, settings)
     if error.code == "not_found" and not settings.offline:
-        url = redacted(settings.endpoint.url, settings.secrets)
+        url = redacted(settings.endpoint.url, settings.secrets).rstrip("/")
         error.message += f" (asked: {url}{path})"
         if url.endswith(path):
             error.hint = f"Leave {path} out of the base URL."
         elif not settings.endpoint.path and "model" not in error.message.lower():
-            error.hint = f"Does the base URL lack /v1, as in {url}/v1?"
+            lacking = "/openai/v1" if settings.endpoint.is_azure else "/v1"
+            error.hint = f"Does the base URL lack {lacking}, as in {url}{lacking}?"
         else:
             error.hint = "Check the model (-m) and the base URL."
 

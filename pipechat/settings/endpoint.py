@@ -42,8 +42,9 @@ class Endpoint(NamedTuple):
     def url(self) -> str:
         """The base URL, in one form however it was written, without its query: where it is, which
         may be told to anybody."""
-        between = ":" if self.socket else ""
-        return f"{self.scheme}://{self.host}{between}{self.path}"
+        if self.socket:
+            return f"{_UNIX}{self.socket}:{self.path or '/'}"
+        return f"{self.scheme}://{self.host}{self.path}"
 
     @property
     def request_url(self) -> str:
@@ -90,11 +91,11 @@ class Endpoint(NamedTuple):
 
 def read_endpoint(value: object) -> Endpoint:
     """The endpoint that a base URL names. Raises ValueError where it cannot be one."""
+    if isinstance(value, str) and value.startswith("unix:"):
+        return _read_socket(value)
     if isinstance(value, str) and "://" not in value and looks_like_a_host(value):
         bare = value.partition("?")[0]  # a query may hold a key
         raise ValueError(f"not a URL; did you mean http://{bare} or https://{bare}?")
-    if isinstance(value, str) and value.startswith("unix:"):
-        return _read_socket(value)
     parts = split_url(value)
     if parts.scheme not in ("http", "https"):
         raise ValueError("not an http://, https:// or unix:// URL")
