@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.program import PLANTED_KEY, Program, Result
+from tests.program import PLANTED_HEADER, PLANTED_KEY, Program, Result
 from tests.servers import ChatServer, Request, first_tries, mirror
 
 pytestmark = [pytest.mark.in_process, pytest.mark.counted]
@@ -94,9 +94,17 @@ def test_no_process_of_the_cluster_has_the_key_in_its_environment_or_arguments(
     program: Program, tmp_path: Path
 ) -> None:
     known = tmp_path / "known.json"  # the fixture looks for the key in it
-    more = {"OPENAI_ORG_ID": "org-mine", "https_proxy": "http://me:secret@127.0.0.1:1"}
+    more = {
+        "OPENAI_ORG_ID": "org-mine",
+        "https_proxy": "http://me:secret@127.0.0.1:1",
+        "PIPECHAT_API_KEY": PLANTED_KEY,
+        "AZURE_OPENAI_API_KEY": f"azure-{PLANTED_KEY}",
+        "PIPECHAT_HEADER": f"X-Gateway: {PLANTED_HEADER}",
+    }
     with ChatServer(mirror()) as server:
         assert run(program, server, 1, RAY_WRITES=str(known), **more).status == 0
+        assert server.requests[0].headers["x-gateway"] == PLANTED_HEADER
+        assert server.requests[0].headers["authorization"] == f"Bearer {PLANTED_KEY}"
     told = json.loads(known.read_text())
     assert [name for name in told["environ"] if name.startswith("OPENAI_")] == []
     assert "secret" not in known.read_text()

@@ -377,3 +377,35 @@ def test_a_key_without_its_certificate_is_wrong_usage(program: Program) -> None:
     result = program.run("ask", "--key", "k.pem", "hello")
     assert (result.status, result.code) == (2, "bad_option")
     assert b"--key needs a --cert" in result.stderr
+
+
+def test_the_processes_of_a_batch_and_a_chat_send_the_header_too(program: Program) -> None:
+    with ChatServer(answer("Hi")) as server:
+        given = ("--base-url", server.url, "-H", HEADER)
+        many = program.run(
+            "batch", "run", "--input-format", "lines", "--workers", "2", *given,
+            input=b"hello\n" * 40,
+        )  # fmt: skip
+        talk = program.run("chat", "-q", *given, input=b"hello\nQUIT\n")
+        assert (many.status, talk.status) == (0, 0), many.stderr + talk.stderr
+        assert len(server.requests) == 41
+        assert {request.headers["x-gateway"] for request in server.requests} == {PLANTED_HEADER}
+
+
+def test_a_replay_needs_no_headers_value(program: Program) -> None:
+    recording = program.home / "rec"
+    with ChatServer(answer("Hi")) as server:
+        given = ("--base-url", server.url, "-H", "X-Gateway: @env:GATEWAY")
+        env = {"GATEWAY": PLANTED_HEADER}
+        assert program.run("ask", "hello", *given, "--record", recording, env=env).status == 0
+    result = program.run("ask", "hello", *given, "--replay", recording)
+    assert (result.status, result.stdout) == (0, b"Hi\n")
+
+
+@pytest.mark.in_process
+def test_a_key_of_azures_is_none_of_the_vendors(program: Program) -> None:
+    env = {"OPENAI_API_KEY": None, "AZURE_OPENAI_API_KEY": PLANTED_KEY}
+    for form in ("text", "ndjson"):
+        result = program.run("ask", "hello", "--output-format", form, env=env)
+        assert (result.status, result.code) == (3, "no_key")
+        assert b"Set AZURE_OPENAI_ENDPOINT" in result.stderr

@@ -11,9 +11,15 @@ _HEADING = ("option", "variable", "config.toml")
 OTHERS = (
     ("OPENAI_API_KEY", "The key; in config.toml api_key, or api_key_command."),
     ("OPENAI_BASE_URL", "The endpoint, as --base-url; the key of its own goes there alone."),
+    ("AZURE_OPENAI_ENDPOINT", "The endpoint of an Azure resource, where no other is named."),
+    ("AZURE_OPENAI_API_KEY", "The key of that endpoint, or of any at Azure, and of no other."),
     ("PIPECHAT_API_KEY", "The same as OPENAI_API_KEY, but stronger, and for pipechat alone."),
     ("PIPECHAT_HOME", "The folder of config.toml and of the sessions."),
     ("HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY", "Proxies, where there is no --proxy."),
+    (
+        "SSL_CERT_FILE, SSL_CERT_DIR, REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE",
+        "Whom to trust, the first that is set, where there is no --cacert.",
+    ),
     ("NO_COLOR", "No colors."),
     ("PIPECHAT_PYTHON", "The Python that scripts/pipechat installs with."),
     ("PIPECHAT_PLAIN_IMPORT", "1: import the openai package as it is."),
@@ -34,8 +40,8 @@ def _page(path: str, options: list[Option], width: int) -> Iterator[str]:
         yield from entry(name, what, width)
     yield ""
     yield from wrapped(
-        "Strength: option, PIPECHAT_*, OPENAI_*, profile, config.toml, default. A switch is on "
-        "with 1, true, yes or on.",
+        "Strength: option, PIPECHAT_*, OPENAI_*, AZURE_OPENAI_*, profile, config.toml, default. "
+        "A switch is on with 1, true, yes or on.",
         width,
     )
     if path == "pipechat":

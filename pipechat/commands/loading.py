@@ -56,7 +56,7 @@ def load_settings(env: Environment, given: Mapping[str, Any], command: str) -> S
 
 def _with_header_values(env: Environment, settings: Settings) -> Settings:
     """`settings` with what the headers' variables and files hold, where any are sent."""
-    if not settings.headers or settings.dry_run:
+    if not settings.headers or settings.dry_run or settings.only_replays:
         return settings._replace(headers=())
     from pipechat.settings.headers import settled
 

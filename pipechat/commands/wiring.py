@@ -49,6 +49,9 @@ def with_key(env: Environment, settings: Settings, spent_s: float = 0.0) -> Sett
         if not settings.only_replays:
             check_key(settings.api_key, settings.origins["api_key"])
     elif settings.needs_key:
+        if env.environ.get("AZURE_OPENAI_API_KEY"):
+            message = f"AZURE_OPENAI_API_KEY is no key of {settings.host}"
+            raise SetupError("no_key", message, "Set AZURE_OPENAI_ENDPOINT, or --base-url.")
         raise SetupError(
             "no_key",
             "there is no API key",

@@ -28,8 +28,10 @@ def secrets_beside_the_key(
 
 
 def secrets_of_headers(headers: Iterable[Header]) -> tuple[str, ...]:
-    """The values of headers, once they are settled."""
-    return _longest_first({form for each in headers for form in _value_forms(each.value)})
+    """The values of headers, once they are settled; with quotes also as JSON has them."""
+    found = {form for each in headers for form in _value_forms(each.value)}
+    found |= {form.replace("\\", "\\\\").replace('"', '\\"') for form in found}
+    return _longest_first(found)
 
 
 def _longest_first(found: set[str]) -> tuple[str, ...]:

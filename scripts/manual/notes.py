@@ -30,6 +30,16 @@ NOTES = {
     "request to its last; what a slow reader of stdout takes does not count, and is waited for "
     "beyond it.",
     "idle_timeout": "Comments do not count.",
+    "base_url": "A query goes with every request; a socket's server is asked at `/v1`, or with "
+    "`unix:///PATH.sock:/PREFIX` there.",
+    "headers": "It goes to the endpoint beside which it stands, as a key does, and is shown "
+    "nowhere; other users of the machine can read it in `ps`, unless it is `@env:` or `@file:`. "
+    "`Authorization` takes the key's place.",
+    "cacert": "Else `SSL_CERT_FILE`, `SSL_CERT_DIR`, `REQUESTS_CA_BUNDLE`, `CURL_CA_BUNDLE`, the "
+    "first that is set; else the system's.",
+    "client_cert": "The server sees it, as it does a key: it is shown to the endpoint beside which "
+    "it stands.",
+    "client_key": "An encrypted one is refused. It has no variable.",
     "proxy": "Else the usual `*_PROXY` and `NO_PROXY` variables hold, but for this machine itself.",
     "record": "That is requests, answers, faults and times; the file may hold nothing else.",
     "replay": "At full speed; a request that is not there is exit 3 (`not_recorded`), or with "
