@@ -384,7 +384,7 @@ def test_the_processes_of_a_batch_and_a_chat_send_the_header_too(program: Progra
         given = ("--base-url", server.url, "-H", HEADER)
         many = program.run(
             "batch", "run", "--input-format", "lines", "--workers", "2", *given,
-            input=b"hello\n" * 40,
+            input=b"".join(b"item %d\n" % number for number in range(40)),
         )  # fmt: skip
         talk = program.run("chat", "-q", *given, input=b"hello\nQUIT\n")
         assert (many.status, talk.status) == (0, 0), many.stderr + talk.stderr
