@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -185,10 +186,15 @@ def test_the_commands_that_need_a_server_of_ones_own_are_read_as_meant(
 
 @pytest.mark.in_process
 def test_the_config_of_the_readme_is_taken(program: Program) -> None:
-    (config,) = blocks("toml")
+    config, profiles = blocks("toml")
     path = program.home / "config.toml"
-    path.write_text(config)
+    path.write_text(config + profiles)
     path.chmod(0o600)
+    for name in tomllib.loads(profiles)["profiles"]:
+        assert program.run("ask", "--dry-run", "--profile", name, "hello").status == 0
+    shown = program.run("config", "show", "--profile", "older")
+    assert shown.status == 0, shown.stderr
+    assert b"api_version\t2024-10-21\t" in shown.stdout
     dry = program.run("ask", "--dry-run", "--profile", "local", "hello")
     assert json.loads(dry.stdout)["model"] == "llama3.2"
     assert json.loads(dry.stdout)["seed"] == 7
