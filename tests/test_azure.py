@@ -162,3 +162,18 @@ def test_no_message_holds_the_query_of_a_url_that_is_wrong(program: Program) -> 
         for form in ("text", "ndjson"):
             result = run(program, form, "--base-url", url, events=False)
             assert (result.status, result.code) == (2, "bad_option")
+
+
+def test_who_gave_what_counts_is_named_and_not_who_gave_what_does_not() -> None:
+    config = {
+        "cacert": "/weak.pem",
+        "profiles": {"p": {"base_url": "https://own.test/v1", "cacert": "/own.pem"}},
+    }
+    given = {"profile": "p"}
+    own = resolve_settings(given, {}, config)
+    assert (own.cacert, own.origins["cacert"]) == ("/own.pem", "config.toml: profiles.p.cacert")
+    other = resolve_settings({**given, "base_url": "https://other.test/v1"}, {}, config)
+    assert (other.cacert, other.origins["cacert"]) == ("/weak.pem", "config.toml: cacert")
+    bare = {"profiles": config["profiles"]}
+    none = resolve_settings({**given, "base_url": "https://other.test/v1"}, {}, bare)
+    assert (none.cacert, "cacert" in none.origins) == (None, False)

@@ -4,7 +4,7 @@ What was given for one endpoint goes to no other: a place that names an endpoint
 file, the variables of one family) keeps what it names beside it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from pipechat.errors import PipechatError
@@ -19,7 +19,8 @@ _BESIDE = ("cacert", "client_cert", "client_key")
 
 class Destination(NamedTuple):
     """`key_origin`: who gave the key, or the command that prints it. `auth`: how the key goes out,
-    `bearer` or `api-key`. `beside`: further settings by name, None where there is none."""
+    `bearer` or `api-key`. `beside`: further settings by name, None where there is none; `origins`:
+    who gave those that there are."""
 
     endpoint: Endpoint
     api_key: str | None
@@ -28,6 +29,7 @@ class Destination(NamedTuple):
     auth: str
     headers: tuple[Header, ...]
     beside: dict[str, Any]
+    origins: dict[str, str]
 
 
 def find_destination(layers: list[Layer]) -> Destination:
@@ -50,7 +52,8 @@ def find_destination(layers: list[Layer]) -> Destination:
         if header.name.lower() in slots:
             key, command, origin = None, None, header.origin
     beside = {name: _first(of_this, name) for name in _BESIDE}
-    return Destination(endpoint, key, command, origin, auth, headers, beside)
+    origins = dict(_origins(of_this, (*_BESIDE, "headers", "auth", "api_version")))
+    return Destination(endpoint, key, command, origin, auth, headers, beside, origins)
 
 
 def _endpoint(layers: list[Layer]) -> tuple[Endpoint, Layer | None]:
@@ -98,6 +101,14 @@ def _headers(layers: list[Layer]) -> tuple[Header, ...]:
 def _first(layers: list[Layer], name: str) -> Any:
     values = (layer.read(BY_NAME[name]) for layer in layers)
     return next((value for value in values if value is not None), None)
+
+
+def _origins(layers: list[Layer], names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for name in names:
+        for layer in layers:
+            if layer.read(BY_NAME[name]) is not None:
+                yield name, layer.origin(name)
+                break
 
 
 def _is_of_another(endpoint: Endpoint, layer: Layer) -> bool:

@@ -48,6 +48,11 @@ def explain(
     found |= {"options": settings.options, "base_url": settings.endpoint, "proxy": settings.proxy}
     # Of a header is told who is called, not what is said.
     found["headers"] = {each.name: "set" for each in settings.headers} or None
+    beside = ("auth", "cacert", "client_cert", "client_key", "headers", "api_version")
+    found |= {name: getattr(settings, name) for name in beside[:4]}
+    for name in beside:  # what stands beside another endpoint does not count
+        origins.pop(name, None)
+        origins |= {name: settings.origins[name]} if name in settings.origins else {}
     found["api_version"] = dict(settings.endpoint.query).get(API_VERSION)
     if settings.proxy is not None:
         origins["proxy"] = settings.proxy.named_by

@@ -174,7 +174,9 @@ def resolve_settings(
     offline = found["offline"]
     going = find_destination(layers)
     endpoint = going.endpoint
-    origins["api_key"] = going.key_origin
+    for name in ("headers", "auth", "api_version", *going.beside):
+        origins.pop(name, None)
+    origins |= {**going.origins, "api_key": going.key_origin}
     named_by = origins.get("proxy", "--proxy")
     proxy = None if offline else find_proxy(endpoint, found["proxy"], named_by, environ)
     made = {
