@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import chain
 from typing import NamedTuple
 
 from pipechat import jsonl
@@ -133,14 +134,12 @@ def check_provider(settings: Settings, path: str) -> None:
 
 
 def started_over(env: Environment, output: OutputFile, rows: Iterator[Row]) -> Iterator[Row]:
-    """`rows`; with the first of them `output` is emptied, and what the provider has for it
-    forgotten: an input that cannot be read costs nothing. Raises OutputError."""
+    """`rows`, of which the first has come: `output` is emptied, and what the provider has for it
+    forgotten. An input that cannot be read costs nothing. Raises OutputError."""
     first = next(rows, None)
     forget(env, JobFiles(output.path))
     output.clear()
-    if first is not None:
-        yield first
-        yield from rows
+    return chain(() if first is None else (first,), rows)
 
 
 def forget(env: Environment, files: JobFiles) -> None:

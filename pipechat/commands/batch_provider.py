@@ -28,6 +28,7 @@ from pipechat.commands.batch_ends import (
     open_source,
     rows_of,
     show_failures,
+    started_over,
 )
 from pipechat.commands.reporting import report
 from pipechat.commands.wanted import read_wanted
@@ -53,7 +54,7 @@ def submit_batch(env: Environment, settings: Settings, source_name: str) -> int:
         output = open_output(settings, path, source, stack)
         files = JobFiles(path)
         if settings.fresh:
-            forget(env, files)
+            rows = started_over(env, output, rows)
         job = _job_to_go_on_with(files, provider)
         summary = Submitted()
         kept = wanted.record() if wanted is not None else None
