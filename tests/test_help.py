@@ -337,3 +337,11 @@ def test_a_plain_ask_imports_nothing_of_the_help(program: Program) -> None:
     assert "pipechat.commands.ask" in loaded
     of_help = ("help_page", "help_env", "columns", "examples", "mistakes", "versions")
     assert not {f"pipechat.commands.{name}" for name in of_help} & loaded
+
+
+def test_the_page_that_lists_the_commands_is_the_same_without_their_options() -> None:
+    pages = []
+    for brief in (True, False):
+        command = make_command(brief=brief)
+        pages.append(command.get_help(command.make_context("pipechat", [], resilient_parsing=True)))
+    assert pages[0] == pages[1]
