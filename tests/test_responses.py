@@ -346,6 +346,21 @@ def test_a_server_that_has_it_no_longer_is_asked_as_at_first(program: Program) -
         assert asked_paths(program, server) == ["completions"]
 
 
+def test_what_was_recorded_is_replayed_where_nothing_was_learned(
+    program: Program, tmp_path: Path
+) -> None:
+    recording = str(tmp_path / "recording")
+    with ChatServer(by_path(PAGES)) as server:
+        asked_paths(program, server)
+        recorded = asked_paths(program, server, "--record", recording)
+        assert recorded == ["completions", "responses"]
+        where = ("--base-url", server.url, "--replay", recording)
+    for path in (program.home / "cache").iterdir():
+        path.unlink()
+    replayed = program.run("ask", *where, "q")
+    assert (replayed.status, replayed.stdout) == (0, b"Hi\n")
+
+
 @pytest.mark.parametrize("api", ["chat", "responses"])
 def test_an_api_that_was_asked_for_by_name_is_the_only_one(program: Program, api: str) -> None:
     with ChatServer(ASKS_FOR_THE_OTHER[0]) as server:
