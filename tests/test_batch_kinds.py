@@ -463,3 +463,45 @@ def test_a_template_may_say_what_stands_for_an_empty_cell(program: Program, out:
         )
         assert set(asked(server)) == {"A grey car", "A red car"}
     assert result.status == 0
+
+
+LARGE = 2**64 + 1
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("in.ndjson", '{"id": "a", "question": "q", "options": {"seed": N, "x": [{"y": -N}]}}'),
+        ("in.ndjson", '{"question": "\\ud83d\\ude00", "options": {"seed": N, "x": [{"y": -N}]}}'),
+        (
+            "in.ndjson",
+            '{"custom_id": "a", "body": {"messages": [{"role": "user", "content": "q"}],'
+            ' "seed": N, "x": [{"y": -N}]}}',
+        ),
+        ("in.csv", 'question,options\nq,"{""seed"": N, ""x"": [{""y"": -N}]}"\n'),
+    ],
+    ids=["options", "with an emoji", "body", "csv"],
+)
+def test_a_number_in_an_item_goes_out_to_the_digit(
+    program: Program, tmp_path: Path, out: Path, name: str, source: str
+) -> None:
+    (tmp_path / name).write_text(source.replace("N", str(LARGE)))
+    with ChatServer(mirror()) as server:
+        result = program.run(
+            "batch", "run", str(tmp_path / name), "-o", str(out), "--base-url", server.url,
+            events=False,
+        )  # fmt: skip
+        [request] = server.requests
+    assert result.status == 0
+    assert (request.body["seed"], request.body["x"]) == (LARGE, [{"y": -LARGE}])
+
+
+@pytest.mark.in_process
+def test_an_id_that_is_a_number_is_kept_to_the_digit_and_is_no_longer_than_others(
+    program: Program, out: Path
+) -> None:
+    source = b'{"id": %d, "question": "q"}\n{"id": %d, "question": "q"}' % (LARGE, 10**600)
+    with ChatServer(mirror()) as server:
+        run(program, server, source, "-o", str(out))
+    assert {record["item"] for record in records(out)} == {str(LARGE), "line 2"}

@@ -17,8 +17,6 @@ from tests.program import Program
 from tests.servers import ChatServer, Reset, UntilClientLeaves, answer, chunk, mirror, stream_reply
 from tests.tmux_kit import Tmux
 
-pytestmark = pytest.mark.uncounted
-
 EDITORS = ("prompt_toolkit", "readline")
 PASTE = "\n".join(f"line {n}" for n in range(1, 51))
 RULE = "----------"

@@ -1,9 +1,10 @@
 """Markdown on a terminal: nothing is lost or obeyed, code is as it was written, lines fit."""
 
 import re
-import time
+import sys
 from collections import Counter
 from itertools import pairwise
+from types import FrameType
 
 import pytest
 from hypothesis import given
@@ -261,14 +262,29 @@ ATTACKS = {
 }  # fmt: skip
 
 
+def calls_to_show(text: str) -> int:
+    """How many functions are called, Python's own among them, until `text` is shown."""
+    calls = 0
+
+    def count(_frame: FrameType, event: str, _what: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    pieces = re.findall(r"(?s).{1,50}", text)
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        show(*pieces, color=True)
+    finally:
+        sys.setprofile(before)
+    return calls
+
+
 @pytest.mark.parametrize("name", ATTACKS)
 def test_what_it_costs_grows_with_the_length_alone(name: str) -> None:
-    def cost(text: str) -> float:
-        began = time.process_time()
-        show(*re.findall(r"(?s).{1,50}", text), color=True)
-        return time.process_time() - began
-
-    block = ATTACKS[name] + "\n\n"
-    once = min(cost(block) for _ in range(2))
-    assert cost(block * 8) < 8 * 3 * once + 0.5
-    assert once < 2.0
+    text = ATTACKS[name]
+    calls_to_show("- *a*\n\n|b|\n|-|\n")  # what is made once is there
+    half, whole = calls_to_show(text[: len(text) // 2] + "\n\n"), calls_to_show(text + "\n\n")
+    assert whole < 2.1 * half
+    assert calls_to_show((text + "\n\n") * 8) < 8.1 * whole
+    assert whole < 400 * len(text)

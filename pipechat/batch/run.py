@@ -20,13 +20,13 @@ from pipechat.batch.source import SessionOrder
 from pipechat.batch.stopping import GivenUpError, Limit, TooManyFailedError
 from pipechat.batch.summary import Summary
 from pipechat.errors import (
-    BugError,
     ExitCode,
     Interrupted,
     OutputError,
     PipechatError,
     SessionError,
     UsageError,
+    as_ours,
 )
 from pipechat.settings.resolve import Settings
 
@@ -117,7 +117,7 @@ class BatchRun:
                 lost = isinstance(error, OutputError) and not isinstance(error, SetAsideError)
                 self.stop(error, at_once=lost or isinstance(error, Interrupted))
             except Exception as error:
-                self.stop(BugError(error))
+                self.stop(as_ours(error))
 
     async def _take(self, place: int, found: Item | BadItemError) -> None:
         await self._records.wait_for_room(place)

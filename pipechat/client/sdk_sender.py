@@ -221,8 +221,13 @@ def headers_of_ours(
     if not settings.api_key:
         headers["Authorization"] = openai.Omit()
     elif not settings.tells_account:
-        headers["Authorization"] = f"Bearer {settings.api_key}"
+        headers["Authorization"] = f"Bearer {settings.api_key.reveal()}"
     return headers
+
+
+def key_for_the_sdk(settings: Settings) -> str:
+    """The key, or what the SDK takes for one."""
+    return settings.api_key.reveal() if settings.api_key else NO_KEY
 
 
 def check_account_names(environ: Mapping[str, str]) -> None:
@@ -243,14 +248,14 @@ def _sdk_client(settings: Settings, environ: Mapping[str, str], openai: ModuleTy
     http = httpx2.Client(
         # Loading the certificate store takes 20 ms, which plain http has no use for.
         verify=own_authorities(environ) or True if secure else False,
-        proxy=proxy.url if proxy is not None else None,
+        proxy=proxy.url.reveal() if proxy is not None else None,
         trust_env=False,
         timeout=settings.timeout_s,
         follow_redirects=False,
         event_hooks={"request": [note_way] if proxy else [], "response": [_bound_error]},
     )
     return openai.OpenAI(
-        api_key=settings.api_key or NO_KEY,
+        api_key=key_for_the_sdk(settings),
         base_url=settings.endpoint.url,
         max_retries=0,
         timeout=settings.timeout_s,

@@ -19,6 +19,7 @@ from pipechat.events import Error, Event, Retry, Sink, TerminalEvent
 from pipechat.settings.config import find_cache
 from pipechat.settings.key import check_key, check_key_is_safe, run_key_command
 from pipechat.settings.resolve import Settings
+from pipechat.settings.secrets import Secret
 from pipechat.signals import TurnSignals
 from pipechat.turn.run import TurnRun
 
@@ -43,11 +44,12 @@ def with_key(env: Environment, settings: Settings, spent_s: float = 0.0) -> Sett
     """
     if settings.api_key_command and not settings.only_replays:
         left = None if settings.timeout_s is None else max(settings.timeout_s - spent_s, 0.0)
-        settings = settings._replace(api_key=run_key_command(settings.api_key_command, left))
+        said = Secret(run_key_command(settings.api_key_command, left))
+        settings = settings._replace(api_key=said)
     env.stderr.hide(*settings.secrets)
     if settings.api_key and not settings.offline:
         if not settings.only_replays:
-            check_key(settings.api_key, settings.origins["api_key"])
+            check_key(settings.api_key.reveal(), settings.origins["api_key"])
     elif settings.needs_key:
         raise SetupError(
             "no_key",

@@ -15,7 +15,7 @@ from pipechat.settings.layers import (
     make_layers,
 )
 from pipechat.settings.proxy import Proxy, find_proxy
-from pipechat.settings.secrets import account_may_go_to, secrets_beside_the_key
+from pipechat.settings.secrets import Secret, account_may_go_to, secrets_beside_the_key
 from pipechat.settings.table import BY_NAME, OPTIONS
 
 OFFLINE_MODEL = "offline"
@@ -40,7 +40,7 @@ class Settings(NamedTuple):
     model: str
     api: str
     endpoint: Endpoint
-    api_key: str | None
+    api_key: Secret | None
     api_key_command: str | None
     proxy: Proxy | None
     insecure_http: bool
@@ -108,11 +108,11 @@ class Settings(NamedTuple):
     ray_address: str | None
     summary_format: str
     origins: Mapping[str, str]
-    other_secrets: tuple[str, ...] = ()
+    other_secrets: tuple[Secret, ...] = ()
     tells_account: bool = True
 
     def __repr__(self) -> str:
-        return f"Settings(model={self.model!r}, endpoint={self.endpoint!r})"  # a key is in it
+        return f"Settings(model={self.model!r}, endpoint={self.endpoint!r})"
 
     @property
     def host(self) -> str:
@@ -127,7 +127,8 @@ class Settings(NamedTuple):
     @property
     def secrets(self) -> tuple[str, ...]:
         """What must be shown and kept nowhere, whoever says it back: the one list of it."""
-        return (self.api_key or "", *self.other_secrets)
+        key = (self.api_key,) if self.api_key else ()
+        return tuple(secret.reveal() for secret in (*key, *self.other_secrets))
 
     @property
     def only_replays(self) -> bool:
@@ -176,7 +177,7 @@ def resolve_settings(
     made = {
         "model": OFFLINE_MODEL if offline else found["model"],
         "endpoint": endpoint,
-        "api_key": "offline" if offline else key,
+        "api_key": Secret("offline") if offline else Secret(key) if key else None,
         "api_key_command": None if offline else key_command,
         "proxy": proxy,
         **{f"{name}_s": found[name] or None for name in _LIMITS},
@@ -185,7 +186,7 @@ def resolve_settings(
         "whole_reasons": frozenset(found["whole_reasons"]),
         "max_input_bytes": int(found["max_input_mib"] * MEBIBYTE),
         "origins": origins,
-        "other_secrets": secrets_beside_the_key(proxy, environ),
+        "other_secrets": secrets_beside_the_key(proxy and proxy.url, environ),
         "tells_account": account_may_go_to(endpoint, environ),
     }
     # The rest is what its option says, under the same name.

@@ -5,17 +5,43 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import quote, unquote, urlsplit
 
 from pipechat.settings.endpoint import Endpoint, read_endpoint
-from pipechat.settings.proxy import Proxy
 
 
-def secrets_beside_the_key(proxy: Proxy | None, environ: Mapping[str, str]) -> tuple[str, ...]:
+class Secret:
+    """A text that is shown nowhere by accident: only `reveal` gives it. An empty one is false."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text itself, for whoever sends it, or takes it out of what is shown."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret(…)"  # which `str` and `format` say as well
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+
+def secrets_beside_the_key(
+    proxy_url: Secret | None, environ: Mapping[str, str]
+) -> tuple[Secret, ...]:
     """The other keys of the environment, the values of OPENAI_CUSTOM_HEADERS, and the proxy's
     login; the longest first, since a short one may be a part of another."""
     found = {environ.get("OPENAI_API_KEY", ""), environ.get("PIPECHAT_API_KEY", "")}
     found.update(_header_values(environ.get("OPENAI_CUSTOM_HEADERS", "")))
-    if proxy is not None:
-        found.update(_login_forms(proxy.url))
-    return tuple(sorted(found - {""}, key=lambda secret: (-len(secret), secret)))
+    if proxy_url is not None:
+        found.update(_login_forms(proxy_url.reveal()))
+    return tuple(map(Secret, sorted(found - {""}, key=lambda text: (-len(text), text))))
 
 
 def account_may_go_to(endpoint: Endpoint, environ: Mapping[str, str]) -> bool:
