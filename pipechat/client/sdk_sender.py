@@ -27,6 +27,7 @@ NO_KEY = "none"  # the SDK insists on one; the header that would carry it is lef
 _ERROR_BYTES = 64 * 1024
 _STEP_BYTES = 256 * 1024
 _ACCOUNT_HEADERS = ("OpenAI-Organization", "OpenAI-Project")
+_SPARE_S = 5.0
 
 
 class SdkSender:
@@ -244,13 +245,15 @@ def _sdk_client(settings: Settings, environ: Mapping[str, str], openai: ModuleTy
     check_account_names(environ)
     https = settings.endpoint.scheme == "https"
     proxy = settings.proxy
+    # Ours strike first, since they know why; the library's end a thread that nobody waits for.
+    longest_s = None if settings.timeout_s is None else settings.timeout_s + _SPARE_S
     secure = https or (proxy is not None and proxy.scheme == "https")
     http = httpx2.Client(
         # Loading the certificate store takes 20 ms, which plain http has no use for.
         verify=own_authorities(environ) or True if secure else False,
         proxy=proxy.url.reveal() if proxy is not None else None,
         trust_env=False,
-        timeout=settings.timeout_s,
+        timeout=longest_s,
         follow_redirects=False,
         event_hooks={"request": [note_way] if proxy else [], "response": [_bound_error]},
     )
@@ -258,6 +261,6 @@ def _sdk_client(settings: Settings, environ: Mapping[str, str], openai: ModuleTy
         api_key=key_for_the_sdk(settings),
         base_url=settings.endpoint.url,
         max_retries=0,
-        timeout=settings.timeout_s,
+        timeout=longest_s,
         http_client=http,
     )
