@@ -251,6 +251,22 @@ def test_what_is_pure_imports_nothing_that_could_wait_or_fail(name: str) -> None
     assert not calls & set(inside)
 
 
+# Modules that may be longer, and why.
+LONG = {"settings.table"}  # a table, a row an option
+
+
+def test_a_module_is_read_in_one_go_and_a_function_seen_at_once() -> None:
+    lines = {_name(path): path.read_bytes().count(b"\n") for path in PACKAGE.rglob("*.py")}
+    assert {name for name, count in lines.items() if count > 260} <= LONG
+    functions = {
+        f"{name}: {node.name}": (node.end_lineno or 0) - node.lineno + 1
+        for name, tree in trees().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert {name: count for name, count in functions.items() if count > 40} == {}
+
+
 def test_the_command_line_starts_without_the_sdk() -> None:
     script = "import sys, pipechat.main; print(*{'openai', 'httpx2', 'pydantic'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=True)
