@@ -51,7 +51,8 @@ MAY_IMPORT = {
 # Rooms and modules in which nothing opens, reads or waits. What else they take from the standard
 # library, beside PLAIN, is named with its reason.
 PURE: dict[str, tuple[str, ...]] = {
-    "errors": ("enum", "signal", "sys"),  # the numbers of signals; which Python this is
+    # The numbers of signals and of the system's errors; which Python this is.
+    "errors": ("enum", "errno", "signal", "sys"),
     "text": ("difflib", "itertools"),  # names that are near
     "events": (),
     "messages": ("os", "time"),  # ids: random bytes and the time of day
