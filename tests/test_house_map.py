@@ -51,7 +51,8 @@ MAY_IMPORT = {
 # Rooms and modules in which nothing opens, reads or waits. What else they take from the standard
 # library, beside PLAIN, is named with its reason.
 PURE: dict[str, tuple[str, ...]] = {
-    "errors": ("enum", "signal", "sys"),  # the numbers of signals; which Python this is
+    # The numbers of signals and of the system's errors; which Python this is.
+    "errors": ("enum", "errno", "signal", "sys"),
     "text": ("difflib", "itertools"),  # names that are near
     "events": (),
     "messages": ("os", "time"),  # ids: random bytes and the time of day
@@ -249,6 +250,22 @@ def test_what_is_pure_imports_nothing_that_could_wait_or_fail(name: str) -> None
     assert set().union(*(foreign_imports(module) for module in inside)) - PLAIN == set(PURE[name])
     calls = who_says("open()", "os.open()", "os.write()", "os.read()", "time.sleep()")
     assert not calls & set(inside)
+
+
+# Modules that may be longer, and why.
+LONG = {"settings.table"}  # a table, a row an option
+
+
+def test_a_module_is_read_in_one_go_and_a_function_seen_at_once() -> None:
+    lines = {_name(path): path.read_bytes().count(b"\n") for path in PACKAGE.rglob("*.py")}
+    assert {name for name, count in lines.items() if count > 260} <= LONG
+    functions = {
+        f"{name}: {node.name}": (node.end_lineno or 0) - node.lineno + 1
+        for name, tree in trees().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert {name: count for name, count in functions.items() if count > 40} == {}
 
 
 def test_the_command_line_starts_without_the_sdk() -> None:

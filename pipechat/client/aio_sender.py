@@ -18,12 +18,7 @@ from pipechat.client.certificates import own_authorities
 from pipechat.client.exchange import Request, Response, in_one
 from pipechat.client.lazy_openai import AIOHTTP_CLIENT
 from pipechat.client.network_errors import network_error
-from pipechat.client.sdk_sender import (
-    check_account_names,
-    headers_of_ours,
-    inflated,
-    key_for_the_sdk,
-)
+from pipechat.client.sdk_sender import NO_KEY, check_account_names, headers_of_ours, inflated
 from pipechat.errors import PipechatError
 from pipechat.settings.resolve import Settings
 
@@ -137,7 +132,7 @@ class AioSender:
         headers = headers_of_ours(settings, self._environ, self._openai)
         async with httpx2.AsyncClient(transport=httpx2.MockTransport(catch)) as http:
             sdk = self._openai.AsyncOpenAI(
-                api_key=key_for_the_sdk(settings),
+                api_key=settings.api_key.reveal() if settings.api_key else NO_KEY,
                 base_url=settings.endpoint.url,
                 max_retries=0,
                 http_client=http,

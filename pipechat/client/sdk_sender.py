@@ -226,11 +226,6 @@ def headers_of_ours(
     return headers
 
 
-def key_for_the_sdk(settings: Settings) -> str:
-    """The key, or what the SDK takes for one."""
-    return settings.api_key.reveal() if settings.api_key else NO_KEY
-
-
 def check_account_names(environ: Mapping[str, str]) -> None:
     """Raises SetupError where a header that the SDK makes of a variable cannot be one."""
     for name in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
@@ -258,7 +253,7 @@ def _sdk_client(settings: Settings, environ: Mapping[str, str], openai: ModuleTy
         event_hooks={"request": [note_way] if proxy else [], "response": [_bound_error]},
     )
     return openai.OpenAI(
-        api_key=key_for_the_sdk(settings),
+        api_key=settings.api_key.reveal() if settings.api_key else NO_KEY,
         base_url=settings.endpoint.url,
         max_retries=0,
         timeout=longest_s,

@@ -18,6 +18,13 @@ from pipechat.text import visible_line
 
 config = App("config", help="Look at settings; begin a file of them.")
 
+Format = Annotated[
+    str,
+    typer.Option(
+        "--output-format", help="text or json [text].", metavar="FORMAT", show_default=False
+    ),
+]
+
 
 @config.command()
 def show(
@@ -25,12 +32,7 @@ def show(
     profile: Annotated[
         str | None, typer.Option(help="As with this profile of the file.", metavar="NAME")
     ] = None,
-    output_format: Annotated[
-        str,
-        typer.Option(
-            "--output-format", help="text or json [text].", metavar="FORMAT", show_default=False
-        ),
-    ] = "text",
+    output_format: Format = "text",
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> int:

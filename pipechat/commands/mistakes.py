@@ -10,6 +10,7 @@ from typing import Any
 
 import typer
 
+from pipechat.errors import UsageError
 from pipechat.text import did_you_mean, nearest
 
 _LONGEST = 60
@@ -39,6 +40,43 @@ def told_of(
     if said.startswith("No such command"):
         return said, _nearest_command(path, arguments, inner, see)
     return said, see
+
+
+def check_dashes(parameters: Sequence[Any], arguments: Sequence[str], path: str) -> None:
+    """Refuse the name of a long option behind one dash, which is read as letters: `-model x` as
+    `-m odel`, with a question `x`.
+
+    Args:
+        parameters: those of the command, as typer has them.
+        path: the command: `pipechat ask`.
+
+    Raises:
+        UsageError
+    """
+    names = {name: each for each in parameters for name in (*each.opts, *each.secondary_opts)}
+    takes_next = False  # the word that comes is a value
+    for word in arguments:
+        if word == "--" and not takes_next:
+            return
+        long = f"-{word.partition('=')[0]}"
+        if not takes_next and word[:1] == "-" and word[1:2] != "-" and long in names:
+            hint = f"Did you mean {long!r}? See {path} --help."
+            raise UsageError("usage", f"No such option: {word.partition('=')[0]}", hint)
+        takes_next = not takes_next and _takes_next(word, names)
+
+
+def _takes_next(word: str, names: Mapping[str, Any]) -> bool:
+    """Whether the word behind an option is its value."""
+    if word.startswith("--"):
+        option = names.get(word)
+        return option is not None and not option.is_flag
+    if not word.startswith("-"):
+        return False
+    for place, letter in enumerate(word[1:], 2):
+        option = names.get(f"-{letter}")
+        if option is not None and not option.is_flag:
+            return place == len(word)
+    return False
 
 
 def is_no_command(error: Any) -> bool:

@@ -169,29 +169,42 @@ def resolve_settings(
     check_needs(origins)
     if found["render"] and found["raw"]:
         check_at_odds(origins, "render", "raw")
-    offline = found["offline"]
-    endpoint, key, key_command, key_origin = endpoint_and_key(layers)
-    origins["api_key"] = key_origin
-    named_by = origins.get("proxy", "--proxy")
-    proxy = None if offline else find_proxy(endpoint, found["proxy"], named_by, environ)
+    way = _way(layers, found, origins, environ)
     made = {
-        "model": OFFLINE_MODEL if offline else found["model"],
-        "endpoint": endpoint,
-        "api_key": Secret("offline") if offline else Secret(key) if key else None,
-        "api_key_command": None if offline else key_command,
-        "proxy": proxy,
+        **way,
+        "model": OFFLINE_MODEL if found["offline"] else found["model"],
         **{f"{name}_s": found[name] or None for name in _LIMITS},
         **_systems(layers),
-        "options": _options(layers, endpoint),
+        "options": _options(layers, way["endpoint"]),
         "whole_reasons": frozenset(found["whole_reasons"]),
         "max_input_bytes": int(found["max_input_mib"] * MEBIBYTE),
         "origins": origins,
-        "other_secrets": secrets_beside_the_key(proxy and proxy.url, environ),
-        "tells_account": account_may_go_to(endpoint, environ),
     }
     # The rest is what its option says, under the same name.
     as_given = {name: found[name] for name in Settings._fields if name in found}
     return Settings(**{**as_given, **made})
+
+
+def _way(
+    layers: list[Layer],
+    found: Mapping[str, Any],
+    origins: dict[str, str],
+    environ: Mapping[str, str],
+) -> dict[str, Any]:
+    """Where requests go, by way of whom, and what may be told there; who gave the key is added to
+    `origins`."""
+    endpoint, key, key_command, origins["api_key"] = endpoint_and_key(layers)
+    offline = found["offline"]
+    named_by = origins.get("proxy", "--proxy")
+    proxy = None if offline else find_proxy(endpoint, found["proxy"], named_by, environ)
+    return {
+        "endpoint": endpoint,
+        "api_key": Secret("offline") if offline else Secret(key) if key else None,
+        "api_key_command": None if offline else key_command,
+        "proxy": proxy,
+        "other_secrets": secrets_beside_the_key(proxy and proxy.url, environ),
+        "tells_account": account_may_go_to(endpoint, environ),
+    }
 
 
 def found_in(layers: list[Layer]) -> tuple[dict[str, Any], dict[str, str]]:

@@ -244,7 +244,7 @@ OPTIONS = (
     Option("api_key", v.text, group=_NETWORK, help="The key. The file must have mode 0600."),
     Option("api_key_command", v.text, group=_NETWORK, help="A command that prints the key."),
     Option("max_input_mib", v.number(0, 1e6), default=16, group=_QUESTION,
-           help="The most that is read from stdin, or from @FILE, in MiB."),
+           help="The most of stdin, of @FILE, and of a line of `chat`, in MiB."),
     Option("max_file_mib", v.number(0, 1e6), default=16, group=_QUESTION,
            help="The most that is read from each file of -f, in MiB."),
     Option("user_prompt", v.text, group=_CHAT, help="What stands before a question."),
