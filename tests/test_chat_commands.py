@@ -171,6 +171,30 @@ def test_continue_takes_other_words_and_refuses_where_nothing_was_cut(
     assert said.stderr.count("The last answer was not cut.") == 2
 
 
+@pytest.mark.parametrize("session", [None, "s"])
+@pytest.mark.parametrize("end", [RESET, "length"])
+def test_where_the_rest_did_not_come_continue_asks_for_it_again(
+    tmp_path: Path, monkeypatch: Patch, end: str | NetworkError, session: str | None
+) -> None:
+    model = Model(("half", end), RESET, RESET, "rest", "A3")
+    typed = ["q", "/continue", "/continue", "/continue", "q3"]
+    said = talk(tmp_path, monkeypatch, model, *typed, session=session)
+    asked = ["q", "half", "Continue where you stopped."]
+    assert model.asked[1:] == [asked, asked, asked, [*asked, "rest", "q3"]]
+    assert "was not cut" not in said.stderr
+
+
+def test_continue_names_retry_where_the_last_question_was_not_answered(
+    tmp_path: Path, monkeypatch: Patch
+) -> None:
+    model = Model("A1", RESET, RESET)
+    typed = ["/continue", "q1", "/continue", "q2", "/continue", "/retry", "/continue"]
+    said = talk(tmp_path, monkeypatch, model, *typed)
+    assert said.stderr.count("The last question was not answered; /retry asks it again.\n") == 2
+    assert said.stderr.count("The last answer was not cut.\n") == 2
+    assert len(model.requests) == 3
+
+
 def test_a_server_that_dies_is_one_line_and_the_conversation_goes_on(
     tmp_path: Path, monkeypatch: Patch
 ) -> None:
@@ -178,7 +202,8 @@ def test_a_server_that_dies_is_one_line_and_the_conversation_goes_on(
     said = talk(tmp_path, monkeypatch, model, "q1", "q2", "q3")
     told = [line for line in said.stderr.splitlines() if line.startswith("pipechat: ")]
     assert told == ["pipechat: connection_lost: the connection was lost."] * 2
-    assert said.stdout == f"AI: {RULE}AI: half\n{RULE}AI: A3\n{RULE}"
+    # What failed before its first word is told on a line of its own, not behind the prompt.
+    assert said.stdout == f"AI: \n{RULE}AI: half\n{RULE}AI: A3\n{RULE}"
     assert model.asked[2] == ["q3"]
 
 

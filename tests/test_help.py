@@ -335,7 +335,7 @@ def test_a_plain_ask_imports_nothing_of_the_help(program: Program) -> None:
     )  # fmt: skip
     loaded = set(done.stdout.decode().split())
     assert "pipechat.commands.ask" in loaded
-    of_help = ("help_page", "help_env", "columns", "examples", "mistakes", "versions")
+    of_help = ("help_page", "help_env", "columns", "examples", "mistakes", "elsewhere", "versions")
     assert not {f"pipechat.commands.{name}" for name in of_help} & loaded
 
 

@@ -15,6 +15,7 @@ LEAVES = ("exit", "quit", "QUIT")
 
 _CONTINUE = "Continue where you stopped."
 _NO_TURN = "There is no turn yet."
+_UNANSWERED = "The last question was not answered; /retry asks it again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +108,15 @@ def _undo(talk: Talk, _: str) -> None:
 
 
 def _continue(talk: Talk, text: str) -> None:
-    turn = talk.kept.last()
-    if turn is None or turn.status != "partial" or not turn.answer.strip():
-        talk.say("The last answer was not cut.")
+    # A question that nothing came of, as of an earlier /continue, is passed over.
+    turn = talk.kept.last(answered=True)
+    if turn is None or turn.status != "partial":
+        newest = talk.kept.last()
+        is_open = newest is not None and not newest.answer.strip()
+        talk.say(_UNANSWERED if is_open else "The last answer was not cut.")
         return
-    talk.kept.mark(turn.id, context=True)
+    if not turn.context:
+        talk.kept.mark(turn.id, context=True)
     talk.ask(text or _CONTINUE)
 
 

@@ -69,7 +69,7 @@ def list_sessions(
             page.records(records, wanted)
             return 0
         names = store.names()
-        table = SessionTable(look_of(env), names)
+        table = SessionTable(look_of(env), names, env.stdout.columns())
         if names:
             page.write(table.heading().encode())
         elif env.stdout.is_terminal:

@@ -71,7 +71,8 @@ def once_key(value: object) -> str:
 
 def profile_name(value: object) -> str:
     if isinstance(value, dict):
-        raise ValueError("not a name; a profile is a table [profiles.NAME]")
+        name = next((key for key in value if str(key).isidentifier()), "NAME")
+        raise ValueError(f"not a name; a profile is a table [profiles.{name}]")
     return some_text(value)
 
 

@@ -82,9 +82,10 @@ class InMemory:
         complete = [turn for turn in self._turns if turn.is_context]
         return complete[-last_turns:] if last_turns else [], None
 
-    def last(self) -> Turn | None:
-        """The last turn of any status that was not left out."""
-        return next((turn for turn in reversed(self._turns) if turn.context is not False), None)
+    def last(self, *, answered: bool = False) -> Turn | None:
+        """The last turn of any status that was not left out; `answered`: that something came of."""
+        turns = (turn for turn in reversed(self._turns) if turn.context is not False)
+        return next((turn for turn in turns if turn.answer.strip() or not answered), None)
 
     def mark(self, turn_id: str, *, context: bool) -> None:
         """Say of a turn whether it goes along with later questions."""
