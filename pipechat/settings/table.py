@@ -19,7 +19,8 @@ BATCH = ("batch run",)
 SUBMIT = ("batch submit",)
 # The commands that speak to the provider's own batch engine.
 PROVIDER = (*SUBMIT, "batch status", "batch fetch", "batch cancel")
-EVERY = (*ALL, *PROVIDER)
+MODELS = ("models",)
+EVERY = (*ALL, *PROVIDER, *MODELS)
 ASKING = (*ALL, *SUBMIT)
 ITEMS = (*BATCH, *SUBMIT)
 ASK_AND_BATCH = ("ask", *ITEMS)
@@ -241,6 +242,9 @@ OPTIONS = (
            metavar="text|json", group=_BATCH, commands=(*BATCH, *PROVIDER), in_file=False,
            in_environment=False, help="json: what came of it as JSON on stdout; of `run` where "
            "OUT is a file [text]."),
+    _value("list_format", v.one_of("text", "json", "ndjson"), "--output-format", default="text",
+           metavar="text|json|ndjson", group=_OUTPUT, commands=MODELS, in_file=False,
+           in_environment=False, help="json: one array; ndjson: one object a line [text]."),
     Option("api_key", v.text, group=_NETWORK, help="The key. The file must have mode 0600."),
     Option("api_key_command", v.text, group=_NETWORK, help="A command that prints the key."),
     Option("max_input_mib", v.number(0, 1e6), default=16, group=_QUESTION,
