@@ -35,8 +35,8 @@ class ApiCalls:
         waits: where it waits for the server.
         advise: lets a refusal say what to try.
 
-    `headers`: of the response that came last, names in lower case. Each method raises
-    PipechatError.
+    `headers`: of the response that came last, names in lower case; `came_at`: when it came, in
+    seconds since 1970. Each method raises PipechatError.
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class ApiCalls:
         self._advise = advise
         self.host = host
         self.headers: Mapping[str, str] = {}
+        self.came_at = 0.0
 
     def document(self, method: str, path: str, **more: Any) -> Any:
         """The JSON, an object or an array, that a call gives; `more`: as `SdkSender.call`."""
@@ -81,7 +82,7 @@ class ApiCalls:
         try:
             response = self._next(exchange)
             assert isinstance(response, Response)
-            self.headers = response.headers
+            self.headers, self.came_at = response.headers, time.time()
             if response.status >= 300:
                 raise self._refusal(response, exchange)
             while (part := self._next(exchange)) is not None:
