@@ -83,7 +83,7 @@ class Checks:
         return settings
 
     def _endpoint(self, settings: Settings) -> None:
-        for name in ("offline", "replay", "record"):
+        for name in ("offline", "replay"):
             if getattr(settings, name):
                 message = f"{settings.origins[name]}: no server is looked at"
                 self._found(Finding("endpoint", "warn", message, "Unset it to look at one."))
@@ -115,7 +115,9 @@ class Checks:
 
     def _ask_endpoint(self, settings: Settings) -> None:
         seconds = self._time_left.seconds(_LIST_S)
-        settings = settings._replace(timeout_s=seconds, idle_timeout_s=seconds, retries=0)
+        settings = settings._replace(
+            timeout_s=seconds, idle_timeout_s=seconds, retries=0, record=None
+        )
         ends_at = time.monotonic() + seconds
 
         def advise_of_list(error: PipechatError) -> None:
