@@ -20,7 +20,9 @@ from pipechat.environment import Environment
 from pipechat.errors import ExitCode, PipechatError, ReaderLeft, UsageError, as_ours
 from pipechat.signals import die_by
 
-COMMANDS = ("ask", "chat", "batch", "history", "config", "schema", "completion")
+COMMANDS = (
+    "ask", "chat", "batch", "history", "models", "doctor", "config", "schema", "completion",
+)  # fmt: skip
 _HELP = "The Unix filter for chat models: a question goes in, the answer streams out."
 
 # typer ≥ 0.25 carries a click of its own; its errors are reached through typer, whose name for

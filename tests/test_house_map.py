@@ -39,10 +39,12 @@ MAY_IMPORT = {
     "line_editor": GROUND | {"signals"},
     "stdin": GROUND | {"line_editor"},
     "environment": GROUND | {"signals", "stdin"},
+    "doctor": GROUND | {"client", "store"},
     "chat": GROUND | {"settings", "turn", "store", "show", "environment", "line_editor", "signals"},
     "commands": GROUND
     | {"settings", "wire", "turn", "client", "store", "show", "environment", "signals"}
-    | {"answers", "attached_files", "batch", "chat"},
+    | {"answers", "attached_files", "batch", "doctor", "chat"}
+    | {"__init__"},
     "main": GROUND | {"commands", "environment", "signals", "__init__"},
     "__main__": {"main", "signals"},
     "__init__": set(),
@@ -80,6 +82,9 @@ PURE: dict[str, tuple[str, ...]] = {
     "client.network_errors": ("errno", "socket"),  # the types of their errors
     "client.near_request": (),
     "client.recording": ("base64",),  # segments that are no text
+    "doctor.finding": (),
+    "doctor.judging": ("email", "socket", "ssl"),  # dates; their errors and the dates of TLS
+    "doctor.judging_folder": ("errno",),
     "store.names": ("unicodedata",),
     "show.width": ("unicodedata",),
     "show.wrapping": ("functools",),  # what was looked up of a letter

@@ -7,7 +7,7 @@ Who carries bytes is handed in as a Sender; knows no HTTP library and no SDK.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from queue import Empty, SimpleQueue
 
@@ -28,7 +28,8 @@ from pipechat.wire.dialect import dialect_of
 class ChatClient:
     """Sends requests with one set of settings, any number at once. It waits for the server in
     `waits`. `spent_s`: what of the turn's time was gone before it could ask. `tell` is told what
-    a server refused that is asked for in another way; `memory` knows which API it asks for."""
+    a server refused that is asked for in another way; `memory` knows which API it asks for;
+    `heard` is told the headers of each response."""
 
     def __init__(
         self,
@@ -38,6 +39,7 @@ class ChatClient:
         spent_s: float = 0.0,
         tell: Callable[[str], None] = lambda _: None,
         memory: ApiMemory | None = None,
+        heard: Callable[[Mapping[str, str]], None] = lambda _: None,
     ) -> None:
         self.tell = tell
         self.spent_s = spent_s
@@ -45,6 +47,7 @@ class ChatClient:
         self.sender = sender
         self.waits = waits
         self.memory = memory
+        self.heard = heard
         self.limits = Limits(
             settings.timeout_s, settings.first_token_timeout_s, settings.idle_timeout_s
         )
@@ -133,6 +136,7 @@ class AnswerInFlight:
             secrets=client.settings.secrets,
             own_parameters=self._form.own_parameters(self._request),
             longest_wait_s=LONGEST_WAIT_S,
+            heard=client.heard,
         )
         try:
             yield from _driven(reading.steps(), exchange)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING
 
@@ -79,8 +80,15 @@ def make_client(env: Environment, settings: Settings, spent_s: float = 0.0) -> C
         if env.verbose:
             env.stderr.note(what)
 
+    def heard(headers: Mapping[str, str]) -> None:
+        if ("deprecation" in headers or "sunset" in headers) and not settings.replay:
+            from pipechat.commands.deprecation import warn_of_end
+
+            warn_of_end(env, settings, headers)
+
     sender = _make_sender(env, settings)
-    return ChatClient(settings, sender, env.waits, spent_s, tell, learned_api(env, settings))
+    memory = learned_api(env, settings)
+    return ChatClient(settings, sender, env.waits, spent_s, tell, memory, heard)
 
 
 def learned_api(env: Environment, settings: Settings) -> LearnedApi | None:

@@ -107,6 +107,7 @@ class Settings(NamedTuple):
     engine: str
     ray_address: str | None
     summary_format: str
+    list_format: str
     origins: Mapping[str, str]
     other_secrets: tuple[Secret, ...] = ()
     tells_account: bool = True

@@ -19,7 +19,9 @@ BATCH = ("batch run",)
 SUBMIT = ("batch submit",)
 # The commands that speak to the provider's own batch engine.
 PROVIDER = (*SUBMIT, "batch status", "batch fetch", "batch cancel")
-EVERY = (*ALL, *PROVIDER)
+MODELS = ("models",)
+EVERY = (*ALL, *PROVIDER, *MODELS)
+LOOKING = (*EVERY, "doctor")
 ASKING = (*ALL, *SUBMIT)
 ITEMS = (*BATCH, *SUBMIT)
 ASK_AND_BATCH = ("ask", *ITEMS)
@@ -101,7 +103,7 @@ OPTIONS = (
             in_environment=False, needs="once",
             help="With --once: answer from the turn of the key, whatever it was asked."),
     _value("model", v.model_name, "--model", "-m", default="gpt-5.4-mini", metavar="MODEL",
-           group=_MODEL, commands=ASKING, help="The model [gpt-5.4-mini]."),
+           group=_MODEL, commands=(*ASKING, "doctor"), help="The model [gpt-5.4-mini]."),
     _value("api", v.one_of("auto", "chat", "responses"), "--api", default="auto",
            metavar="auto|chat|responses", group=_MODEL,
            help="Chat Completions, the Responses API, or what the server asks for [auto]."),
@@ -167,14 +169,14 @@ OPTIONS = (
     _switch("allow_truncated", "--allow-truncated", group=_OUTPUT,
             commands=(*ALL, "batch fetch"), help="Take an answer cut by the token limit as whole."),
     _value("proxy", read_proxy, "--proxy", metavar="URL", group=_NETWORK,
-           commands=EVERY, help="http://, https://, socks5:// or socks5h://HOST:PORT."),
+           commands=LOOKING, help="http://, https://, socks5:// or socks5h://HOST:PORT."),
     _value("base_url", read_endpoint, "--base-url", metavar="URL", group=_NETWORK,
-           default=read_endpoint("https://api.openai.com/v1"), commands=EVERY,
+           default=read_endpoint("https://api.openai.com/v1"), commands=LOOKING,
            help="The endpoint, up to /v1."),
     _switch("insecure_http", "--insecure-http", group=_NETWORK,
-            commands=EVERY, help="Let the key go over http:// to another machine."),
+            commands=LOOKING, help="Let the key go over http:// to another machine."),
     _value("profile", v.profile_name, "--profile", metavar="NAME", group=_NETWORK,
-           commands=EVERY, help="Settings from [profiles.NAME] of config.toml."),
+           commands=LOOKING, help="Settings from [profiles.NAME] of config.toml."),
     _switch("offline", "--offline", group=_NETWORK,
             help="Answer inside the process, with no network and no key."),
     _value("record", v.path, "--record", metavar="FILE", group=_NETWORK, in_file=False,
@@ -189,10 +191,10 @@ OPTIONS = (
             commands=TALK, help="Control characters go to a terminal as they are."),
     _switch("lossy", "--lossy", group=_QUESTION, in_file=False,
             commands=ASKING, help="Replace input bytes that are not UTF-8 instead of failing."),
-    _switch("quiet", "--quiet", "-q", group=_OUTPUT, commands=EVERY,
+    _switch("quiet", "--quiet", "-q", group=_OUTPUT, commands=LOOKING,
             help="No warnings on stderr, only errors."),
     _switch("verbose", "--verbose", "-v", group=_OUTPUT, in_file=False,
-            commands=EVERY, help="Tell on stderr what goes on; tracebacks for bugs."),
+            commands=LOOKING, help="Tell on stderr what goes on; tracebacks for bugs."),
     _switch("usage", "--usage", group=_OUTPUT,
             commands=TALK, help="Tell tokens and times on stderr, after the answer."),
     _value("batch_output", v.text, "--output", "-o", metavar="OUT|-", group=_BATCH,
@@ -241,6 +243,9 @@ OPTIONS = (
            metavar="text|json", group=_BATCH, commands=(*BATCH, *PROVIDER), in_file=False,
            in_environment=False, help="json: what came of it as JSON on stdout; of `run` where "
            "OUT is a file [text]."),
+    _value("list_format", v.one_of("text", "json", "ndjson"), "--output-format", default="text",
+           metavar="text|json|ndjson", group=_OUTPUT, commands=MODELS, in_file=False,
+           in_environment=False, help="json: one array; ndjson: one object a line [text]."),
     Option("api_key", v.text, group=_NETWORK, help="The key. The file must have mode 0600."),
     Option("api_key_command", v.text, group=_NETWORK, help="A command that prints the key."),
     Option("max_input_mib", v.number(0, 1e6), default=16, group=_QUESTION,
