@@ -29,6 +29,7 @@ from tests.servers.responses import (
     message,
     response_reply,
     spoken,
+    text_done,
     text_part,
     whole,
 )
@@ -61,6 +62,7 @@ def cut(name: str, *parts: Any, **more: Any) -> Row:
 HI = [*begun(), delta("H"), delta("i")]
 REASON = {"reason": "max_output_tokens"}
 TOOL = {"type": "function_call", "name": "f", "arguments": "{}"}
+ODD_OUTPUTS: tuple[Any, ...] = (5, True, "x", {"a": 1}, [1, None, [], {"type": []}])
 ROWS = [
     Row("streamed", spoken("Hi")),
     Row("text in the end alone", stream_reply(*begun(), ended(whole("Hi")))),
@@ -130,6 +132,51 @@ ROWS = [
     cut("an error as others say it", {"error": {"message": "bad", "code": 400}},
         text="", status=4, code="bad_request"),
     cut("no event of this API", {"choices": []}, text="", status=5, code="malformed_stream"),
+    *(
+        cut(f"no end that says completed: {name}", *HI, end, code="unknown_finish",
+            finish_reason=reason, usage=USAGE)
+        for name, reason, end in (
+            ("an event that says incomplete", "incomplete", ended(whole("Hi"), "incomplete")),
+            ("a reason that sounds whole", "incomplete: stop",
+             ended(whole("Hi", status="incomplete", incomplete_details={"reason": "stop"}))),
+            ("details that sound whole", "incomplete: completed",
+             ended(whole("Hi", incomplete_details={"reason": "completed"}))),
+            ("details of another type", "incomplete", ended(whole("Hi", incomplete_details=7))),
+            ("a reason of no letter", "incomplete",
+             ended(whole("Hi", incomplete_details={"reason": ""}))),
+            ("a status that sounds whole", "status finished",
+             ended(whole("Hi", status="finished"))),
+            ("a message that is incomplete", "incomplete",
+             ended(whole(output=[message(text_part("Hi")) | {"status": "incomplete"}]))),
+        )
+    ),
+    *(
+        cut(f"cut by the limit, told as {written!r}", *HI, ended(whole("Hi", usage=given)),
+            code="truncated", finish_reason="length", options=LIMIT,
+            usage={"completion_tokens": written})
+        for written in (7.0, "7", 9)
+        for given in [{"output_tokens": written}]
+    ),
+    cut("a piece lost, as its own end says", *HI, text_done("H, i"), ended(whole())),
+    cut("refused, as its own end says", *begun(),
+        {"type": "response.refusal.done", "refusal": "No."}, ended(whole()), text="No.",
+        code="refused", finish_reason="stop", usage=USAGE),
+    cut("a tool that the vendor has since", *begun(), {"type": "response.output_item.added",
+        "item": {"type": "apply_patch_call"}}, ended(whole()), text="", code="tool_calls",
+        finish_reason="stop", usage=USAGE),
+    *(
+        Row(f"an output that is none: {output!r}", stream_reply(*HI, ended(whole(output=output))))
+        for output in ODD_OUTPUTS
+    ),
+    Row("only one of two parts has an end of its own",
+        stream_reply(*begun(), delta("H"), text_done("H"), delta("i"), ended(whole()))),
+    Row("text told at its own end alone",
+        stream_reply(*begun(), text_done("Hi"), text_done("Hi"), ended(whole()))),
+    Row("a message whose content is text",
+        stream_reply(*begun(), ended(whole(output=[{"type": "message", "content": "Hi"}])))),
+    Row("a letter in two halves",
+        stream_reply(*begun(), delta("\ud83d"), delta("\ude00"), text_done("😀"),
+                     ended(whole("😀"))), text="😀"),
     cut("a delta of another type", *begun(), delta(7),  # type: ignore[arg-type]  # because it is wrong
         text="", status=5, code="malformed_stream"),
     cut("no JSON", event("nonsense"), text="", status=5, code="malformed_stream"),
