@@ -2,7 +2,8 @@
 
 import json
 import os
-from dataclasses import dataclass, field
+import threading
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from tests.servers import (
     ChatServer,
     Close,
     Reply,
+    Request,
+    WaitFor,
     answer,
     by_path,
     chunk,
@@ -393,6 +396,26 @@ def test_a_server_that_has_it_no_longer_is_asked_as_at_first(program: Program) -
         assert asked_paths(program, server) == ["completions"]
 
 
+REFUSES = error_reply(400, "bad")
+
+
+@pytest.mark.parametrize("output_format", ["text", "ndjson"])
+@pytest.mark.parametrize("other", [REFUSES, error_reply(404, "Not Found")], ids=["400", "404"])
+def test_where_both_refuse_both_are_told_and_nothing_is_learned(
+    program: Program, other: Reply, output_format: str
+) -> None:
+    words = error_reply(400, "'what is the responses API' is too long")
+    with ChatServer(by_path({"/chat/completions": words, "/responses": other})) as server:
+        where = ("--base-url", server.url, "--output-format", output_format)
+        result = program.run("ask", *where, "what is the responses API")
+        assert len(server.requests) == 2
+        assert (result.status, result.code) == (4, "bad_request")
+        assert b"is too long; by the Responses API: " in result.stderr
+        assert not (program.home / "cache").exists()
+        server.play(by_path({"/chat/completions": answer("Hi"), "/responses": other}))
+        assert asked_paths(program, server) == ["completions"]
+
+
 @pytest.mark.parametrize("api", ["chat", "responses"])
 def test_an_api_that_was_asked_for_by_name_is_the_only_one(program: Program, api: str) -> None:
     with ChatServer(ASKS_FOR_THE_OTHER[0]) as server:
@@ -435,3 +458,42 @@ def test_a_batch_is_asked_by_either_and_its_records_say_so(
         ("a", "Hi", "responses"),
         ("b", "Hi", "responses"),
     ]
+
+
+JSON = '{"a": "b"}'
+LEARNED_AT_ONCE = {
+    "the API": ("/chat/completions", ASKS_FOR_THE_OTHER[0], ()),
+    "stream_options": ("stream_options", error_reply(400, "unknown parameter stream_options"), ()),
+    "the format": (
+        '"json_schema"',
+        error_reply(400, "response_format json_schema is not supported"),
+        ("--schema", "a"),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", LEARNED_AT_ONCE)
+def test_items_of_a_batch_that_are_refused_at_once_are_all_asked_otherwise(
+    program: Program, tmp_path: Path, what: str
+) -> None:
+    refused, refusal, options = LEARNED_AT_ONCE[what]
+    all_on_their_way = threading.Event()
+    waiting: list[Request] = []
+
+    def pages(request: Request) -> Reply:
+        if refused in request.path + json.dumps(request.body):
+            waiting.append(request)
+            if len(waiting) == 4:
+                all_on_their_way.set()
+            return replace(refusal, steps=(WaitFor(all_on_their_way), *refusal.steps))
+        return response_reply(JSON) if "responses" in request.path else answer(JSON)
+
+    lines = b"".join(b'{"id":"%d","question":"q"}\n' % n for n in range(4))
+    out = tmp_path / "out.jsonl"
+    more = ("--stream",) if what == "stream_options" else ()
+    with ChatServer(pages) as server:
+        where = ("--base-url", server.url, *options, *more)
+        result = program.run("batch", "run", "-q", "-j", "4", "-o", str(out), *where, input=lines)
+        assert len(server.requests) == 8
+    assert result.status == 0
+    assert {json.loads(line)["answer"] for line in out.read_text().splitlines()} == {JSON}

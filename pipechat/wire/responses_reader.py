@@ -198,8 +198,9 @@ def count_of(value: object) -> float | None:
 
 
 def _is_incomplete(item: object) -> bool:
-    is_message = isinstance(item, Mapping) and item.get("type") == "message"
-    return is_message and item.get("status") == "incomplete"
+    if not isinstance(item, Mapping):
+        return False
+    return item.get("type") == "message" and item.get("status") == "incomplete"
 
 
 def _is_tool(item: object) -> bool:
