@@ -28,8 +28,13 @@ from pipechat.wire.dialect import dialect_of
 class ChatClient:
     """Sends requests with one set of settings, any number at once. It waits for the server in
     `waits`. `spent_s`: what of the turn's time was gone before it could ask. `tell` is told what
+<<<<<<< HEAD
     a server refused that is asked for in another way; `memory` knows which API it asks for;
     `heard` is told the headers of each response."""
+=======
+    a server refused that is asked for in another way; `memory` knows which API it asks for, for a
+    model."""
+>>>>>>> h-ra
 
     def __init__(
         self,
@@ -38,8 +43,12 @@ class ChatClient:
         waits: AbstractContextManager[object] = nullcontext(),  # noqa: B008 — it holds nothing
         spent_s: float = 0.0,
         tell: Callable[[str], None] = lambda _: None,
+<<<<<<< HEAD
         memory: ApiMemory | None = None,
         heard: Callable[[Mapping[str, str]], None] = lambda _: None,
+=======
+        memory: Callable[[str], ApiMemory] | None = None,
+>>>>>>> h-ra
     ) -> None:
         self.tell = tell
         self.spent_s = spent_s
@@ -83,7 +92,8 @@ class AnswerInFlight:
         self._exchange: Exchange | None = None
         self._pause = SimpleQueue[None]()  # its put may be called from a signal handler
         self._cancelled: PipechatError | None = None
-        self._form = RequestForm(client.settings.api, client.tell, client.memory)
+        memory = client.memory(request.model) if client.memory is not None else None
+        self._form = RequestForm(client.settings.api, client.tell, memory)
 
     @property
     def api(self) -> str:
@@ -100,13 +110,16 @@ class AnswerInFlight:
     def __iter__(self) -> Iterator[Step]:
         policy = RetryPolicy(self._client.settings.retries)
         while True:
+            asked = self._form.way
             try:
                 yield from self._attempt()
+                if not self._judge.may_send_again():
+                    self._form.worked()
                 return
             except PipechatError as error:
                 if not self._judge.may_send_again():
                     raise
-                otherwise = self._form.otherwise(self._request, error)
+                otherwise = self._form.otherwise(self._request, error, asked)
                 again: Step = Again() if otherwise else self._retry(policy, error)
                 yield again
                 if isinstance(again, Retry) and not self._client.settings.hurries:
@@ -115,7 +128,7 @@ class AnswerInFlight:
     def _retry(self, policy: RetryPolicy, error: PipechatError) -> Retry:
         wait = policy.wait_s(error) if isinstance(error, TryLaterError) else None
         if wait is None or not self._deadlines.leave(wait):
-            raise error
+            raise self._form.told(error)
         assert isinstance(error, TryLaterError)
         return Retry(policy.attempt, wait, error.status, error.code)
 

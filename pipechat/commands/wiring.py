@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pipechat.commands.reporting import report
@@ -25,6 +26,8 @@ from pipechat.signals import TurnSignals
 from pipechat.turn.run import TurnRun
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pipechat.client.async_exchange import AsyncSender
     from pipechat.client.chat_client import ChatClient
     from pipechat.client.exchange import Sender
@@ -91,10 +94,16 @@ def make_client(env: Environment, settings: Settings, spent_s: float = 0.0) -> C
     return ChatClient(settings, sender, env.waits, spent_s, tell, memory, heard)
 
 
+<<<<<<< HEAD
 def learned_api(env: Environment, settings: Settings) -> LearnedApi | None:
     """What was found of the endpoint before; nothing where no server is asked."""
     # A recording has all of what a replay needs, elsewhere and later: how it was learned too.
     if settings.api != "auto" or settings.offline or settings.replay or settings.record:
+=======
+def learned_api(env: Environment, settings: Settings) -> Callable[[str], LearnedApi] | None:
+    """What was found of the endpoint before, for a model; nothing where no server is asked."""
+    if settings.api != "auto" or settings.offline or settings.replay:
+>>>>>>> h-ra
         return None
     from pipechat.settings.learned_api import LearnedApi
 
@@ -102,7 +111,7 @@ def learned_api(env: Environment, settings: Settings) -> LearnedApi | None:
         folder = find_cache(env.environ)
     except SetupError:  # who has no home learns nothing
         return None
-    return LearnedApi(folder, settings.endpoint.url, settings.model)
+    return partial(LearnedApi, folder, settings.endpoint.url)
 
 
 def make_async_sender(env: Environment, settings: Settings) -> AsyncSender:
