@@ -396,7 +396,6 @@ def test_a_server_that_has_it_no_longer_is_asked_as_at_first(program: Program) -
         assert asked_paths(program, server) == ["completions"]
 
 
-<<<<<<< HEAD
 def test_what_was_recorded_is_replayed_where_nothing_was_learned(
     program: Program, tmp_path: Path
 ) -> None:
@@ -410,7 +409,8 @@ def test_what_was_recorded_is_replayed_where_nothing_was_learned(
         path.unlink()
     replayed = program.run("ask", *where, "q")
     assert (replayed.status, replayed.stdout) == (0, b"Hi\n")
-=======
+
+
 REFUSES = error_reply(400, "bad")
 
 
@@ -429,7 +429,6 @@ def test_where_both_refuse_both_are_told_and_nothing_is_learned(
         assert not (program.home / "cache").exists()
         server.play(by_path({"/chat/completions": answer("Hi"), "/responses": other}))
         assert asked_paths(program, server) == ["completions"]
->>>>>>> h-ra
 
 
 @pytest.mark.parametrize("api", ["chat", "responses"])

@@ -28,13 +28,8 @@ from pipechat.wire.dialect import dialect_of
 class ChatClient:
     """Sends requests with one set of settings, any number at once. It waits for the server in
     `waits`. `spent_s`: what of the turn's time was gone before it could ask. `tell` is told what
-<<<<<<< HEAD
-    a server refused that is asked for in another way; `memory` knows which API it asks for;
-    `heard` is told the headers of each response."""
-=======
     a server refused that is asked for in another way; `memory` knows which API it asks for, for a
-    model."""
->>>>>>> h-ra
+    model; `heard` is told the headers of each response."""
 
     def __init__(
         self,
@@ -43,12 +38,8 @@ class ChatClient:
         waits: AbstractContextManager[object] = nullcontext(),  # noqa: B008 — it holds nothing
         spent_s: float = 0.0,
         tell: Callable[[str], None] = lambda _: None,
-<<<<<<< HEAD
-        memory: ApiMemory | None = None,
-        heard: Callable[[Mapping[str, str]], None] = lambda _: None,
-=======
         memory: Callable[[str], ApiMemory] | None = None,
->>>>>>> h-ra
+        heard: Callable[[Mapping[str, str]], None] = lambda _: None,
     ) -> None:
         self.tell = tell
         self.spent_s = spent_s

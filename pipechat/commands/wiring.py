@@ -94,16 +94,10 @@ def make_client(env: Environment, settings: Settings, spent_s: float = 0.0) -> C
     return ChatClient(settings, sender, env.waits, spent_s, tell, memory, heard)
 
 
-<<<<<<< HEAD
-def learned_api(env: Environment, settings: Settings) -> LearnedApi | None:
-    """What was found of the endpoint before; nothing where no server is asked."""
-    # A recording has all of what a replay needs, elsewhere and later: how it was learned too.
-    if settings.api != "auto" or settings.offline or settings.replay or settings.record:
-=======
 def learned_api(env: Environment, settings: Settings) -> Callable[[str], LearnedApi] | None:
     """What was found of the endpoint before, for a model; nothing where no server is asked."""
-    if settings.api != "auto" or settings.offline or settings.replay:
->>>>>>> h-ra
+    # A recording has all of what a replay needs, elsewhere and later: how it was learned too.
+    if settings.api != "auto" or settings.offline or settings.replay or settings.record:
         return None
     from pipechat.settings.learned_api import LearnedApi
 
