@@ -15,8 +15,8 @@ NOTES = {
     "once": "It needs `--session`.",
     "temperature": "Reasoning models reject it.",
     "max_tokens": "It goes out as `max_completion_tokens` to OpenAI, else as `max_tokens`.",
-    "system": "A file's name without its `@` is exit 2, here and in `--template`; so is `@-`, here, "
-    "there and in `--schema`: stdin is the question's.",
+    "system": "A file's name without its `@` is exit 2, here and in `--template`; so is `@-`, "
+    "here, there and in `--schema`: stdin is the question's.",
     "template": "A name without a value is exit 2, and so is input, or a `--var`, that it does not "
     "read.",
     "files": "PNG, JPEG, WebP, GIF and PDF are told by their bytes. `-f A -f B`: of a glob it "
