@@ -268,9 +268,11 @@ def calls_to_show(text: str) -> int:
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_what_it_costs_grows_with_the_length_alone(name: str) -> None:
-    text = ATTACKS[name]
+    def calls(length: int, blocks: int = 1) -> int:
+        return calls_to_show((ATTACKS[name][:length] + "\n\n") * blocks)
+
     calls_to_show("- *a*\n\n|b|\n|-|\n")  # what is made once is there
-    half, whole = calls_to_show(text[: len(text) // 2] + "\n\n"), calls_to_show(text + "\n\n")
-    assert whole < 2.1 * half
-    assert calls_to_show((text + "\n\n") * 3) < 3.1 * whole
-    assert whole < 400 * len(text)
+    once = calls(2000)
+    assert once < 2.1 * calls(1000)
+    assert once < 400 * 2000
+    assert calls(500, blocks=4) < 4.1 * calls(500)
