@@ -1,10 +1,8 @@
 """Markdown on a terminal: nothing is lost or obeyed, code is as it was written, lines fit."""
 
 import re
-import sys
 from collections import Counter
 from itertools import pairwise
-from types import FrameType
 
 import pytest
 from hypothesis import given
@@ -14,6 +12,7 @@ from pipechat.events import End, Error, TextChunk
 from pipechat.show.markdown_blocks import LARGEST
 from pipechat.show.render import RenderSink
 from pipechat.show.width import width
+from tests.calls import calls_in
 from tests.properties import MODEST, any_text, cut_points
 from tests.test_markdown_blocks import documents
 
@@ -263,28 +262,17 @@ ATTACKS = {
 
 
 def calls_to_show(text: str) -> int:
-    """How many functions are called, Python's own among them, until `text` is shown."""
-    calls = 0
-
-    def count(_frame: FrameType, event: str, _what: object) -> None:
-        nonlocal calls
-        calls += event in ("call", "c_call")
-
     pieces = re.findall(r"(?s).{1,50}", text)
-    before = sys.getprofile()
-    sys.setprofile(count)
-    try:
-        show(*pieces, color=True)
-    finally:
-        sys.setprofile(before)
-    return calls
+    return calls_in(lambda: show(*pieces, color=True))
 
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_what_it_costs_grows_with_the_length_alone(name: str) -> None:
-    text = ATTACKS[name]
+    def calls(length: int, blocks: int = 1) -> int:
+        return calls_to_show((ATTACKS[name][:length] + "\n\n") * blocks)
+
     calls_to_show("- *a*\n\n|b|\n|-|\n")  # what is made once is there
-    half, whole = calls_to_show(text[: len(text) // 2] + "\n\n"), calls_to_show(text + "\n\n")
-    assert whole < 2.1 * half
-    assert calls_to_show((text + "\n\n") * 8) < 8.1 * whole
-    assert whole < 400 * len(text)
+    once = calls(2000)
+    assert once < 2.1 * calls(1000)
+    assert once < 400 * 2000
+    assert calls(500, blocks=4) < 4.1 * calls(500)

@@ -187,6 +187,6 @@ def _id_of(line: bytes) -> str | None:
 def unwritable(path: str, error: OSError) -> OutputError:
     """The error for a file of a batch that the system refused to write."""
     what, hint = words_for_named(path, error)
-    if error.errno in (errno.EINVAL, errno.ENXIO):
+    if not hint and error.errno in (errno.ELOOP, errno.EINVAL, errno.ENXIO):
         hint = "Name a file with -o; `-` is stdout."
     return unwritable_file("output_failed", path, error, what, hint)

@@ -52,6 +52,8 @@ def words_for_named(path: str, error: OSError) -> tuple[str, str]:
     target = os.path.realpath(path)
     if os.path.islink(target):
         return _FILE_WORDS[errno.ELOOP]
+    if os.path.exists(path) and not os.path.isfile(target):
+        return _WORDS[errno.ELOOP][0], ""  # such as /dev/stdout
     return "it is a symbolic link, and only the file itself is added to", f"Name it: {target}"
 
 
