@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipechat.chat.slash import COMMANDS
+from pipechat.environment import Output
 from pipechat.errors import NetworkError
 from tests.chat_kit import CtrlC, Model, talk
 
@@ -32,6 +33,29 @@ def test_help_names_every_command_and_how_to_leave(tmp_path: Path, monkeypatch: 
     assert said.stdout == ""
 
 
+@pytest.mark.parametrize("columns", [30, 40, 80])
+def test_what_chat_says_itself_is_broken_between_words(
+    tmp_path: Path, monkeypatch: Patch, columns: int
+) -> None:
+    monkeypatch.setattr(Output, "columns", lambda _: columns)
+    typed = ["/help", "/hepl", "/undo", "q", "/continue", "/system", "/session"]
+    said = talk(tmp_path, monkeypatch, Model(("half", RESET), "rest"), *typed)
+    ours = [line for line in said.stderr.splitlines() if not line.startswith("pipechat: ")]
+    assert max(map(len, ours)) <= columns
+    words = "This turn will not go along with later questions; /continue sends it along."
+    assert words in " ".join(said.stderr.split())
+
+
+def test_what_somebody_wrote_is_shown_as_it_is(tmp_path: Path, monkeypatch: Patch) -> None:
+    monkeypatch.setattr(Output, "columns", lambda _: 20)
+    text = "    def brief():\n        return 'as four blanks have it'"
+    typed = [f"/system Be.\n{text}", "/system"]
+    assert f"Be.\n{text}\n" in talk(tmp_path, monkeypatch, Model(), *typed).stderr
+    talk(tmp_path, monkeypatch, Model(text), f"say:\n{text}", session="s")
+    said = talk(tmp_path, monkeypatch, Model(), session="s")
+    assert said.stderr.count(text) == 2
+
+
 @pytest.mark.parametrize(
     ("typed", "told"),
     [
@@ -46,9 +70,9 @@ def test_an_unknown_command_gets_a_suggestion_and_is_not_sent(
     tmp_path: Path, monkeypatch: Patch, typed: str, told: str
 ) -> None:
     model = Model()
-    said = talk(tmp_path, monkeypatch, model, typed)
-    assert "so nothing was sent" in said.stderr
-    assert told in said.stderr
+    said = " ".join(talk(tmp_path, monkeypatch, model, typed).stderr.split())
+    assert "so nothing was sent" in said
+    assert told in said
     assert model.requests == []
 
 

@@ -45,6 +45,9 @@ OPTIONS = [
     (("history", "show", "--limit", "4"), "Did you mean '--last'?"),
     (("history", "show", "--session", "trip"), "Did you mean: pipechat history show trip?"),
     (("history", "show", "--session=trip"), "Did you mean: pipechat history show trip?"),
+    (("config", "show", "--help-env"), "Use pipechat --help-env."),
+    (("ask", "--version"), "Use pipechat --version."),
+    (("-V",), "Use pipechat --version."),
     (("history", "list", "--json"), "Use --output-format json."),
 ]
 

@@ -185,6 +185,8 @@ def conclude(
     if not isinstance(stopped, ReaderLeft):
         env.warn(summary.line(seconds))
         show_failures(env, summary.first_failures, stopped)
+    if isinstance(stopped, Interrupted) and to_file:
+        stopped.hint = "Run it again to go on."
     if stopped is not None:
         report(env, stopped)
     if isinstance(stopped, Interrupted) and not isinstance(stopped, ReaderLeft):

@@ -83,7 +83,9 @@ _SAID: Mapping[str, str] = {
     **dict.fromkeys(("--color", "--no-color"), "NO_COLOR=1 leaves colors out."),
     **dict.fromkeys(("-k", "--insecure"), "SSL_CERT_FILE names further certificates to trust."),
     **dict.fromkeys(("-H", "--header"), "OPENAI_CUSTOM_HEADERS holds further headers."),
-    **dict.fromkeys(("-V",), "Use pipechat --version."),
+    "-V": "Use pipechat --version.",
+    "--version": "Use pipechat --version.",
+    "--help-env": "Use pipechat --help-env.",
 }
 # What is said only of commands that have this option.
 _NEEDS = {_JSON: "--output-format", _KEPT: "--session", "Use -O, as in -O seed=7.": "--option"}
