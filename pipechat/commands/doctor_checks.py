@@ -147,7 +147,7 @@ class Checks:
         limit = self._time_left.seconds(60.0) - _FOLDER_S
         env = self._env
         try:
-            client = make_client(env, settings._replace(timeout_s=max(limit, 0.1)))
+            client = make_client(env, settings._replace(timeout_s=max(limit, 0.1), fallback=()))
             conversation = Conversation(
                 settings, InMemory(), client, lambda run, _answer: guard_against_signals(env, run)
             )

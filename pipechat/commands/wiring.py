@@ -77,6 +77,23 @@ def make_client(env: Environment, settings: Settings, spent_s: float = 0.0) -> C
     began = time.monotonic()
     settings = with_key(env, settings, spent_s)
     spent_s += time.monotonic() - began
+    sender = _make_sender(env, settings)
+    client = _client_of(env, settings, sender, spent_s)
+    if settings.fallback:
+        from pipechat.commands.fallbacks import alternatives_of
+
+        def make(other: Settings, shared: Sender | None) -> ChatClient:
+            if shared is None:
+                other = with_key(env, other)
+            return _client_of(env, other, shared or _make_sender(env, other))
+
+        client.alternatives = alternatives_of(env, settings, sender, make)
+    return client
+
+
+def _client_of(
+    env: Environment, settings: Settings, sender: Sender, spent_s: float = 0.0
+) -> ChatClient:
     from pipechat.client.chat_client import ChatClient
 
     def tell(what: str) -> None:
@@ -89,7 +106,6 @@ def make_client(env: Environment, settings: Settings, spent_s: float = 0.0) -> C
 
             warn_of_end(env, settings, headers)
 
-    sender = _make_sender(env, settings)
     memory = learned_api(env, settings)
     return ChatClient(settings, sender, env.waits, spent_s, tell, memory, heard)
 

@@ -38,6 +38,7 @@ class Settings(NamedTuple):
     value that is no default, who set it."""
 
     model: str
+    fallback: tuple[str, ...]
     api: str
     endpoint: Endpoint
     api_key: Secret | None

@@ -254,6 +254,11 @@ def lines_text(value: str) -> list[str]:
     return [line for line in value.splitlines() if line]
 
 
+def model_names(value: object) -> tuple[str, ...]:
+    """A list of models, or of profiles."""
+    return tuple(map(model_name, texts(value)))
+
+
 def words(value: object) -> tuple[str, ...]:
     """A list of words, in lower case."""
     return tuple(word.lower() for word in texts(value))
