@@ -29,6 +29,7 @@ The rooms, each of which imports only from those above it (`tests/test_house_map
                     the process: what is typed, streams, the environment
     batch           items and their input, what is known of them, the pace, the run and its
                     workers, the records; the provider's own engine; Ray
+    doctor          what may be wrong with a set-up: looked at in bounded time, and judged
     chat            the conversation at a terminal: its commands, its editors, what was typed
     commands        flags to values, values to work
     main, __main__  command line in, exit status out

@@ -47,6 +47,9 @@ class Output:
         self._reads_only = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
         self.is_terminal = not closed and os.isatty(fd)
         self.cover: Cover | None = None
+        self.when_cut = "What is above is cut."
+        """What to tell where a write failed that was not the first."""
+        self._begun = False
         self._waits = waits or Waits()
         self._left = memoryview(b"")
         self._ends_at: float | None = None
@@ -89,6 +92,7 @@ class Output:
             except OSError as error:
                 self._left = memoryview(b"")
                 raise self._failure(error) from error
+            self._begun = True
             self._left = self._left[written:]
 
     def write_now(self, data: bytes) -> None:
@@ -140,7 +144,8 @@ class Output:
         if error.errno == errno.EPIPE:
             return ReaderLeft()
         message = f"{self._name} could not be written: {os.strerror(error.errno or 0)}"
-        return OutputError("output_failed", message, "The answer above is cut.")
+        hint = self.when_cut if self._begun else "Nothing of it was written."
+        return OutputError("output_failed", message, hint)
 
 
 class Messages:

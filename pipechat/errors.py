@@ -18,6 +18,7 @@ Knows nothing else of pipechat. The tree, by exit code (DESIGN §4):
         └── ReaderLeft  141   nobody reads stdout any more
 """
 
+import errno
 import signal
 import sys
 from enum import IntEnum
@@ -207,6 +208,8 @@ def unwritable_file(
             what, hint = "it is a folder", hint or "Name a file in it."
         case NotADirectoryError():
             what, hint = "a part of the path is no folder", hint or "Look at the path."
+        case OSError(errno=errno.ELOOP) if not what:
+            what, hint = "its symbolic links lead in a circle", "Look at where they lead."
     message = f"{name} could not be written: {what or error.strerror or error}"
     return OutputError(code, message, hint)
 

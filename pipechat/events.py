@@ -72,6 +72,17 @@ class Retry(NamedTuple):
         return {"type": "retry", **self._asdict()}
 
 
+class Fallback(NamedTuple):
+    """All tries failed before any text, the last one with `code`; `to` is asked instead: a
+    profile, or a model."""
+
+    to: str
+    code: str
+
+    def record(self) -> dict[str, Any]:
+        return {"type": "fallback", **self._asdict()}
+
+
 class Reasoning(NamedTuple):
     """What the model thought aloud; no part of the answer."""
 
@@ -126,8 +137,8 @@ class Error(Outcome):
 
 
 TerminalEvent = End | Error
-Step = Chunk | Retry | Again
-Event = Start | Retry | Reasoning | TextChunk | End | Error
+Step = Chunk | Retry | Fallback | Again
+Event = Start | Retry | Fallback | Reasoning | TextChunk | End | Error
 
 
 class Judge(Protocol):

@@ -5,6 +5,7 @@ standard library. Knows no record, no session and no path: callers hand in a des
 """
 
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +17,8 @@ _FIRST_BLOCK = 1 << 16
 _LARGEST_BLOCK = 1 << 20
 # orjson gives up at 254 levels; no answer of a model is nested like that, an attack is.
 _DEEPEST = 250
-_LARGEST_INT = 10**4000
+_MOST_DIGITS = 4000  # Python refuses to read many more at once
+_LARGEST_INT = 10**_MOST_DIGITS
 # orjson ends the process where memory for a large document is refused to it; json raises.
 _LARGEST_FOR_ORJSON = 8_000_000
 _LARGEST_TEXT_FOR_ORJSON = 1 << 20  # which grows while it is written
@@ -71,20 +73,21 @@ def dumps_ordered(value: object) -> bytes:
         return _dumps_leniently(ordered(value))
 
 
-def loads(data: bytes | str) -> Any:
+def loads(data: bytes | str, *, to_the_digit: bool = False) -> Any:
     """The value that `data` holds. Lone surrogate escapes stay as they are, since the other
     half may come in the next piece; bytes that are not UTF-8 become U+FFFD; integers beyond 64
-    bits become the nearest float.
+    bits become the nearest float, or with `to_the_digit` stay what they are.
 
     Raises:
-        ValueError: it is no JSON (RFC 8259; so NaN is refused), or nested too deeply.
+        ValueError: it is no JSON (RFC 8259; so NaN is refused), nested too deeply, or holds an
+            integer of more than 4,000 digits that is to be exact.
     """
-    if len(data) > _LARGEST_FOR_ORJSON:
-        return _loads_leniently(data)
+    if len(data) > _LARGEST_FOR_ORJSON or (to_the_digit and _has_long_number(data)):
+        return _loads_leniently(data, to_the_digit)
     try:
         return orjson.loads(data)
     except ValueError:
-        return _loads_leniently(data)
+        return _loads_leniently(data, to_the_digit)
 
 
 def loads_exactly(text: str) -> Any:
@@ -102,32 +105,42 @@ def loads_exactly(text: str) -> Any:
         raise ValueError("nested too deeply") from error
 
 
-def loads_line(line: bytes) -> Any:
+def loads_line(line: bytes, *, to_the_digit: bool = False) -> Any:
     """As `loads`, with lone surrogates replaced by U+FFFD: what stood in a file must be fit to
     be shown and sent again."""
-    if len(line) > _LARGEST_FOR_ORJSON:
-        return _plain(_loads_leniently(line), 0)
+    if len(line) > _LARGEST_FOR_ORJSON or (to_the_digit and _has_long_number(line)):
+        return _plain(_loads_leniently(line, to_the_digit), 0)
     try:
         return orjson.loads(line)
     except ValueError:
-        return _plain(_loads_leniently(line), 0)
+        return _plain(_loads_leniently(line, to_the_digit), 0)
 
 
-def _loads_leniently(data: bytes | str) -> Any:
+def _has_long_number(data: bytes | str) -> bool:
+    """Whether an integer in it may have more than 64 bits."""
+    text = data if isinstance(data, str) else data.decode("latin-1")
+    return re.search("[0-9]{19}", text) is not None
+
+
+def _loads_leniently(data: bytes | str, to_the_digit: bool) -> Any:
     import json
 
     text = data if isinstance(data, str) else bytes(data).decode("utf-8", "replace")
+    integer = _exactly if to_the_digit else _nearly
     try:
-        return json.loads(text, parse_constant=_refuse, parse_int=_integer)
+        return json.loads(text, parse_constant=_refuse, parse_int=integer)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
 
-def _integer(digits: str) -> int | float:
-    """A number of any length: what no integer of 64 bits holds is the nearest float."""
-    if len(digits) > 4000:  # Python refuses to read more at once
-        return float("inf") if digits[0] != "-" else float("-inf")
-    value = int(digits)
+def _exactly(digits: str) -> int:
+    if len(digits.lstrip("-")) > _MOST_DIGITS:
+        raise ValueError(f"a number of more than {_MOST_DIGITS:,} digits")
+    return int(digits)
+
+
+def _nearly(digits: str) -> int | float:
+    value = int(digits) if len(digits) <= _MOST_DIGITS else 1 << 64
     return value if -(1 << 63) <= value < 1 << 64 else float(digits)
 
 
@@ -227,9 +240,7 @@ def count_lines(fd: int, size: int) -> int:
     """How many lines the first `size` bytes hold, without looking into them."""
     position = count = 0
     data = b"\n"
-    while position < size and (
-        block := os.pread(fd, min(_LARGEST_BLOCK, size - position), position)
-    ):
+    while block := os.pread(fd, min(_LARGEST_BLOCK, size - position), position):
         data = block
         count += data.count(b"\n")
         position += len(data)

@@ -20,7 +20,9 @@ from pipechat.environment import Environment
 from pipechat.errors import ExitCode, PipechatError, ReaderLeft, UsageError, as_ours
 from pipechat.signals import die_by
 
-COMMANDS = ("ask", "chat", "batch", "history", "config", "schema", "completion")
+COMMANDS = (
+    "ask", "chat", "batch", "history", "models", "doctor", "config", "schema", "completion",
+)  # fmt: skip
 _HELP = "The Unix filter for chat models: a question goes in, the answer streams out."
 
 # typer ≥ 0.25 carries a click of its own; its errors are reached through typer, whose name for
@@ -77,7 +79,7 @@ def run(env: Environment, arguments: list[str]) -> int:
 
 
 def _run_command(env: Environment, arguments: list[str]) -> int:
-    command = make_command(_named(arguments))
+    command = make_command(_named(arguments), brief=arguments in ([], ["--help"], ["-h"]))
     # Help and version are typer's own words: caught, and written as everything else is.
     shown = StringIO()
     try:
@@ -111,12 +113,15 @@ def _named(arguments: list[str]) -> tuple[str, ...]:
     return (first,) if first in COMMANDS and first != "completion" else COMMANDS
 
 
-def make_command(names: tuple[str, ...] = COMMANDS) -> Any:
-    """The program as typer has it, with the commands of these names."""
+def make_command(names: tuple[str, ...] = COMMANDS, *, brief: bool = False) -> Any:
+    """The program as typer has it, with the commands of these names; `brief`: none of which can
+    do more than be listed, for the page that lists them."""
     app = App(help=_HELP)
     app.callback(help=_HELP, invoke_without_command=True)(_before_commands)
     for name in names:
         command = getattr(import_module(f"pipechat.commands.{name}"), name)
+        if brief:
+            command = _listed(command)
         if isinstance(command, typer.Typer):
             app.add_typer(command)
         else:
@@ -125,6 +130,17 @@ def make_command(names: tuple[str, ...] = COMMANDS) -> Any:
     # typer has groups last.
     command.commands = {name: command.commands[name] for name in names}  # type: ignore[attr-defined]  # because it is a group
     return command
+
+
+def _listed(command: Any) -> Any:
+    """A command or a group with its help and without its options, which take longer to make."""
+    if isinstance(command, typer.Typer):
+        return App(command.info.name, help=command.info.help or "")
+
+    def listed() -> None: ...
+
+    listed.__name__, listed.__doc__ = command.__name__, command.__doc__
+    return listed
 
 
 def _before_commands(

@@ -31,7 +31,8 @@ class CtrlC(str):
 class _Answer:
     api = "chat"
 
-    def __init__(self, steps: list[Step | Exception]) -> None:
+    def __init__(self, model: str, steps: list[Step | Exception]) -> None:
+        self.model = model
         self._steps = steps
 
     def __iter__(self) -> Iterator[Step]:
@@ -57,12 +58,12 @@ class Model:
         self.requests.append(request)
         given = self._answers.pop(0)
         if isinstance(given, Exception):
-            return _Answer([given])
+            return _Answer(request.model, [given])
         text, end = given if isinstance(given, tuple) else (given, "stop")
         if isinstance(end, Exception):
-            return _Answer([Chunk(text=text), end])
+            return _Answer(request.model, [Chunk(text=text), end])
         usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
-        return _Answer([Chunk(text=text, finish_reason=end, usage=usage, done=True)])
+        return _Answer(request.model, [Chunk(text=text, finish_reason=end, usage=usage, done=True)])
 
     @property
     def asked(self) -> list[list[str]]:

@@ -19,7 +19,6 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "counted: coverage learns from its processes what no run in process tells it",
     )
-    config.addinivalue_line("markers", "uncounted: as every test is that is not `counted`")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -200,6 +200,7 @@ def test_a_signal_ends_a_fetch_that_waits_and_nothing_is_lost(desk: Desk, signum
     assert desk.run(*SUBMIT).status == 0
     process = desk.start("fetch", "out.jsonl", "--wait", "-v")
     assert process.stderr is not None
+    assert b"asking" in process.stderr.readline()
     assert b"in_progress" in process.stderr.readline()
     second = Program.run(
         desk.program, "batch", "fetch", "out.jsonl", cwd=desk.folder,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import time
 from collections import Counter
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pipechat.batch.heads import with_newlines
 from pipechat.batch.pace import Pace
 from pipechat.batch.rows import read_rows
 from pipechat.jsonl import dumps
@@ -463,3 +465,162 @@ def test_a_template_may_say_what_stands_for_an_empty_cell(program: Program, out:
         )
         assert set(asked(server)) == {"A grey car", "A red car"}
     assert result.status == 0
+
+
+LARGE = 2**64 + 1
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("in.ndjson", '{"id": "a", "question": "q", "options": {"seed": N, "x": [{"y": -N}]}}'),
+        ("in.ndjson", '{"question": "\\ud83d\\ude00", "options": {"seed": N, "x": [{"y": -N}]}}'),
+        (
+            "in.ndjson",
+            '{"custom_id": "a", "body": {"messages": [{"role": "user", "content": "q"}],'
+            ' "seed": N, "x": [{"y": -N}]}}',
+        ),
+        ("in.csv", 'question,options\nq,"{""seed"": N, ""x"": [{""y"": -N}]}"\n'),
+    ],
+    ids=["options", "with an emoji", "body", "csv"],
+)
+def test_a_number_in_an_item_goes_out_to_the_digit(
+    program: Program, tmp_path: Path, out: Path, name: str, source: str
+) -> None:
+    (tmp_path / name).write_text(source.replace("N", str(LARGE)))
+    with ChatServer(mirror()) as server:
+        result = program.run(
+            "batch", "run", str(tmp_path / name), "-o", str(out), "--base-url", server.url,
+            events=False,
+        )  # fmt: skip
+        [request] = server.requests
+    assert result.status == 0
+    assert (request.body["seed"], request.body["x"]) == (LARGE, [{"y": -LARGE}])
+
+
+@pytest.mark.in_process
+def test_an_id_that_is_a_number_is_kept_to_the_digit_and_is_no_longer_than_others(
+    program: Program, out: Path
+) -> None:
+    source = b'{"id": %d, "question": "q"}\n{"id": %d, "question": "q"}' % (LARGE, 10**600)
+    with ChatServer(mirror()) as server:
+        run(program, server, source, "-o", str(out))
+    assert {record["item"] for record in records(out)} == {str(LARGE), "line 2"}
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("most", ["5", "10%"])
+def test_the_counts_of_a_run_that_was_stopped_say_the_same(
+    program: Program, out: Path, most: str
+) -> None:
+    with ChatServer(error_reply(400, "no")) as server:
+        result = run(program, server, items(400), "-o", str(out), "-j", "4", "--max-failures", most)
+    failed = len(records(out))
+    told = result.stderr.decode()
+    assert f" {failed} failed" in told
+    assert (
+        f"max_failures: {failed} of {failed} items failed, and --max-failures allows {most}" in told
+    )
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize(
+    ("source", "called"),
+    [
+        (ndjson({"question": "a"}, {"question": "b"}), r"item [0-9a-f]{12}… \(line 1\): "),
+        (ndjson({"id": "one", "question": "a"}), "item 'one': "),
+        (b'{"id": "one"}\n', "item 'one': line 1: "),
+        (b"{}\n", "bad_item: line 1: "),
+        (ndjson({"question": "a", "session": "/"}), "bad_session_name: line 1: "),
+    ],
+)
+def test_an_item_that_failed_is_told_in_words_that_a_person_can_look_for(
+    program: Program, out: Path, source: bytes, called: str
+) -> None:
+    with ChatServer(error_reply(400, "no")) as server:
+        result = run(program, server, source, "-o", str(out), "-j", "1")
+    told = result.stderr.decode()
+    assert re.search(called, told)
+    assert not re.search("[0-9a-f]{13}", told)
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "hint"),
+    [
+        (("ask", "--offline", "hi"), 11, "Nothing of it was written."),
+        (("batch", "run", "--offline"), 11, "Nothing of it was written."),
+        (("config", "show"), 11, "Nothing of it was written."),
+    ],
+    ids=lambda each: each[0] if isinstance(each, tuple) else None,
+)
+def test_a_stdout_that_is_full_from_the_start_has_nothing_above_it(
+    program: Program, command: tuple[str, ...], status: int, hint: str
+) -> None:
+    with open("/dev/full", "wb") as full:
+        result = program.run(*command, input=b'{"question": "q"}\n', stdout=full, events=False)
+    assert result.status == status
+    assert result.stderr.decode().rstrip().endswith(hint)
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("kind", ["a link", "a dangling link", "a circle"])
+def test_an_output_that_is_a_symbolic_link_is_told_with_the_file_that_it_leads_to(
+    program: Program, tmp_path: Path, source: Path, kind: str
+) -> None:
+    link, file = tmp_path / "link.jsonl", tmp_path / "file.jsonl"
+    link.symlink_to(link if kind == "a circle" else file)
+    if kind == "a link":
+        file.touch()
+    for words, status in [
+        (("batch", "run", str(source), "-o"), 11),
+        (("ask", "--no-stdin", "hi", "--record"), 11),
+    ]:
+        result = program.run(*words, str(link), "--offline", events=False)
+        assert result.status == status
+        told = result.stderr.decode()
+        assert "symbolic link" in told
+        assert ("lead in a circle" if kind == "a circle" else f"Name it: {file}.") in told
+
+
+@pytest.mark.in_process
+def test_links_in_a_circle_are_told_as_that_wherever_a_file_is_named(
+    program: Program, tmp_path: Path
+) -> None:
+    circle = tmp_path / "circle"
+    circle.symlink_to(circle)
+    for words in (
+        ("ask", "--no-stdin", "hi", "-o", str(circle)),
+        ("ask", "--no-stdin", "hi", "--record", str(circle)),
+        ("batch", "run", str(circle)),
+        ("batch", "run", "-", "-o", str(circle)),
+    ):
+        result = program.run(*words, "--offline", input=b"", events=False)
+        assert b"its symbolic links lead in a circle" in result.stderr
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("in.csv", b"id,question\ra,one\rb,two\r"),
+        ("in.csv", b'id;question\ra;one\rb;"two"'),
+        ("in.tsv", b"id\tquestion\ra\tone\rb\ttwo\r"),
+        ("in.ndjson", b'{"id":"a","question":"one"}\r{"id":"b","question":"two"}\r'),
+    ],
+)
+def test_lines_that_end_with_cr_alone_are_lines(
+    program: Program, tmp_path: Path, out: Path, name: str, source: bytes
+) -> None:
+    (tmp_path / name).write_bytes(source)
+    result = program.run(
+        "batch", "run", str(tmp_path / name), "-o", str(out), "--offline", events=False
+    )
+    assert result.status == 0
+    assert {each["item"]: each["question"] for each in records(out)} == {"a": "one", "b": "two"}
+
+
+def test_a_cr_that_stands_before_an_lf_or_within_lines_is_left() -> None:
+    for blocks in ([b"a\r", b"\nb\r\n"], [b"a\rb\nc\r"], [b"a\r"], [b"", b"a\n", b"b\rc"]):
+        assert list(with_newlines(blocks)) == blocks
+    assert list(with_newlines([b"a\rb", b"c\rd\n"])) == [b"a\nb", b"c\nd\n"]

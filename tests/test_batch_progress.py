@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from pipechat.batch.summary import Summary
 from pipechat.commands.batch_progress import Extent, live_text
+from pipechat.errors import Interrupted, OutputError, PipechatError
 from tests.in_process import InProcess
 from tests.program import Program
 from tests.properties import MODEST, cut, cut_points
@@ -245,3 +246,28 @@ def test_a_run_that_a_signal_ends_leaves_no_live_line(
             left = Screen().feed(terminal.screen).text
     assert not LIVE.search(left)
     assert re.match(r"pipechat: \d+ complete", left)
+    assert f"interrupted: stopped by {signum.name}. Run it again to go on." in left
+
+
+def test_a_run_that_is_being_stopped_says_what_it_waits_for_and_how_not_to(
+    program: Program, items: Path
+) -> None:
+    def never(_: Request) -> Reply:
+        return Reply((Wait(60),))
+
+    with ChatServer(never) as server:
+        words = ("batch", "run", str(items), "--base-url", server.url, "-j", "2", "--grace", "60")
+        out = str(items.parent / "out.jsonl")
+        with AtTerminal(program, *words, "-o", out, env={}) as terminal:
+            terminal.wait_for("2 in flight")
+            terminal.type("\x03")
+            terminal.wait_for("stopping, 2 in flight; Ctrl-C again: at once")
+            terminal.type("\x03")
+            assert terminal.leave() == -signal.SIGINT
+
+
+@pytest.mark.parametrize("stopped", [OutputError("output_failed", "full"), Interrupted(15)])
+def test_why_it_stops_is_told_once_and_not_while_it_waits(stopped: PipechatError) -> None:
+    told = live_text(summary(complete=3, in_flight=1200, stopped=stopped), 2.0, extent(None))
+    assert told.startswith("stopping, 1,200 in flight")
+    assert ("Ctrl-C" in told) == isinstance(stopped, Interrupted)

@@ -493,7 +493,8 @@ def test_a_fresh_submit_starts_over_and_names_what_is_given_up(
     desk: Desk, output_format: str
 ) -> None:
     desk.submit()
-    (desk.folder / "out.jsonl").write_text("{}\n")
+    of_before = '{"v":1,"id":"i","status":"failed","question":"q","answer":"","item":"old"}\n'
+    (desk.folder / "out.jsonl").write_text(of_before)
     result = desk.submit("--fresh", "--output-format", output_format)
     assert result.status == 0
     assert b"batch_1" in result.stderr

@@ -21,6 +21,7 @@ from tests.servers import (
     error_reply,
     stream_reply,
 )
+from tests.servers.responses import spoken
 
 pytestmark = pytest.mark.counted
 
@@ -199,3 +200,27 @@ def test_a_terminal_on_stderr_changes_no_byte_of_a_pipes_stdout(program: Program
         (program.home / "sessions" / "s.jsonl").unlink()
     assert outputs[0].stdout == outputs[1].stdout
     assert b"\x1b" not in outputs[0].stdout
+
+
+def test_what_was_learned_of_a_model_says_nothing_of_the_next_one_of_a_chat(
+    program: Program,
+) -> None:
+    def pages(request: Request) -> Reply:
+        wants_other = request.body["model"] == "b" and request.path.endswith("completions")
+        if wants_other:
+            return error_reply(404, "This model is only supported in v1/responses.")
+        return answer("Hi") if request.path.endswith("completions") else spoken("Hi")
+
+    with ChatServer(pages) as server:
+        options = ("--base-url", server.url, "-m", "a")
+        with AtTerminal(program, "chat", *options, env={}) as at:
+            at.wait_for("You: ")
+            for model in ("b", "a", "b"):
+                at.type(f"/model {model}\r")
+                at.wait_for("The model is")
+                at.type("q\r")
+                at.wait_for("-----")
+        asked = [(each.body["model"], each.path.rpartition("/")[2]) for each in server.requests]
+    assert asked == [
+            ("b", "completions"), ("b", "responses"), ("a", "completions"), ("b", "responses"),
+    ]  # fmt: skip

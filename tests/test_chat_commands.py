@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipechat.chat.slash import COMMANDS
+from pipechat.environment import Output
 from pipechat.errors import NetworkError
 from tests.chat_kit import CtrlC, Model, talk
 
@@ -32,6 +33,29 @@ def test_help_names_every_command_and_how_to_leave(tmp_path: Path, monkeypatch: 
     assert said.stdout == ""
 
 
+@pytest.mark.parametrize("columns", [30, 40, 80])
+def test_what_chat_says_itself_is_broken_between_words(
+    tmp_path: Path, monkeypatch: Patch, columns: int
+) -> None:
+    monkeypatch.setattr(Output, "columns", lambda _: columns)
+    typed = ["/help", "/hepl", "/undo", "q", "/continue", "/system", "/session"]
+    said = talk(tmp_path, monkeypatch, Model(("half", RESET), "rest"), *typed)
+    ours = [line for line in said.stderr.splitlines() if not line.startswith("pipechat: ")]
+    assert max(map(len, ours)) <= columns
+    words = "This turn will not go along with later questions; /continue sends it along."
+    assert words in " ".join(said.stderr.split())
+
+
+def test_what_somebody_wrote_is_shown_as_it_is(tmp_path: Path, monkeypatch: Patch) -> None:
+    monkeypatch.setattr(Output, "columns", lambda _: 20)
+    text = "    def brief():\n        return 'as four blanks have it'"
+    typed = [f"/system Be.\n{text}", "/system"]
+    assert f"Be.\n{text}\n" in talk(tmp_path, monkeypatch, Model(), *typed).stderr
+    talk(tmp_path, monkeypatch, Model(text), f"say:\n{text}", session="s")
+    said = talk(tmp_path, monkeypatch, Model(), session="s")
+    assert said.stderr.count(text) == 2
+
+
 @pytest.mark.parametrize(
     ("typed", "told"),
     [
@@ -46,9 +70,9 @@ def test_an_unknown_command_gets_a_suggestion_and_is_not_sent(
     tmp_path: Path, monkeypatch: Patch, typed: str, told: str
 ) -> None:
     model = Model()
-    said = talk(tmp_path, monkeypatch, model, typed)
-    assert "so nothing was sent" in said.stderr
-    assert told in said.stderr
+    said = " ".join(talk(tmp_path, monkeypatch, model, typed).stderr.split())
+    assert "so nothing was sent" in said
+    assert told in said
     assert model.requests == []
 
 
@@ -171,6 +195,30 @@ def test_continue_takes_other_words_and_refuses_where_nothing_was_cut(
     assert said.stderr.count("The last answer was not cut.") == 2
 
 
+@pytest.mark.parametrize("session", [None, "s"])
+@pytest.mark.parametrize("end", [RESET, "length"])
+def test_where_the_rest_did_not_come_continue_asks_for_it_again(
+    tmp_path: Path, monkeypatch: Patch, end: str | NetworkError, session: str | None
+) -> None:
+    model = Model(("half", end), RESET, RESET, "rest", "A3")
+    typed = ["q", "/continue", "/continue", "/continue", "q3"]
+    said = talk(tmp_path, monkeypatch, model, *typed, session=session)
+    asked = ["q", "half", "Continue where you stopped."]
+    assert model.asked[1:] == [asked, asked, asked, [*asked, "rest", "q3"]]
+    assert "was not cut" not in said.stderr
+
+
+def test_continue_names_retry_where_the_last_question_was_not_answered(
+    tmp_path: Path, monkeypatch: Patch
+) -> None:
+    model = Model("A1", RESET, RESET)
+    typed = ["/continue", "q1", "/continue", "q2", "/continue", "/retry", "/continue"]
+    said = talk(tmp_path, monkeypatch, model, *typed)
+    assert said.stderr.count("The last question was not answered; /retry asks it again.\n") == 2
+    assert said.stderr.count("The last answer was not cut.\n") == 2
+    assert len(model.requests) == 3
+
+
 def test_a_server_that_dies_is_one_line_and_the_conversation_goes_on(
     tmp_path: Path, monkeypatch: Patch
 ) -> None:
@@ -178,7 +226,8 @@ def test_a_server_that_dies_is_one_line_and_the_conversation_goes_on(
     said = talk(tmp_path, monkeypatch, model, "q1", "q2", "q3")
     told = [line for line in said.stderr.splitlines() if line.startswith("pipechat: ")]
     assert told == ["pipechat: connection_lost: the connection was lost."] * 2
-    assert said.stdout == f"AI: {RULE}AI: half\n{RULE}AI: A3\n{RULE}"
+    # What failed before its first word is told on a line of its own, not behind the prompt.
+    assert said.stdout == f"AI: \n{RULE}AI: half\n{RULE}AI: A3\n{RULE}"
     assert model.asked[2] == ["q3"]
 
 

@@ -14,10 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.program import Program
-from tests.servers import ChatServer, UntilClientLeaves, answer, chunk, mirror, stream_reply
+from tests.servers import ChatServer, Reset, UntilClientLeaves, answer, chunk, mirror, stream_reply
 from tests.tmux_kit import Tmux
-
-pytestmark = pytest.mark.uncounted
 
 EDITORS = ("prompt_toolkit", "readline")
 PASTE = "\n".join(f"line {n}" for n in range(1, 51))
@@ -229,3 +227,34 @@ def test_nothing_else_imports_what_edits_lines(program: Program) -> None:
             command, env=environ, stdin=subprocess.DEVNULL, capture_output=True, check=True
         )
         assert done.stderr == b"0 []", arguments
+
+
+@pytest.mark.parametrize("editor", EDITORS)
+def test_a_server_that_dies_in_an_answer_is_told_and_the_conversation_goes_on(
+    program: Program, folder: Path, editor: str
+) -> None:
+    replies = [stream_reply(chunk("Half an ans"), Reset()), answer("wer."), answer("Well.")]
+    with ChatServer(replies) as server:
+        with start(program, folder, editor, "--base-url", server.url, size=(60, 16)) as screen:
+            screen.wait_for("You:")
+            for question, shown in (
+                ("one", "connection_lost"),
+                ("/continue", "wer."),
+                ("two", "Well."),
+            ):
+                screen.type(question)
+                screen.press("Enter")
+                screen.wait_for(shown)
+                screen.wait_for("You:", 2 if question == "one" else 1)
+            screen.press("C-d")
+            screen.wait_for("Bye!")
+            assert screen.wait_for_end() == 0
+        asked = [
+            [message["content"] for message in request.messages] for request in server.requests
+        ]
+    assert asked == [
+        ["one"],
+        ["one", "Half an ans", "Continue where you stopped."],
+        ["one", "Half an ans", "Continue where you stopped.", "wer.", "two"],
+    ]
+    shutil.rmtree(folder)

@@ -13,6 +13,7 @@ from pipechat.settings.explained import first_file
 from pipechat.settings.resolve import resolve_settings
 from pipechat.settings.table import OPTIONS
 from tests.program import Program
+from tests.pseudo_terminal import AtTerminal
 
 pytestmark = pytest.mark.in_process
 KEY = "sk-one-that-must-not-be-seen"
@@ -53,6 +54,22 @@ def test_text_says_the_same_a_line_each(program: Program) -> None:
     assert table["whole_reasons"][0] == '["fini"]'
     assert table["proxy"] == ["-", "default"]
     assert set(table) == set(shown(program))
+
+
+@pytest.mark.in_process(False)
+def test_on_a_terminal_it_stands_in_columns(program: Program) -> None:
+    path = write(program, f'model = "模型"\nsystem = "{"long " * 12}"\n')
+    with AtTerminal(program, "config", "show", env={}) as terminal:
+        terminal.leave()
+    lines = terminal.screen.decode().splitlines()
+    assert not [line for line in lines if "\t" in line]
+    assert len(lines) >= len(shown(program))
+    begins = {line.split()[0]: line for line in lines}
+    column = begins["retries"].index("default")
+    # A wide letter takes two columns; a long value moves what stands behind it.
+    assert begins["model"].index(str(path)) == column - 2
+    assert begins["system"].split()[1] == "long"
+    assert begins["last_turns"].index("20") == begins["retries"].index("2")
 
 
 @pytest.mark.parametrize(
@@ -150,8 +167,9 @@ def test_every_setting_stands_in_that_file_with_a_value_that_is_taken() -> None:
     text = first_file()
     # What is left when each `#` before a setting is gone.
     live = "\n".join(re.findall(r"^# ((?:[a-z_]+ = |\[).*)$", text, re.MULTILINE))
-    config = tomllib.loads(live.replace('profile = "TEXT"\n', ""))
-    names = {option.name for option in OPTIONS if option.in_file} - {"profile"}
+    config = tomllib.loads(live)
+    assert '"TEXT"' not in text
+    names = {option.name for option in OPTIONS if option.in_file}
     assert set(config) == names | {"profiles"}
     assert resolve_settings({"profile": "local"}, {}, config).model == "llama3.2"
     assert tomllib.loads(text) == {}

@@ -143,8 +143,13 @@ def check(program: Program, row: Row, *where: str) -> None:
     last = result.events[-1]
     assert (result.status, result.code, last["code"]) == (row.status, row.code, row.code)
     assert last["retryable"]
-    # The time-out counts what was gone before the turn began as well, `total_s` does not.
-    assert last["total_s"] >= SHORT_S * (0.9 if row.limit is TOTAL else 0.99)
+    # The time-out counts what was gone before the request as well, `total_s` does not: how much
+    # that is, is the machine's to say. That it is not early, `took` says, which began before both.
+    assert last["total_s"] <= took
+    if row.limit is TOTAL:
+        assert f"within {SHORT_S:g} s" in last["message"]
+    else:
+        assert last["total_s"] >= SHORT_S * 0.99
     if row.text == "x":  # how much of a drip comes in time is chance
         assert set(last["answer"]) == {"x"}
         assert len(last["answer"]) < 2000
@@ -209,7 +214,7 @@ def test_the_timeout_counts_from_the_first_request_not_from_the_last(program: Pr
         first, second = (request.time for request in server.requests)
     assert last["code"] == "timeout"
     assert second - first > 0.3
-    assert 1.0 <= last["total_s"] < 1.0 + (second - first)
+    assert 0.9 <= last["total_s"] < 1.0 + (second - first)
 
 
 @pytest.mark.in_process(False)

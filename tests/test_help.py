@@ -335,5 +335,48 @@ def test_a_plain_ask_imports_nothing_of_the_help(program: Program) -> None:
     )  # fmt: skip
     loaded = set(done.stdout.decode().split())
     assert "pipechat.commands.ask" in loaded
-    of_help = ("help_page", "help_env", "columns", "examples", "mistakes", "versions")
+    of_help = ("help_page", "help_env", "columns", "examples", "mistakes", "elsewhere", "versions")
     assert not {f"pipechat.commands.{name}" for name in of_help} & loaded
+
+
+def test_the_page_that_lists_the_commands_is_the_same_without_their_options() -> None:
+    pages = []
+    for brief in (True, False):
+        command = make_command(brief=brief)
+        pages.append(command.get_help(command.make_context("pipechat", [], resilient_parsing=True)))
+    assert pages[0] == pages[1]
+
+
+@pytest.mark.parametrize("command", ["ask", "chat", "batch run", "batch submit", "history show"])
+def test_a_long_option_behind_one_dash_is_refused_with_the_option_that_was_meant(
+    program: Program, command: str
+) -> None:
+    options = [name for each in COMMANDS[command].params for name in each.opts if name[:2] == "--"]
+    assert len(options) > 3
+    for option in options:
+        for words in ((option[1:], "x"), (f"{option[1:]}=x",)):
+            result = program.run(*command.split(), *words, events=False)
+            assert (result.status, result.code) == (2, "usage")
+            assert f"No such option: {option[1:]}. Did you mean {option!r}?" in (
+                result.stderr.decode()
+            )
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        (("-m", "-model", "hi"), "hi"),
+        (("--system", "-model", "hi"), "hi"),
+        (("-qm", "-model", "hi"), "hi"),
+        (("--", "-model"), "-model"),
+        (("-qv", "hi"), "hi"),
+        (("-qmodel-x", "hi"), "hi"),
+        (("-mx", "hi"), "hi"),
+    ],
+    ids=" ".join,
+)
+def test_what_only_looks_like_such_an_option_is_read_as_ever(
+    program: Program, words: tuple[str, ...], asked: str
+) -> None:
+    result = program.run("ask", "--offline", "--no-stdin", *words, events=False)
+    assert (result.status, result.stdout.decode().rpartition(": ")[2]) == (0, f"{asked}\n")

@@ -39,10 +39,12 @@ MAY_IMPORT = {
     "line_editor": GROUND | {"signals"},
     "stdin": GROUND | {"line_editor"},
     "environment": GROUND | {"signals", "stdin"},
+    "doctor": GROUND | {"client", "store"},
     "chat": GROUND | {"settings", "turn", "store", "show", "environment", "line_editor", "signals"},
     "commands": GROUND
     | {"settings", "wire", "turn", "client", "store", "show", "environment", "signals"}
-    | {"answers", "attached_files", "batch", "chat"},
+    | {"answers", "attached_files", "batch", "doctor", "chat"}
+    | {"__init__"},
     "main": GROUND | {"commands", "environment", "signals", "__init__"},
     "__main__": {"main", "signals"},
     "__init__": set(),
@@ -51,7 +53,8 @@ MAY_IMPORT = {
 # Rooms and modules in which nothing opens, reads or waits. What else they take from the standard
 # library, beside PLAIN, is named with its reason.
 PURE: dict[str, tuple[str, ...]] = {
-    "errors": ("enum", "signal", "sys"),  # the numbers of signals; which Python this is
+    # The numbers of signals and of the system's errors; which Python this is.
+    "errors": ("enum", "errno", "signal", "sys"),
     "text": ("difflib", "itertools"),  # names that are near
     "events": (),
     "messages": ("os", "time"),  # ids: random bytes and the time of day
@@ -79,6 +82,9 @@ PURE: dict[str, tuple[str, ...]] = {
     "client.network_errors": ("errno", "socket"),  # the types of their errors
     "client.near_request": (),
     "client.recording": ("base64",),  # segments that are no text
+    "doctor.finding": (),
+    "doctor.judging": ("email", "socket", "ssl"),  # dates; their errors and the dates of TLS
+    "doctor.judging_folder": ("errno",),
     "store.names": ("unicodedata",),
     "show.width": ("unicodedata",),
     "show.wrapping": ("functools",),  # what was looked up of a letter
@@ -249,6 +255,22 @@ def test_what_is_pure_imports_nothing_that_could_wait_or_fail(name: str) -> None
     assert set().union(*(foreign_imports(module) for module in inside)) - PLAIN == set(PURE[name])
     calls = who_says("open()", "os.open()", "os.write()", "os.read()", "time.sleep()")
     assert not calls & set(inside)
+
+
+# Modules that may be longer, and why.
+LONG = {"settings.table"}  # a table, a row an option
+
+
+def test_a_module_is_read_in_one_go_and_a_function_seen_at_once() -> None:
+    lines = {_name(path): path.read_bytes().count(b"\n") for path in PACKAGE.rglob("*.py")}
+    assert {name for name, count in lines.items() if count > 260} <= LONG
+    functions = {
+        f"{name}: {node.name}": (node.end_lineno or 0) - node.lineno + 1
+        for name, tree in trees().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert {name: count for name, count in functions.items() if count > 40} == {}
 
 
 def test_the_command_line_starts_without_the_sdk() -> None:

@@ -76,6 +76,24 @@ def test_numbers_that_json_has_not_become_null(number: float) -> None:
 
 
 @pytest.mark.parametrize(
+    "number",
+    [2**64, -(2**63) - 1, 10**30, -(10**3999), 2**64 - 1, 0],
+    ids=["2**64", "-(2**63) - 1", "10**30", "-(10**3999)", "2**64 - 1", "0"],
+)
+def test_integers_are_read_to_the_digit_where_that_is_asked_for(number: int) -> None:
+    for data in (f'{{"n": [{number}], "s": "\\ud800"}}', f'{{"n": [{number}]}}'):
+        assert jsonl.loads(data, to_the_digit=True)["n"] == [number]
+        assert type(jsonl.loads(data, to_the_digit=True)["n"][0]) is int
+        assert jsonl.loads_line(data.encode(), to_the_digit=True)["n"] == [number]
+
+
+def test_an_integer_that_nobody_can_read_to_the_digit_is_a_value_error() -> None:
+    for digits in ("1" * 4001, "-" + "1" * 5000):
+        with pytest.raises(ValueError, match="4,000 digits"):
+            jsonl.loads_line(digits.encode(), to_the_digit=True)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         *("NaN", "[Infinity]", "-Infinity", "", " ", "{", '{"a":1', "\x00\x00", "[1,]", "'a'"),

@@ -1,7 +1,6 @@
 """Markdown on a terminal: nothing is lost or obeyed, code is as it was written, lines fit."""
 
 import re
-import time
 from collections import Counter
 from itertools import pairwise
 
@@ -13,6 +12,7 @@ from pipechat.events import End, Error, TextChunk
 from pipechat.show.markdown_blocks import LARGEST
 from pipechat.show.render import RenderSink
 from pipechat.show.width import width
+from tests.calls import calls_in
 from tests.properties import MODEST, any_text, cut_points
 from tests.test_markdown_blocks import documents
 
@@ -261,14 +261,18 @@ ATTACKS = {
 }  # fmt: skip
 
 
+def calls_to_show(text: str) -> int:
+    pieces = re.findall(r"(?s).{1,50}", text)
+    return calls_in(lambda: show(*pieces, color=True))
+
+
 @pytest.mark.parametrize("name", ATTACKS)
 def test_what_it_costs_grows_with_the_length_alone(name: str) -> None:
-    def cost(text: str) -> float:
-        began = time.process_time()
-        show(*re.findall(r"(?s).{1,50}", text), color=True)
-        return time.process_time() - began
+    def calls(length: int, blocks: int = 1) -> int:
+        return calls_to_show((ATTACKS[name][:length] + "\n\n") * blocks)
 
-    block = ATTACKS[name] + "\n\n"
-    once = min(cost(block) for _ in range(2))
-    assert cost(block * 8) < 8 * 3 * once + 0.5
-    assert once < 2.0
+    calls_to_show("- *a*\n\n|b|\n|-|\n")  # what is made once is there
+    once = calls(2000)
+    assert once < 2.1 * calls(1000)
+    assert once < 400 * 2000
+    assert calls(500, blocks=4) < 4.1 * calls(500)

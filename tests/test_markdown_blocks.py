@@ -1,6 +1,5 @@
 """Markdown cut into blocks while it streams: nothing is lost, and no cut of the network matters."""
 
-import time
 from itertools import pairwise
 
 import pytest
@@ -8,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipechat.show.markdown_blocks import LARGEST, Block, BlockSplitter
+from tests.calls import calls_in
 from tests.properties import MODEST, cut_points
 
 LINES = [
@@ -136,10 +136,10 @@ def test_a_long_line_of_code_stays_code() -> None:
 
 @pytest.mark.parametrize("line", ["x", "words and more\n", "- item\n", "```\n", "\n", " "])
 def test_what_it_costs_grows_with_the_length_alone(line: str) -> None:
-    def cost(size: int) -> float:
-        began = time.process_time()
-        assert len("".join(block.text for block in blocks_of(*[line] * size))) == len(line) * size
-        return time.process_time() - began
+    def cost(size: int) -> int:
+        found: list[Block] = []
+        calls = calls_in(lambda: found.extend(blocks_of(*[line] * size)))
+        assert len("".join(block.text for block in found)) == len(line) * size
+        return calls
 
-    small = min(cost(20_000) for _ in range(3))
-    assert cost(200_000) < 30 * small + 0.1
+    assert cost(40_000) < 8.1 * cost(5_000)

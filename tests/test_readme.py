@@ -12,7 +12,7 @@ import pytest
 
 from pipechat.errors import ExitCode
 from tests.program import Program, a_program
-from tests.servers import Batches, ChatServer, Reply, Request, answer, mirror
+from tests.servers import Batches, ChatServer, Reply, Request, answer, json_reply, mirror
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -55,7 +55,9 @@ def make_here(here: Path, program: Program) -> Path:
 
 
 def answered(request: Request) -> Reply:
-    """The mirror's answer; where a schema is asked for, a value that matches it."""
+    """The mirror's answer; where a schema is asked for, a value that matches it; its models."""
+    if request.path.endswith("/models"):
+        return json_reply(200, {"object": "list", "data": [{"id": "gpt-5.4-mini"}]})
     if "response_format" not in request.body:
         return mirror()(request)
     wanted = request.body["response_format"]["json_schema"]["schema"]["properties"]

@@ -245,7 +245,6 @@ def test_a_pipe_gets_the_same_bytes_whoever_looks_at_stderr_and_whatever_is_rend
     assert (status, bool(stdout)) == ((2, False) if command == "a mistake" else (0, True))
 
 
-@pytest.mark.uncounted
 @pytest.mark.parametrize(
     "words",
     [("ask", "--offline", "--render", "Hi"), ("history", "show", "s"), ("--version",)],

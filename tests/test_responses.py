@@ -2,7 +2,8 @@
 
 import json
 import os
-from dataclasses import dataclass, field
+import threading
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from tests.servers import (
     ChatServer,
     Close,
     Reply,
+    Request,
+    WaitFor,
     answer,
     by_path,
     chunk,
@@ -29,6 +32,7 @@ from tests.servers.responses import (
     message,
     response_reply,
     spoken,
+    text_done,
     text_part,
     whole,
 )
@@ -61,6 +65,7 @@ def cut(name: str, *parts: Any, **more: Any) -> Row:
 HI = [*begun(), delta("H"), delta("i")]
 REASON = {"reason": "max_output_tokens"}
 TOOL = {"type": "function_call", "name": "f", "arguments": "{}"}
+ODD_OUTPUTS: tuple[Any, ...] = (5, True, "x", {"a": 1}, [1, None, [], {"type": []}])
 ROWS = [
     Row("streamed", spoken("Hi")),
     Row("text in the end alone", stream_reply(*begun(), ended(whole("Hi")))),
@@ -130,6 +135,51 @@ ROWS = [
     cut("an error as others say it", {"error": {"message": "bad", "code": 400}},
         text="", status=4, code="bad_request"),
     cut("no event of this API", {"choices": []}, text="", status=5, code="malformed_stream"),
+    *(
+        cut(f"no end that says completed: {name}", *HI, end, code="unknown_finish",
+            finish_reason=reason, usage=USAGE)
+        for name, reason, end in (
+            ("an event that says incomplete", "incomplete", ended(whole("Hi"), "incomplete")),
+            ("a reason that sounds whole", "incomplete: stop",
+             ended(whole("Hi", status="incomplete", incomplete_details={"reason": "stop"}))),
+            ("details that sound whole", "incomplete: completed",
+             ended(whole("Hi", incomplete_details={"reason": "completed"}))),
+            ("details of another type", "incomplete", ended(whole("Hi", incomplete_details=7))),
+            ("a reason of no letter", "incomplete",
+             ended(whole("Hi", incomplete_details={"reason": ""}))),
+            ("a status that sounds whole", "status finished",
+             ended(whole("Hi", status="finished"))),
+            ("a message that is incomplete", "incomplete",
+             ended(whole(output=[message(text_part("Hi")) | {"status": "incomplete"}]))),
+        )
+    ),
+    *(
+        cut(f"cut by the limit, told as {written!r}", *HI, ended(whole("Hi", usage=given)),
+            code="truncated", finish_reason="length", options=LIMIT,
+            usage={"completion_tokens": written})
+        for written in (7.0, "7", 9)
+        for given in [{"output_tokens": written}]
+    ),
+    cut("a piece lost, as its own end says", *HI, text_done("H, i"), ended(whole())),
+    cut("refused, as its own end says", *begun(),
+        {"type": "response.refusal.done", "refusal": "No."}, ended(whole()), text="No.",
+        code="refused", finish_reason="stop", usage=USAGE),
+    cut("a tool that the vendor has since", *begun(), {"type": "response.output_item.added",
+        "item": {"type": "apply_patch_call"}}, ended(whole()), text="", code="tool_calls",
+        finish_reason="stop", usage=USAGE),
+    *(
+        Row(f"an output that is none: {output!r}", stream_reply(*HI, ended(whole(output=output))))
+        for output in ODD_OUTPUTS
+    ),
+    Row("only one of two parts has an end of its own",
+        stream_reply(*begun(), delta("H"), text_done("H"), delta("i"), ended(whole()))),
+    Row("text told at its own end alone",
+        stream_reply(*begun(), text_done("Hi"), text_done("Hi"), ended(whole()))),
+    Row("a message whose content is text",
+        stream_reply(*begun(), ended(whole(output=[{"type": "message", "content": "Hi"}])))),
+    Row("a letter in two halves",
+        stream_reply(*begun(), delta("\ud83d"), delta("\ude00"), text_done("😀"),
+                     ended(whole("😀"))), text="😀"),
     cut("a delta of another type", *begun(), delta(7),  # type: ignore[arg-type]  # because it is wrong
         text="", status=5, code="malformed_stream"),
     cut("no JSON", event("nonsense"), text="", status=5, code="malformed_stream"),
@@ -346,6 +396,41 @@ def test_a_server_that_has_it_no_longer_is_asked_as_at_first(program: Program) -
         assert asked_paths(program, server) == ["completions"]
 
 
+def test_what_was_recorded_is_replayed_where_nothing_was_learned(
+    program: Program, tmp_path: Path
+) -> None:
+    recording = str(tmp_path / "recording")
+    with ChatServer(by_path(PAGES)) as server:
+        asked_paths(program, server)
+        recorded = asked_paths(program, server, "--record", recording)
+        assert recorded == ["completions", "responses"]
+        where = ("--base-url", server.url, "--replay", recording)
+    for path in (program.home / "cache").iterdir():
+        path.unlink()
+    replayed = program.run("ask", *where, "q")
+    assert (replayed.status, replayed.stdout) == (0, b"Hi\n")
+
+
+REFUSES = error_reply(400, "bad")
+
+
+@pytest.mark.parametrize("output_format", ["text", "ndjson"])
+@pytest.mark.parametrize("other", [REFUSES, error_reply(404, "Not Found")], ids=["400", "404"])
+def test_where_both_refuse_both_are_told_and_nothing_is_learned(
+    program: Program, other: Reply, output_format: str
+) -> None:
+    words = error_reply(400, "'what is the responses API' is too long")
+    with ChatServer(by_path({"/chat/completions": words, "/responses": other})) as server:
+        where = ("--base-url", server.url, "--output-format", output_format)
+        result = program.run("ask", *where, "what is the responses API")
+        assert len(server.requests) == 2
+        assert (result.status, result.code) == (4, "bad_request")
+        assert b"is too long; by the Responses API: " in result.stderr
+        assert not (program.home / "cache").exists()
+        server.play(by_path({"/chat/completions": answer("Hi"), "/responses": other}))
+        assert asked_paths(program, server) == ["completions"]
+
+
 @pytest.mark.parametrize("api", ["chat", "responses"])
 def test_an_api_that_was_asked_for_by_name_is_the_only_one(program: Program, api: str) -> None:
     with ChatServer(ASKS_FOR_THE_OTHER[0]) as server:
@@ -388,3 +473,42 @@ def test_a_batch_is_asked_by_either_and_its_records_say_so(
         ("a", "Hi", "responses"),
         ("b", "Hi", "responses"),
     ]
+
+
+JSON = '{"a": "b"}'
+LEARNED_AT_ONCE = {
+    "the API": ("/chat/completions", ASKS_FOR_THE_OTHER[0], ()),
+    "stream_options": ("stream_options", error_reply(400, "unknown parameter stream_options"), ()),
+    "the format": (
+        '"json_schema"',
+        error_reply(400, "response_format json_schema is not supported"),
+        ("--schema", "a"),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", LEARNED_AT_ONCE)
+def test_items_of_a_batch_that_are_refused_at_once_are_all_asked_otherwise(
+    program: Program, tmp_path: Path, what: str
+) -> None:
+    refused, refusal, options = LEARNED_AT_ONCE[what]
+    all_on_their_way = threading.Event()
+    waiting: list[Request] = []
+
+    def pages(request: Request) -> Reply:
+        if refused in request.path + json.dumps(request.body):
+            waiting.append(request)
+            if len(waiting) == 4:
+                all_on_their_way.set()
+            return replace(refusal, steps=(WaitFor(all_on_their_way), *refusal.steps))
+        return response_reply(JSON) if "responses" in request.path else answer(JSON)
+
+    lines = b"".join(b'{"id":"%d","question":"q"}\n' % n for n in range(4))
+    out = tmp_path / "out.jsonl"
+    more = ("--stream",) if what == "stream_options" else ()
+    with ChatServer(pages) as server:
+        where = ("--base-url", server.url, *options, *more)
+        result = program.run("batch", "run", "-q", "-j", "4", "-o", str(out), *where, input=lines)
+        assert len(server.requests) == 8
+    assert result.status == 0
+    assert {json.loads(line)["answer"] for line in out.read_text().splitlines()} == {JSON}

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import jsonschema
 import pytest
 
-from pipechat.events import End, Error, Event, Reasoning, Retry, Start, TextChunk
+from pipechat.events import End, Error, Event, Fallback, Reasoning, Retry, Start, TextChunk
 from pipechat.show.schema import MEANINGS, event_schema, hint_schema, turn_schema
 from tests.history_kit import turn, write_session
 from tests.program import Program
@@ -19,6 +19,7 @@ EVENTS: list[Event] = [
     Start("id", "2026-11-23T00:00:00Z", "work", "m", 0, 0, replayed=True),
     Retry(1, 0.5, 429, "rate_limited"),
     Retry(2, 1, None, "network"),
+    Fallback("local", "overloaded"),
     Reasoning("hm"),
     TextChunk(0, "so"),
     End(

@@ -66,7 +66,7 @@ BLAME = [
           flags=("--system", "@/dev/zero")),
     Wrong("there is no setting 'modle'. Did you mean 'model'?", config='modle = "m"',
           **IN_CONFIG),
-    Wrong("profile: not a name; a profile is a table [profiles.NAME]",
+    Wrong("profile: not a name; a profile is a table [profiles.x]",
           config='[profile.x]\nmodel = "m"', **IN_CONFIG),
     Wrong("--profile: there is no profile 'lokal'. Did you mean 'local'?", 3, "unknown_profile",
           flags=("--profile", "lokal"), config='[profiles.local]\nmodel = "m"'),

@@ -14,6 +14,7 @@ from pipechat.settings.resolve import (
     Settings,
     resolve_settings,
 )
+from pipechat.settings.secrets import Secret
 from pipechat.settings.table import BY_NAME
 from tests.properties import MODEST
 
@@ -68,7 +69,8 @@ SETTINGS = {
 def value_of(settings: Settings, field: str) -> object:
     """A setting as it was given: of an endpoint or a proxy its URL."""
     value = getattr(settings, field)
-    return getattr(value, "url", value)
+    url = getattr(value, "url", value)
+    return url.reveal() if isinstance(url, Secret) else url
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -96,11 +98,11 @@ def test_the_environment_stands_between_the_flags_and_the_profile() -> None:
     }
     environ = {"OPENAI_BASE_URL": "http://e/", "OPENAI_API_KEY": "ke"}
     assert resolve(config=config).endpoint.url == "http://p"
-    assert resolve(config=config).api_key == "kp"
+    assert resolve(config=config).api_key == Secret("kp")
     assert resolve(environ=environ, config=config).endpoint.url == "http://e"
-    assert resolve(environ=environ, config=config).api_key == "ke"
+    assert resolve(environ=environ, config=config).api_key == Secret("ke")
     assert resolve({"base_url": "http://f"}, environ, config).endpoint.url == "http://f"
-    assert resolve(environ={**environ, "PIPECHAT_API_KEY": "own"}).api_key == "own"
+    assert resolve(environ={**environ, "PIPECHAT_API_KEY": "own"}).api_key == Secret("own")
     for empty in ("OPENAI_API_KEY", "PIPECHAT_API_KEY", "OPENAI_BASE_URL"):
         assert resolve(environ={empty: ""}, config=config) == resolve(config=config)
 
@@ -110,7 +112,7 @@ def test_a_key_command_gives_way_to_a_key_of_its_layer_or_a_stronger_one() -> No
     assert resolve(config=command).api_key_command == "pass openai"
     assert resolve(config={**command, "api_key": "k"}).api_key_command is None
     with_key = resolve(environ={"OPENAI_API_KEY": "k"}, config=command)
-    assert (with_key.api_key, with_key.api_key_command) == ("k", None)
+    assert (with_key.api_key, with_key.api_key_command) == (Secret("k"), None)
     in_profile = resolve(
         {"profile": "p"}, config={"api_key": "weaker", "profiles": {"p": {**command}}}
     )
@@ -161,7 +163,7 @@ def test_offline_needs_no_key_and_hides_none() -> None:
     assert (settings.model, settings.host, settings.api_key) == (
         OFFLINE_MODEL,
         "offline",
-        "offline",
+        Secret("offline"),
     )
     assert not settings.needs_key
     check_key_is_safe(settings)
@@ -296,7 +298,7 @@ def test_no_config_crashes_the_resolving(config: dict[str, Any]) -> None:
 @pytest.mark.parametrize("flag", ["https://gateway.test/v1", "https://GATEWAY.test:443/v1/"])
 def test_a_key_goes_to_the_endpoint_beside_it_whoever_names_that_once_more(flag: str) -> None:
     beside = {"OPENAI_API_KEY": "sk-of-gateway", "OPENAI_BASE_URL": "https://gateway.test/v1"}
-    assert resolve_settings({"base_url": flag}, beside, {}).api_key == "sk-of-gateway"
+    assert resolve_settings({"base_url": flag}, beside, {}).api_key == Secret("sk-of-gateway")
     assert resolve_settings({"base_url": "https://other.test/v1"}, beside, {}).api_key is None
     wrong = {**beside, "OPENAI_BASE_URL": "nonsense"}
     assert resolve_settings({"base_url": flag}, wrong, {}).api_key is None

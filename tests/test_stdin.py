@@ -280,3 +280,20 @@ def test_a_file_is_read_whole_beside_words(program: Program, tmp_path: Path) -> 
 def test_dev_null_beside_words_adds_nothing(program: Program) -> None:
     result = program.run(*OFFLINE, "hi", input=None, stdin=subprocess.DEVNULL)
     assert (result.status, result.stdout[-10:]) == (0, b"asked: hi\n")
+
+
+@pytest.mark.parametrize("output_format", ["text", "ndjson"])
+@pytest.mark.parametrize("words", [("hi",), ("hi", "-"), ("-", "hi")], ids=" ".join)
+@pytest.mark.parametrize(
+    ("input", "told"),
+    [(b"", "stdin was empty"), (b" \n", "stdin held blanks alone"), (b"x", None)],
+)
+def test_an_empty_stdin_beside_words_is_told_once_and_with_v_alone(
+    program: Program, input: bytes, told: str | None, words: tuple[str, ...], output_format: str
+) -> None:
+    ask = ("ask", "--offline", "--output-format", output_format, *words)
+    for verbose in (True, False):
+        result = program.run(*ask, *(["-v"] if verbose else []), input=input)
+        assert result.status == 0
+        notes = [line for line in result.stderr.decode().splitlines() if "stdin " in line]
+        assert notes == ([f"pipechat: {told}"] if told and verbose else [])

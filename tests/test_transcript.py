@@ -4,6 +4,7 @@ import pytest
 
 from pipechat.messages import Summary, Turn
 from pipechat.show.transcript import Look, SessionTable, Transcript, first_words, human_size
+from pipechat.show.width import width
 from tests.history_kit import turn
 
 PIPE = Look()
@@ -103,6 +104,19 @@ def test_sessions_on_a_terminal_are_aligned_whatever_script_their_names_are_in()
     # A wide letter takes two columns and a combining one none.
     assert [columns[1], columns[2] + 2, columns[3] - 1, columns[4]] == [columns[1]] * 4
     assert rows[0].split() == ["session", "turns", "last", "size", "begins", "with"]
+
+
+@pytest.mark.parametrize("columns", [20, 40, 59, 60, 80, 200])
+@pytest.mark.parametrize("name", ["w", "a-rather-longer-name", "旅" * 30])
+def test_no_row_of_sessions_is_wider_than_the_terminal(columns: int, name: str) -> None:
+    table = SessionTable(SCREEN, [name, "w"], columns)
+    summary = Summary(name, 3, "2026-11-23T00:01:30Z", 1, "many words, 很多很多的词 " * 9)
+    rows = [table.heading(), table.row(summary), table.row(summary._replace(name="w"))]
+    assert all(width(row.rstrip("\n")) <= columns for row in rows)
+    assert rows[2].startswith("w ")
+    assert [row.count("\n") for row in rows] == [1] * 3
+    assert ("  3  " in rows[2]) == (columns >= 60)  # a narrow one has no room for numbers
+    assert columns < 80 or "many" in rows[2]
 
 
 def test_an_empty_session_has_a_row_without_trailing_blanks() -> None:

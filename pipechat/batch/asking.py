@@ -15,7 +15,7 @@ from pipechat.client.async_exchange import AsyncSender, read_response
 from pipechat.client.deadlines import Deadlines, Limits
 from pipechat.client.exchange import Request
 from pipechat.client.reading import ResponseReading
-from pipechat.errors import BugError, PipechatError
+from pipechat.errors import PipechatError, as_ours
 from pipechat.events import Chunk, Event, TerminalEvent
 from pipechat.settings.resolve import Settings
 from pipechat.turn.conversation import Wanted, make_reducer
@@ -97,7 +97,7 @@ class LocalWorker:
             advise(error, settings, dialect.path)
             events = reducer.fail(error)
         except Exception as error:
-            events = reducer.fail(BugError(error))
+            events = reducer.fail(as_ours(error))
         _show_all(events[:-1], show)
         terminal = events[-1]
         assert isinstance(terminal, TerminalEvent)

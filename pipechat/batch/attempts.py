@@ -22,7 +22,7 @@ from pipechat.batch.records import Records
 from pipechat.batch.stopping import GivenUpError
 from pipechat.batch.summary import Summary
 from pipechat.client.deadlines import total_passed
-from pipechat.client.request_form import RequestForm
+from pipechat.client.request_form import RequestForm, Way
 from pipechat.client.retries import RetryPolicy
 from pipechat.errors import ExitCode, TryLaterError
 from pipechat.events import Again, Event, Retry
@@ -43,13 +43,14 @@ class Answered(NamedTuple):
 
 
 class _Tries:
-    """What an item is asked next, since when, and what it took so far.
+    """What an item is asked next, and in which way it was, since when, and what it took so far.
 
     `show`: takes the events of its answer, where somebody looks: those of one answer alone.
     """
 
     def __init__(self, request: ChatRequest, settings: Settings, show: Show | None) -> None:
         self.request = request
+        self.way = Way("")
         self._shown = show
         self._held: list[Event] = []
         may_correct = settings.schema is not None and settings.schema_retries > 0
@@ -155,6 +156,7 @@ class Attempts:
         request = tries.request
         while True:
             form = self._form(request)
+            tries.way = form.way
             own = form.own_parameters(request)
             job = Job(form.dialect.name, form.body(request), own, tries.left_s())
             self._summary.requests += 1
@@ -178,7 +180,7 @@ class Attempts:
             return Retry(tries.corrections + 1, 0.0, None, cause.code)
         if asked.terminal.answer:
             return None
-        if self._form(tries.request).otherwise(tries.request, cause):
+        if self._form(tries.request).otherwise(tries.request, cause, tries.way):
             return Again()
         if not isinstance(cause, TryLaterError) or not cause.again:
             return None

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 from pipechat.batch.held import HeldFile
 from pipechat.batch.journal import SetAsideError, unwritable
-from pipechat.errors import BugError, PipechatError
+from pipechat.errors import PipechatError, as_ours
 
 T = TypeVar("T")
 
@@ -62,7 +62,7 @@ class GroupWriter(Generic[T]):
             try:
                 await loop.run_in_executor(self._thread, self._write, entries)
             except Exception as error:
-                failure = error if isinstance(error, PipechatError) else BugError(error)
+                failure = as_ours(error)
                 if not isinstance(failure, SetAsideError):  # else others are set aside as well
                     self._broken = failure
                 written.set_exception(failure)

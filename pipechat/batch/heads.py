@@ -21,6 +21,7 @@ _KINDS = (
     (b"SQLite format 3", "a database", "Write it as NDJSON or CSV"),
 )
 _UTF16 = ("UTF-16", "Convert it: iconv -f UTF-16 -t UTF-8")
+_CR_WITHIN = re.compile(rb"\r[^\n]")
 _QUOTED = re.compile(rb'"[^"]*("|$)')
 
 
@@ -46,6 +47,16 @@ def checked_head(blocks: Iterable[bytes], name: str, *, is_items: bool) -> Itera
         raise UsageError("unreadable_input", f"{name}: it is {what}", hint + ".")
     yield first
     yield from rest
+
+
+def with_newlines(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """`blocks`, where the first has lines that end with CR alone, as old spreadsheets write
+    them, with LF in its place; offsets stay what they were."""
+    old: bool | None = None
+    for block in blocks:
+        if old is None and block:
+            old = b"\n" not in block and _CR_WITHIN.search(block) is not None
+        yield block.replace(b"\r", b"\n") if old else block
 
 
 def _other_kind(head: bytes) -> tuple[str, str] | None:

@@ -192,7 +192,7 @@ def _id_of(row: Mapping[str, Any], *, mended: bool) -> str | None:
     if value is None:
         return None
     if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
+        value = str(value)
     if not isinstance(value, str) or not value or len(value) > _LONGEST_ID:
         raise UsageError("bad_item", f"its id is no text of 1 to {_LONGEST_ID} characters")
     if mended and _REPLACED in value:  # else two of them may be one
@@ -211,8 +211,9 @@ def _options(value: object) -> dict[str, Any]:
     if value is None:
         return {}
     try:
-        given = jsonl.loads(value) if isinstance(value, str) else value  # a cell of a table
-        return read_fields(given)
+        if isinstance(value, str):  # a cell of a table
+            value = jsonl.loads(value, to_the_digit=True)
+        return read_fields(value)
     except ValueError as error:
         raise UsageError("bad_item", f"its options: {error}") from error
 

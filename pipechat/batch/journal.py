@@ -16,7 +16,7 @@ from pipechat.batch.known import records_at
 from pipechat.errors import OutputError, SessionError, unwritable_file
 from pipechat.messages import new_turn_id
 from pipechat.store import layout
-from pipechat.store.faults import words_for
+from pipechat.store.faults import words_for_named
 from pipechat.store.locked_file import LockedFile, lock_file, open_to_read, sync, write_all
 
 # Of an id: its time. Those of one millisecond are in no order.
@@ -186,6 +186,7 @@ def _id_of(line: bytes) -> str | None:
 
 def unwritable(path: str, error: OSError) -> OutputError:
     """The error for a file of a batch that the system refused to write."""
-    is_none = error.errno in (errno.ELOOP, errno.EINVAL, errno.ENXIO)
-    hint = "Name a file with -o; `-` is stdout." if is_none else ""
-    return unwritable_file("output_failed", path, error, words_for(error)[0], hint)
+    what, hint = words_for_named(path, error)
+    if not hint and error.errno in (errno.ELOOP, errno.EINVAL, errno.ENXIO):
+        hint = "Name a file with -o; `-` is stdout."
+    return unwritable_file("output_failed", path, error, what, hint)

@@ -23,7 +23,7 @@ from pipechat.batch.frames import frame, next_frame
 from pipechat.batch.ray_cluster import connected
 from pipechat.batch.ray_plan import Begin
 from pipechat.batch.spreading import Spreader
-from pipechat.errors import BugError, PipechatError
+from pipechat.errors import PipechatError, as_ours
 
 # Less than the run waits for the end of this process.
 _END_S = 12.0
@@ -69,7 +69,7 @@ class Bridge:
             answer = pickle.dumps(error)
         except Exception as error:
             traceback.print_exc()  # the run shows it with -v
-            answer = pickle.dumps(BugError(error))
+            answer = pickle.dumps(as_ours(error))
         finally:
             del self._tasks[number]
         self._writer.write(frame(number, answer))

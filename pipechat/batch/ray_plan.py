@@ -11,7 +11,7 @@ from pipechat.batch.asking import Asked, Job
 from pipechat.errors import SetupError
 from pipechat.events import Event
 from pipechat.settings.resolve import Settings
-from pipechat.settings.secrets import KEYS
+from pipechat.settings.secrets import KEYS, Secret
 from pipechat.turn.conversation import Wanted
 
 # So begin the variables that say who pays.
@@ -26,7 +26,7 @@ class Plan:
 
     settings: Settings
     wanted: Wanted | None
-    key: str | None = field(repr=False)
+    key: Secret | None
     account: Mapping[str, str] = field(repr=False)
     version: str = __version__
 

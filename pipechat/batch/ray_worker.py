@@ -45,17 +45,7 @@ async def start_ray_worker(
     """
     ours, theirs = socket.socketpair()
     with theirs:
-        process = subprocess.Popen(
-            # Not the folder that the user stands in: its modules are not ours.
-            [sys.executable, "-P", "-m", _BRIDGE],
-            stdin=theirs.fileno(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=_environ_of_bridge(settings, environ),
-            cwd="/",
-            # Ctrl-C at the terminal is for the run: it lets what is in flight end.
-            start_new_session=True,
-        )
+        process = _bridge(theirs, _environ_of_bridge(settings, environ))
     worker = RayWorker(process, *await asyncio.open_connection(sock=ours), tell)
     plan = pickle.dumps(Plan.of(settings, environ, wanted))
     begin = pickle.dumps(Begin(plan, settings.ray_address, settings.jobs))
@@ -70,6 +60,21 @@ async def start_ray_worker(
         await worker.aclose()
         raise
     return worker
+
+
+def _bridge(theirs: socket.socket, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """The process between the run and Ray, with `theirs` as stdin."""
+    return subprocess.Popen(
+        # Not the folder that the user stands in: its modules are not ours.
+        [sys.executable, "-P", "-m", _BRIDGE],
+        stdin=theirs.fileno(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=environ,
+        cwd="/",
+        # Ctrl-C at the terminal is for the run: it lets what is in flight end.
+        start_new_session=True,
+    )
 
 
 class RayWorker:

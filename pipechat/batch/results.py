@@ -17,7 +17,7 @@ from pipechat.batch.seen import BatchError
 from pipechat.client.deadlines import Deadlines, Limits
 from pipechat.client.exchange import Response, in_one
 from pipechat.client.reading import Item, ResponseReading, cleaned
-from pipechat.errors import BugError, PipechatError, TryLaterError
+from pipechat.errors import PipechatError, TryLaterError, as_ours
 from pipechat.events import Chunk, TerminalEvent
 from pipechat.messages import ChatRequest, Turn
 from pipechat.settings.resolve import Settings
@@ -57,7 +57,7 @@ class Results:
             error.message = cleaned(error.message, self._settings.secrets)
             events = reducer.fail(error)
         except Exception as error:
-            events = reducer.fail(BugError(error))
+            events = reducer.fail(as_ours(error))
         terminal = events[-1]
         assert isinstance(terminal, TerminalEvent)
         return self._kept(item, terminal)

@@ -9,7 +9,7 @@ from itertools import chain, islice
 from threading import Condition, Thread
 
 from pipechat.batch.rows import Row
-from pipechat.errors import BugError, PipechatError
+from pipechat.errors import PipechatError, as_ours
 
 # So many rows are looked at before others get their turn.
 _AT_ONCE = 256
@@ -68,7 +68,7 @@ class _Pump:
         except PipechatError as error:
             self.error = error
         except Exception as error:
-            self.error = BugError(error)
+            self.error = as_ours(error)
         with self._changed:
             self._tell()
             self._ended = True

@@ -86,8 +86,9 @@ def _read_line(
 def _json(line: bytes) -> tuple[Any, bool]:
     """The value, and whether it had halves of surrogate pairs, which no text has."""
     try:
-        value = jsonl.loads_line(line)
-        return value, _MAYBE_HALF in line.lower() and jsonl.loads(line) != value
+        value = jsonl.loads_line(line, to_the_digit=True)
+        maybe = _MAYBE_HALF in line.lower()
+        return value, maybe and jsonl.loads(line, to_the_digit=True) != value
     except ValueError as error:
         hint = "" if line.lstrip().startswith(b"{") else _WHAT_IT_IS
         return UsageError("bad_item", f"it is no JSON ({error})", hint), False

@@ -20,13 +20,13 @@ from pipechat.batch.source import SessionOrder
 from pipechat.batch.stopping import GivenUpError, Limit, TooManyFailedError
 from pipechat.batch.summary import Summary
 from pipechat.errors import (
-    BugError,
     ExitCode,
     Interrupted,
     OutputError,
     PipechatError,
     SessionError,
     UsageError,
+    as_ours,
 )
 from pipechat.settings.resolve import Settings
 
@@ -84,6 +84,8 @@ class BatchRun:
             for lane in self._lanes:
                 lane.cancel()
             await everything
+        if isinstance(self.summary.stopped, TooManyFailedError):
+            self.summary.stopped.count(self.summary)
         return self.summary
 
     def stop(self, cause: PipechatError, *, at_once: bool = False) -> None:
@@ -117,7 +119,7 @@ class BatchRun:
                 lost = isinstance(error, OutputError) and not isinstance(error, SetAsideError)
                 self.stop(error, at_once=lost or isinstance(error, Interrupted))
             except Exception as error:
-                self.stop(BugError(error))
+                self.stop(as_ours(error))
 
     async def _take(self, place: int, found: Item | BadItemError) -> None:
         await self._records.wait_for_room(place)
@@ -134,9 +136,7 @@ class BatchRun:
                 self.summary.in_flight -= 1
                 self._order.done(found)
         if self._limit.is_passed(self.summary):
-            message = f"{self.summary.failed} of {self.summary.ended} items failed"
-            stopped = TooManyFailedError("max_failures", message, "See --max-failures.")
-            self.stop(stopped)
+            self.stop(TooManyFailedError(self._limit))
 
     async def _ask(self, item: Item, place: int) -> None:
         try:
@@ -164,6 +164,6 @@ class BatchRun:
         await self._keepers.finish(kept, turn)
         await self._records.end(place, kept.in_output(turn), asked.terminal)
         cause = asked.cause
-        self.summary.count(turn, cause.hint if cause is not None else "")
+        self.summary.count(turn, cause.hint if cause is not None else "", item.number)
         if cause is not None and (cause.exit_code == ExitCode.SETUP or cause.code in _FINAL_CODES):
             self.stop(cause)

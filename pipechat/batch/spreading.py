@@ -11,7 +11,7 @@ from typing import Protocol
 
 from pipechat.batch.asking import WorkerLostError
 from pipechat.client.retries import backoff_s
-from pipechat.errors import BugError, PipechatError, TryLaterError
+from pipechat.errors import PipechatError, TryLaterError, as_ours
 
 # So many more may be lost, or not start, than there are to be, before one of them answers. One
 # that does not start counts while there is no other.
@@ -121,7 +121,7 @@ class Spreader:
             except PipechatError as error:
                 self._break(error)
             except Exception as error:
-                self._break(BugError(error))
+                self._break(as_ours(error))
             else:
                 self._in_flight[actor] = 0
                 self._changed.set()

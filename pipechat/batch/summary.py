@@ -36,15 +36,16 @@ class Summary:
     def ended(self) -> int:
         return self.complete + self.failed
 
-    def count(self, turn: Turn, hint: str = "") -> None:
-        """An item ended. `hint`: what to try, where it failed."""
+    def count(self, turn: Turn, hint: str = "", number: int | None = None) -> None:
+        """An item ended. `hint`: what to try, where it failed. `number`: of its line."""
         if turn.status == "complete":
             self.complete += 1
         else:
             self.failed += 1
             error = turn.error or {"code": "unknown", "message": "nobody knows why"}
             self.codes[error["code"]] += 1
-            self.first_failures.note(error["code"], turn.item, error["message"], hint)
+            code, message = error["code"], error["message"]
+            self.first_failures.note(code, turn.item, message, hint, number)
         for name in _TOKENS:
             value = (turn.usage or {}).get(name)
             if isinstance(value, int) and not isinstance(value, bool):

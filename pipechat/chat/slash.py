@@ -15,6 +15,7 @@ LEAVES = ("exit", "quit", "QUIT")
 
 _CONTINUE = "Continue where you stopped."
 _NO_TURN = "There is no turn yet."
+_UNANSWERED = "The last question was not answered; /retry asks it again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,10 @@ def _help(talk: Talk, _: str) -> None:
         form = f"/{command.name} {command.argument}".rstrip()
         talk.say(f"{form:<16} {command.help}")
     talk.say(f"{'//TEXT':<16} send TEXT with one slash before it")
-    talk.say("A \\ at the end of a line goes on in the next. Ctrl-C clears it, or stops an")
-    talk.say(f"answer. Ctrl-D, Ctrl-C twice, or {', '.join(LEAVES)} alone on a line leave.")
+    talk.say(
+        "A \\ at the end of a line goes on in the next. Ctrl-C clears it, or stops an answer. "
+        f"Ctrl-D, Ctrl-C twice, or {', '.join(LEAVES)} alone on a line leave."
+    )
 
 
 def _model(talk: Talk, name: str) -> None:
@@ -69,7 +72,10 @@ def _system(talk: Talk, text: str) -> None:
     sticky = talk.kept.earlier(0)[1]
     holds = (talk.settings.system, sticky, talk.settings.default_system)
     system = next((each for each in holds if each is not None), None)
-    talk.say("There is no system message." if system is None else system)
+    if system is None:
+        talk.say("There is no system message.")
+    else:
+        talk.cite(system)
 
 
 def _session(talk: Talk, name: str) -> None:
@@ -103,15 +109,19 @@ def _undo(talk: Talk, _: str) -> None:
         talk.say(_NO_TURN)
         return
     talk.kept.mark(turn.id, context=False)
-    talk.say(f"Left out from now on: {first_words(turn.question)}")
+    talk.cite(f"Left out from now on: {first_words(turn.question)}")
 
 
 def _continue(talk: Talk, text: str) -> None:
-    turn = talk.kept.last()
-    if turn is None or turn.status != "partial" or not turn.answer.strip():
-        talk.say("The last answer was not cut.")
+    # A question that nothing came of, as of an earlier /continue, is passed over.
+    turn = talk.kept.last(answered=True)
+    if turn is None or turn.status != "partial":
+        newest = talk.kept.last()
+        is_open = newest is not None and not newest.answer.strip()
+        talk.say(_UNANSWERED if is_open else "The last answer was not cut.")
         return
-    talk.kept.mark(turn.id, context=True)
+    if not turn.context:
+        talk.kept.mark(turn.id, context=True)
     talk.ask(text or _CONTINUE)
 
 
@@ -137,7 +147,7 @@ def _save(talk: Talk, path: str) -> None:
         talk.say("/save FILE: which file?")
         return
     count = save(talk.kept.all(), os.path.expanduser(path))
-    talk.say(f"{'1 turn is' if count == 1 else f'{count} turns are'} in {path}.")
+    talk.cite(f"{'1 turn is' if count == 1 else f'{count} turns are'} in {path}.")
 
 
 def _edit(talk: Talk, text: str) -> None:

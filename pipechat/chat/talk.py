@@ -16,6 +16,7 @@ from pipechat.events import Error, TerminalEvent
 from pipechat.messages import Turn
 from pipechat.settings.resolve import Settings
 from pipechat.show.transcript import Look
+from pipechat.show.wrapping import Span, wrapped
 from pipechat.text import visible
 from pipechat.turn.conversation import Keeper
 from pipechat.turn.run import TurnWriter
@@ -29,7 +30,7 @@ _CUT = "This turn will not go along with later questions; /continue sends it alo
 class Kept(Keeper, Protocol):
     """Where the turns are kept, and whether each goes along with later questions."""
 
-    def last(self) -> Turn | None: ...
+    def last(self, *, answered: bool = False) -> Turn | None: ...
     def mark(self, turn_id: str, *, context: bool) -> None: ...
     def all(self) -> Iterator[Turn]: ...
 
@@ -91,15 +92,27 @@ class Talk:
         return asked
 
     def say(self, text: str) -> None:
-        """Answer a command: on stderr, since stdout has the model's words and no others."""
-        for line in text.split("\n"):
-            self.env.stderr.line(line)
+        """Answer a command in words of our own, which fit the terminal: on stderr, since stdout
+        has the model's words and no others."""
+        self.cite(self._fitted(text))
 
     def aside(self, text: str) -> None:
         """What nobody asked for: dim, at a terminal alone, and not with -q."""
+        self._cite_aside(self._fitted(text))
+
+    def cite(self, text: str) -> None:
+        """Answer a command with what somebody wrote, as it is."""
+        for line in text.split("\n"):
+            self.env.stderr.line(line)
+
+    def _cite_aside(self, text: str) -> None:
         if self._look.terminal and not self.env.quiet:
             for line in text.split("\n"):
                 self.env.stderr.line(line, dim=self._look.color)
+
+    def _fitted(self, text: str) -> str:
+        lines = wrapped([Span(text)], self.env.stderr.output.columns())
+        return "\n".join("".join(span.text for span in line) for line in lines)
 
     def open(self) -> None:
         """Say who answers, where it is kept, and how to leave; and where a session goes on, show
@@ -124,8 +137,8 @@ class Talk:
             question = [*question[:_QUESTION_LINES], "[…]"]
         if len(answer) > _ANSWER_LINES:
             answer = ["[…]", *answer[-_ANSWER_LINES:]]
-        self.aside(visible("\n".join([you + question[0], *question[1:]])))
-        self.aside(visible("\n".join([ai + answer[0], *answer[1:]])))
+        self._cite_aside(visible("\n".join([you + question[0], *question[1:]])))
+        self._cite_aside(visible("\n".join([ai + answer[0], *answer[1:]])))
         if not turn.is_context:
             self.aside(_CUT if turn.answer.strip() else "It was not answered; /retry asks again.")
 

@@ -19,7 +19,8 @@ from pipechat.client.exchange import Request, Response, in_one
 from pipechat.client.lazy_openai import AIOHTTP_CLIENT
 from pipechat.client.network_errors import network_error, wants_certificate
 from pipechat.client.own_headers import check_account_names, headers_of_ours, own_headers
-from pipechat.client.sdk_sender import NO_KEY, inflated, trusted
+from pipechat.client.sdk_sender import NO_KEY, inflated
+from pipechat.client.trust import trusted
 from pipechat.client.unix_socket import socket_error
 from pipechat.errors import PipechatError
 from pipechat.settings.resolve import Settings
@@ -131,7 +132,7 @@ class AioSender:
         headers = headers_of_ours(settings, self._environ, self._openai)
         async with httpx2.AsyncClient(transport=httpx2.MockTransport(catch)) as http:
             sdk = self._openai.AsyncOpenAI(
-                api_key=settings.api_key or NO_KEY,
+                api_key=settings.api_key.reveal() if settings.api_key else NO_KEY,
                 base_url=settings.endpoint.request_url,
                 max_retries=0,
                 http_client=http,

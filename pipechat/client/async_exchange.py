@@ -14,7 +14,7 @@ from typing import Protocol
 
 from pipechat.client.exchange import Request, Response, Sender
 from pipechat.client.reading import Item, ResponseReading
-from pipechat.errors import NetworkError, OutputError, PipechatError
+from pipechat.errors import NetworkError, OutputError, PipechatError, as_ours
 from pipechat.events import Chunk
 
 _ROOM = 64  # items that may wait for the turn
@@ -112,8 +112,8 @@ class AsyncExchange:
         try:
             await sender.carry(request, self._put)
         except Exception as error:
-            known = isinstance(error, PipechatError)
-            self._append(error if known else _lost(error))
+            known = isinstance(error, PipechatError | MemoryError)
+            self._append(as_ours(error) if known else _lost(error))
 
     async def _put(self, item: Item) -> None:
         while len(self._items) >= _ROOM:

@@ -7,9 +7,10 @@ Who carries bytes is handed in as a Sender; knows no HTTP library and no SDK.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from queue import Empty, SimpleQueue
+from typing import NamedTuple
 
 from pipechat.client.advice import advise
 from pipechat.client.deadlines import Deadlines, Limits
@@ -18,17 +19,27 @@ from pipechat.client.reading import ResponseReading, Steps
 from pipechat.client.request_form import ApiMemory, RequestForm
 from pipechat.client.retries import RetryPolicy
 from pipechat.errors import PipechatError, TryLaterError
-from pipechat.events import Again, Chunk, Judge, Retry, Step
+from pipechat.events import Again, Chunk, Fallback, Judge, Retry, Step
 from pipechat.messages import ChatRequest
 from pipechat.settings.resolve import Settings
 from pipechat.signals import LONGEST_WAIT_S
 from pipechat.wire.dialect import dialect_of
 
 
+class Alternative(NamedTuple):
+    """Who is asked where a client's tries all failed: `name`, and what makes its client, told
+    of the last failure; None where it cannot be asked."""
+
+    name: str
+    open: Callable[[PipechatError], ChatClient | None]
+
+
 class ChatClient:
     """Sends requests with one set of settings, any number at once. It waits for the server in
     `waits`. `spent_s`: what of the turn's time was gone before it could ask. `tell` is told what
-    a server refused that is asked for in another way; `memory` knows which API it asks for."""
+    a server refused that is asked for in another way; `memory` knows which API it asks for, for a
+    model; `heard` is told the headers of each response; `alternatives` are asked, one after the
+    other, where all tries failed for now."""
 
     def __init__(
         self,
@@ -37,7 +48,9 @@ class ChatClient:
         waits: AbstractContextManager[object] = nullcontext(),  # noqa: B008 — it holds nothing
         spent_s: float = 0.0,
         tell: Callable[[str], None] = lambda _: None,
-        memory: ApiMemory | None = None,
+        memory: Callable[[str], ApiMemory] | None = None,
+        heard: Callable[[Mapping[str, str]], None] = lambda _: None,
+        alternatives: Sequence[Alternative] = (),
     ) -> None:
         self.tell = tell
         self.spent_s = spent_s
@@ -45,6 +58,8 @@ class ChatClient:
         self.sender = sender
         self.waits = waits
         self.memory = memory
+        self.heard = heard
+        self.alternatives = alternatives
         self.limits = Limits(
             settings.timeout_s, settings.first_token_timeout_s, settings.idle_timeout_s
         )
@@ -73,6 +88,7 @@ class AnswerInFlight:
     def __init__(self, client: ChatClient, request: ChatRequest, judge: Judge) -> None:
         self._client = client
         self._request = request
+        self._alternatives = iter(client.alternatives)
         self._judge = judge
         started = time.monotonic() - client.spent_s
         client.spent_s = 0.0  # the turns after this one begin when they are asked
@@ -80,12 +96,17 @@ class AnswerInFlight:
         self._exchange: Exchange | None = None
         self._pause = SimpleQueue[None]()  # its put may be called from a signal handler
         self._cancelled: PipechatError | None = None
-        self._form = RequestForm(client.settings.api, client.tell, client.memory)
+        self._form = _form(client, request)
 
     @property
     def api(self) -> str:
         """The API that is asked."""
         return self._form.dialect.name
+
+    @property
+    def model(self) -> str:
+        """The model that is asked."""
+        return self._request.model
 
     def cancel(self, cause: PipechatError) -> None:
         """Make the iteration raise `cause`; may be called from a signal handler."""
@@ -97,24 +118,47 @@ class AnswerInFlight:
     def __iter__(self) -> Iterator[Step]:
         policy = RetryPolicy(self._client.settings.retries)
         while True:
+            asked = self._form.way
             try:
                 yield from self._attempt()
+                if not self._judge.may_send_again():
+                    self._form.worked()
                 return
             except PipechatError as error:
                 if not self._judge.may_send_again():
                     raise
-                otherwise = self._form.otherwise(self._request, error)
-                again: Step = Again() if otherwise else self._retry(policy, error)
+                otherwise = self._form.otherwise(self._request, error, asked)
+                again: Step | None = Again() if otherwise else self._retry(policy, error)
+                if again is None:
+                    again = self._turn_to_another(error)
+                    policy = RetryPolicy(self._client.settings.retries)
                 yield again
                 if isinstance(again, Retry) and not self._client.settings.hurries:
                     self._rest(again.wait_s)
 
-    def _retry(self, policy: RetryPolicy, error: PipechatError) -> Retry:
-        wait = policy.wait_s(error) if isinstance(error, TryLaterError) else None
+    def _retry(self, policy: RetryPolicy, error: PipechatError) -> Retry | None:
+        """The next try at the same server, where one may help and there is the time."""
+        if not isinstance(error, TryLaterError):
+            return None
+        wait = policy.wait_s(error)
         if wait is None or not self._deadlines.leave(wait):
-            raise error
-        assert isinstance(error, TryLaterError)
+            return None
         return Retry(policy.attempt, wait, error.status, error.code)
+
+    def _turn_to_another(self, error: PipechatError) -> Fallback:
+        """Ask the next alternative from now on. Raises `error` where there is none."""
+        may = isinstance(error, TryLaterError) and self._deadlines.leave(0)
+        for each in self._alternatives if may else ():
+            client = each.open(error)
+            if client is not None:
+                settings = client.settings
+                self._client = client
+                self._request = self._request._replace(
+                    model=settings.model, options=settings.options
+                )
+                self._form = _form(client, self._request)
+                return Fallback(each.name, error.code)
+        raise self._form.told(error)
 
     def _attempt(self) -> Iterator[Chunk]:
         client = self._client
@@ -133,6 +177,7 @@ class AnswerInFlight:
             secrets=client.settings.secrets,
             own_parameters=self._form.own_parameters(self._request),
             longest_wait_s=LONGEST_WAIT_S,
+            heard=client.heard,
         )
         try:
             yield from _driven(reading.steps(), exchange)
@@ -150,6 +195,11 @@ class AnswerInFlight:
                 raise self._cancelled
             with suppress(Empty), self._client.waits:
                 self._pause.get(timeout=min(left, LONGEST_WAIT_S))
+
+
+def _form(client: ChatClient, request: ChatRequest) -> RequestForm:
+    memory = client.memory(request.model) if client.memory is not None else None
+    return RequestForm(client.settings.api, client.tell, memory)
 
 
 def _driven(steps: Steps, exchange: Exchange) -> Iterator[Chunk]:

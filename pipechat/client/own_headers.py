@@ -25,7 +25,7 @@ def headers_of_ours(
     if not settings.api_key or settings.auth == "api-key":
         headers["Authorization"] = openai.Omit()
     elif not settings.tells_account:
-        headers["Authorization"] = f"Bearer {settings.api_key}"
+        headers["Authorization"] = f"Bearer {settings.api_key.reveal()}"
     return headers
 
 
@@ -34,7 +34,7 @@ def own_headers(settings: Settings) -> dict[str, str]:
     other of their names."""
     given = {header.name: header.value for header in settings.headers}
     if settings.api_key and settings.auth == "api-key":
-        given["api-key"] = settings.api_key
+        given["api-key"] = settings.api_key.reveal()
     return given
 
 

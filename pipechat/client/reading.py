@@ -48,6 +48,7 @@ class ResponseReading:
         own_parameters: those of the request that nobody asked for by name, which a refusal may
             be about.
         longest_wait_s: no single wait is longer.
+        heard: is told the headers of a response, once they are there.
 
     `headers`: of the response, once it came.
     """
@@ -65,6 +66,7 @@ class ResponseReading:
         own_parameters: tuple[str, ...],
         longest_wait_s: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
+        heard: Callable[[Mapping[str, str]], None] = lambda _: None,
     ) -> None:
         self._dialect = dialect
         self._asked = asked
@@ -76,6 +78,7 @@ class ResponseReading:
         self._own_parameters = own_parameters
         self._longest_wait_s = longest_wait_s
         self._clock = clock
+        self._heard = heard
         self._waited_s = 0.0  # for the piece that came last
         self.headers: Mapping[str, str] = {}
 
@@ -96,6 +99,7 @@ class ResponseReading:
         self._deadlines.begin_attempt()
         response = yield from self._take_response()
         self.headers = response.headers
+        self._heard(response.headers)
         if response.status == _PARTIAL:
             what = f"{self._host}{self._by_way_of} answered 206, with a part of the answer alone"
             hint = "Nobody asked for a part: something on the way cuts it."

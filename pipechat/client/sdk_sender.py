@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from pipechat.client.certificates import authorities_named, tls_context
+from pipechat.client.certificates import authorities_named
 from pipechat.client.exchange import Request, Response, Segments, in_one
 from pipechat.client.network_errors import is_from_socks, login_refused, network_error
 from pipechat.client.own_headers import check_account_names, headers_of_ours, own_headers
 from pipechat.client.proxy_way import has_reached_the_server, note_way
+from pipechat.client.trust import trusted
 from pipechat.client.unix_socket import socket_error
 from pipechat.errors import NetworkError, PipechatError, TryLaterError
 from pipechat.settings.resolve import Settings
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 NO_KEY = "none"  # the SDK insists on one; the header that would carry it is left out
 _ERROR_BYTES = 64 * 1024
 _STEP_BYTES = 256 * 1024
+_SPARE_S = 5.0
 
 
 class SdkSender:
@@ -214,15 +216,6 @@ def _bound_error(response: httpx2.Response) -> None:
     response.headers.pop("content-encoding", None)
 
 
-def trusted(settings: Settings, environ: Mapping[str, str]) -> Any:
-    """What the transport is told of certificates."""
-    proxy = settings.proxy
-    # Loading the certificate store takes 20 ms, which plain http has no use for.
-    if "https" not in (settings.endpoint.scheme, proxy.scheme if proxy is not None else ""):
-        return False
-    return tls_context(settings, environ) or True
-
-
 def _sdk_client(settings: Settings, environ: Mapping[str, str], openai: ModuleType) -> Any:
     """The SDK's client, so made that it does nothing by itself: no retries, no redirects (they
     would carry the question to another host), no time-outs but ours, no proxy but ours."""
@@ -230,6 +223,8 @@ def _sdk_client(settings: Settings, environ: Mapping[str, str], openai: ModuleTy
 
     check_account_names(environ)
     proxy, headers, socket = settings.proxy, own_headers(settings), settings.endpoint.socket
+    # Ours strike first, since they know why; the library's end a thread that nobody waits for.
+    longest_s = None if settings.timeout_s is None else settings.timeout_s + _SPARE_S
 
     def add_headers(request: httpx2.Request) -> None:
         request.headers.update(headers)
@@ -237,9 +232,9 @@ def _sdk_client(settings: Settings, environ: Mapping[str, str], openai: ModuleTy
     http = httpx2.Client(
         verify=trusted(settings, environ),
         transport=httpx2.HTTPTransport(uds=socket, verify=False) if socket else None,
-        proxy=proxy.url if proxy is not None else None,
+        proxy=proxy.url.reveal() if proxy is not None else None,
         trust_env=False,
-        timeout=settings.timeout_s,
+        timeout=longest_s,
         follow_redirects=False,
         event_hooks={
             "request": [add_headers, *([note_way] if proxy else [])],
@@ -247,9 +242,9 @@ def _sdk_client(settings: Settings, environ: Mapping[str, str], openai: ModuleTy
         },
     )
     return openai.OpenAI(
-        api_key=settings.api_key or NO_KEY,
+        api_key=settings.api_key.reveal() if settings.api_key else NO_KEY,
         base_url=settings.endpoint.request_url,
         max_retries=0,
-        timeout=settings.timeout_s,
+        timeout=longest_s,
         http_client=http,
     )

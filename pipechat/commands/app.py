@@ -19,7 +19,14 @@ class _Paged:
 
 
 class PagedCommand(_Paged, TyperCommand):
-    """A command."""
+    """A command; `-model x` is no `-m odel`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if any(word[:1] == "-" and word[1:3].isalpha() and len(word) > 2 for word in args):
+            from pipechat.commands.mistakes import check_dashes
+
+            check_dashes(self.get_params(ctx), args, ctx.command_path)
+        return super().parse_args(ctx, args)
 
 
 class PagedGroup(_Paged, TyperGroup):

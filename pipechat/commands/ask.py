@@ -171,6 +171,8 @@ def _read_input(env: Environment, settings: Settings, words: list[str]) -> str:
         data = _read_stdin(env, settings)
     text = None if data is None else decode_text(data, "stdin", lossy=settings.lossy)
     if text is None or not text.strip():
+        if text is not None and words and env.verbose:
+            env.stderr.note("stdin held blanks alone" if text else "stdin was empty")
         return compose_question(before + after, text)
     if after:
         gap = "\n" if text.endswith("\n") else "\n\n"

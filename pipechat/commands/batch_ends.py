@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import chain
 from typing import NamedTuple
 
 from pipechat import jsonl
 from pipechat.batch.failures import FirstFailures
-from pipechat.batch.heads import checked_head
+from pipechat.batch.heads import checked_head, with_newlines
 from pipechat.batch.items import ItemReader
 from pipechat.batch.job_files import JobFiles
 from pipechat.batch.journal import OutputFile
@@ -49,8 +51,9 @@ def open_source(env: Environment, name: str, stack: ExitStack) -> Source:
         stack.callback(os.close, fd)
         mode = os.fstat(fd).st_mode
     except OSError as error:
-        message = f"{name}: {error.strerror or error}"
-        raise UsageError("unreadable_input", message) from error
+        is_circle = error.errno == errno.ELOOP
+        what = "its symbolic links lead in a circle" if is_circle else error.strerror or error
+        raise UsageError("unreadable_input", f"{name}: {what}") from error
     if stat.S_ISDIR(mode):
         raise UsageError("unreadable_input", f"{name}: it is a folder")
     return Source(_blocks(fd, name), stat.S_ISREG(mode), lambda path: _is_same(path, name))
@@ -70,7 +73,7 @@ def rows_of(settings: Settings, source: Source, name: str) -> Iterator[Row]:
     longest, lossy = settings.max_input_bytes, settings.lossy
     is_items = source.is_file and input_format == "ndjson"
     blocks = checked_head(source.blocks, "stdin" if name == "-" else name, is_items=is_items)
-    return read_rows(blocks, input_format, longest=longest, lossy=lossy)
+    return read_rows(with_newlines(blocks), input_format, longest=longest, lossy=lossy)
 
 
 def _known_format(name: str) -> InputFormat:
@@ -133,14 +136,12 @@ def check_provider(settings: Settings, path: str) -> None:
 
 
 def started_over(env: Environment, output: OutputFile, rows: Iterator[Row]) -> Iterator[Row]:
-    """`rows`; with the first of them `output` is emptied, and what the provider has for it
-    forgotten: an input that cannot be read costs nothing. Raises OutputError."""
+    """`rows`, of which the first has come: `output` is emptied, and what the provider has for it
+    forgotten. An input that cannot be read costs nothing. Raises OutputError."""
     first = next(rows, None)
     forget(env, JobFiles(output.path))
     output.clear()
-    if first is not None:
-        yield first
-        yield from rows
+    return chain(() if first is None else (first,), rows)
 
 
 def forget(env: Environment, files: JobFiles) -> None:
@@ -184,6 +185,8 @@ def conclude(
     if not isinstance(stopped, ReaderLeft):
         env.warn(summary.line(seconds))
         show_failures(env, summary.first_failures, stopped)
+    if isinstance(stopped, Interrupted) and to_file:
+        stopped.hint = "Run it again to go on."
     if stopped is not None:
         report(env, stopped)
     if isinstance(stopped, Interrupted) and not isinstance(stopped, ReaderLeft):

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pipechat.batch.summary import Summary
 from pipechat.commands.batch_ends import Source
 from pipechat.environment import Environment
+from pipechat.errors import Interrupted
 
 _EVERY_S = 30.0
 _LIVE_EVERY_S = 0.25
@@ -117,7 +118,12 @@ class Extent:
 
 def live_text(summary: Summary, seconds: float, extent: Extent) -> str:
     """What matters most comes first, since a narrow terminal cuts the rest:
-    `1,204 of ~10,000, 41.2/s, 4 min left, 3 failed (2 cut, 1 server_error), 64 in flight, …`"""
+    `1,204 of ~10,000, 41.2/s, 4 min left, 3 failed (2 cut, 1 server_error), 64 in flight, …`
+    Once the run is stopped: what it still waits for."""
+    if summary.stopped is not None:
+        waiting = f"stopping, {summary.in_flight:,} in flight"
+        by_hand = isinstance(summary.stopped, Interrupted)
+        return f"{waiting}; Ctrl-C again: at once" if by_hand else waiting
     skipped = sum(summary.skipped.values())
     done = summary.ended + skipped
     rate = summary.ended / seconds if seconds else 0.0

@@ -19,7 +19,7 @@ from pipechat.batch.results import Results
 from pipechat.batch.seen import Seen
 from pipechat.batch.standing import Standing, status_record
 from pipechat.batch.submitting import Submitter, new_job
-from pipechat.client.batch_api import BatchApi
+from pipechat.client.batch_api import BatchApi, advise_of_batches
 from pipechat.commands.batch_ends import (
     conclude,
     forget,
@@ -28,7 +28,9 @@ from pipechat.commands.batch_ends import (
     open_source,
     rows_of,
     show_failures,
+    started_over,
 )
+from pipechat.commands.calling import check_online, make_calls
 from pipechat.commands.reporting import report
 from pipechat.commands.wanted import read_wanted
 from pipechat.commands.wiring import with_key
@@ -53,7 +55,7 @@ def submit_batch(env: Environment, settings: Settings, source_name: str) -> int:
         output = open_output(settings, path, source, stack)
         files = JobFiles(path)
         if settings.fresh:
-            forget(env, files)
+            rows = started_over(env, output, rows)
         job = _job_to_go_on_with(files, provider)
         summary = Submitted()
         kept = wanted.record() if wanted is not None else None
@@ -159,23 +161,17 @@ class _Provider:
 
     def __init__(self, env: Environment, settings: Settings) -> None:
         from pipechat.client.advice import advise_of_key
-        from pipechat.client.lazy_openai import load_openai
-        from pipechat.client.sdk_sender import SdkSender
 
         self.settings = settings = with_key(env, settings)
         ends_at = None
         if settings.timeout_s is not None:
             ends_at = time.monotonic() + settings.timeout_s
-        # What is large takes long: no single wait for the server is longer than this.
-        each = settings._replace(timeout_s=settings.idle_timeout_s)
-        self.api = BatchApi(
-            SdkSender(each, env.environ, load_openai(env.environ)),
-            host=settings.host,
-            secrets=settings.secrets,
-            ends_at=ends_at,
-            waits=env.waits,
-            advise=lambda error: advise_of_key(error, settings),
-        )
+
+        def advise(error: PipechatError) -> None:
+            advise_of_batches(error)
+            advise_of_key(error, settings)
+
+        self.api = BatchApi(make_calls(env, settings, ends_at, advise))
         tell = env.stderr.note if env.verbose else lambda _: None
         self.patience = Patience(settings.retries, ends_at, tell)
 
@@ -202,10 +198,7 @@ class _Provider:
 def _checked(settings: Settings) -> Settings:
     """The settings that hold for the provider's engine: without a time limit where none was
     given for this command. Raises UsageError."""
-    for name in ("offline", "record", "replay"):
-        if getattr(settings, name):
-            message = f"{settings.origins[name]}: a batch at the provider needs the provider"
-            raise UsageError("bad_option", message)
+    check_online(settings, "a batch at the provider needs the provider")
     given = settings.origins.get("timeout", "").startswith(("--", "PIPECHAT_"))
     return settings if given else settings._replace(timeout_s=None)
 

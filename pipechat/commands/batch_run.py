@@ -65,6 +65,7 @@ class _Batch:
 def run_batch(env: Environment, settings: Settings, source_name: str) -> int:
     """One run; its exit status."""
     progress = Progress(env)
+    env.stdout.when_cut = "The last line may be cut; with -o OUT the next run goes on."
     settings = settings._replace(stream=settings.batch_stream)
     _check(settings)
     wanted = read_wanted(env, settings)

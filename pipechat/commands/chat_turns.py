@@ -12,7 +12,7 @@ from pipechat.commands.stores import open_keeper
 from pipechat.commands.wiring import TellingSink, end_by_signal, usage_line
 from pipechat.environment import Environment
 from pipechat.errors import ExitCode, PipechatError
-from pipechat.events import Event, Sink, Start
+from pipechat.events import Error, Event, Sink, Start, TextChunk
 from pipechat.settings.resolve import Settings
 from pipechat.show.sinks import OnceBroken
 from pipechat.show.width import width
@@ -121,14 +121,20 @@ class Asking:
 
 
 class _PromptSink:
-    """Writes the model's prompt before its first words."""
+    """Writes the model's prompt before its first words, and ends its line where none come."""
 
     def __init__(self, env: Environment, sink: Sink, prompt: str) -> None:
         self._env = env
         self._sink = sink
         self._prompt = prompt
+        self._is_bare = False
 
     def emit(self, event: Event) -> None:
         if isinstance(event, Start):
             self._env.stdout.write(self._prompt.encode())
+            self._is_bare = True
+        elif isinstance(event, TextChunk):
+            self._is_bare = False
+        elif isinstance(event, Error) and self._is_bare:
+            self._env.stdout.write(b"\n")
         self._sink.emit(event)

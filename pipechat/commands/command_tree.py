@@ -13,6 +13,7 @@ _LITERAL = re.compile(r"[a-z][a-z0-9-]*")
 # What a word of a metavar stands for; `NAME` is a session's, but where the option says otherwise.
 _KINDS = {
     "NAME": "session",
+    "PROFILE": "profile",
     "FILE": "file",
     "IN": "file",
     "OUT": "file",

@@ -126,7 +126,8 @@ def _function(command: KnownCommand, by_path: dict[str, KnownCommand]) -> Iterat
 
 
 def _name(path: str) -> str:
-    return "_".join(["_pipechat", *path.split()])
+    # Two underscores: `_pipechat_models` completes the names of models, and is no command.
+    return "__".join(["_pipechat", *path.split()])
 
 
 def _option_specs(option: KnownOption) -> Iterator[str]:

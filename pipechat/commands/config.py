@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -14,9 +15,20 @@ from pipechat.commands.reporting import report
 from pipechat.environment import Environment
 from pipechat.errors import SetupError, UsageError
 from pipechat.settings.config import find_folders, read_config
-from pipechat.text import visible_line
+from pipechat.show.width import width
+from pipechat.text import not_one_of, visible_line
+
+_FORMATS = ("text", "json")
+_WIDEST_VALUE = 32
 
 config = App("config", help="Look at settings; begin a file of them.")
+
+Format = Annotated[
+    str,
+    typer.Option(
+        "--output-format", help="json: one object [text].", metavar="text|json", show_default=False
+    ),
+]
 
 
 @config.command()
@@ -25,23 +37,18 @@ def show(
     profile: Annotated[
         str | None, typer.Option(help="As with this profile of the file.", metavar="NAME")
     ] = None,
-    output_format: Annotated[
-        str,
-        typer.Option(
-            "--output-format", help="text or json [text].", metavar="FORMAT", show_default=False
-        ),
-    ] = "text",
+    output_format: Format = "text",
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> int:
     """Tell every setting, its value and where it comes from; the whole file is looked at.
 
-    A key is not shown. Faults of profiles that are not selected are told as well: exit 3.
+    Aligned on a terminal; elsewhere separated by tabs. A key is not
+    shown. Faults of profiles that are not selected are told as well: exit 3.
     """
     env = _env(context, quiet, verbose)
-    if output_format not in ("text", "json"):
-        message = f"--output-format {output_format}: no such format"
-        raise UsageError("bad_option", message, "Use text or json.")
+    if output_format not in _FORMATS:
+        raise UsageError("bad_option", f"--output-format: {not_one_of(output_format, _FORMATS)}")
     from pipechat.settings.explained import explain, faults_of_profiles
     from pipechat.settings.layers import unknown_variables
 
@@ -56,8 +63,9 @@ def show(
             shown: Any = {"config_file": path, "settings": [each._asdict() for each in settings]}
             page.write(jsonl.dumps(shown) + b"\n")
         else:
-            for name, value, origin in settings:
-                page.write(f"{name}\t{_shown(value)}\t{origin}\n".encode())
+            rows = [(name, _shown(value), origin) for name, value, origin in settings]
+            for line in _aligned(rows) if env.stdout.is_terminal else map("\t".join, rows):
+                page.write(f"{line}\n".encode())
     for fault in faults:
         report(env, fault)
     return int(faults[0].exit_code) if faults else 0
@@ -90,6 +98,15 @@ def _env(context: typer.Context, quiet: bool, verbose: bool) -> Environment:
     env: Environment = context.obj
     env.quiet, env.verbose = quiet, verbose
     return env
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """In columns; a value that is wider than they are moves what stands behind it."""
+    names = max(width(name) for name, _, _ in rows)
+    values = min(max(width(value) for _, value, _ in rows), _WIDEST_VALUE)
+    for name, value, origin in rows:
+        begins = f"{name}{' ' * (names - width(name))}  {value}"
+        yield f"{begins}{' ' * (values - width(value))}  {origin}"
 
 
 def _shown(value: Any) -> str:

@@ -96,6 +96,14 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("See what would go:", "pipechat history prune --older-than 90d --dry-run"),
     ),
     "pipechat history repair": (("See what is torn:", "pipechat history repair trip --dry-run"),),
+    "pipechat models": (
+        ("What the endpoint serves:", "pipechat models"),
+        ("Those with room for a book:", "pipechat models | awk '$2 > 200000'"),
+    ),
+    "pipechat doctor": (
+        ("Where is it broken?", "pipechat doctor"),
+        ("With a question, and only what is not well:", "pipechat doctor --ask | grep -v ^ok || :"),
+    ),
     "pipechat completion": (
         ("In ~/.bashrc, or with zsh in ~/.zshrc:", 'eval "$(pipechat completion bash)"'),
         ("A file for fish:", "pipechat completion fish > pipechat.fish"),

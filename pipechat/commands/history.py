@@ -34,6 +34,21 @@ history = App(
     "history", help="What was asked and answered: sessions shown, searched and kept in order."
 )
 
+Source = Annotated[
+    str | None,
+    typer.Argument(
+        help="A session, or a file of turns (a path with a /); the session used last unless given.",
+        metavar="[NAME|FILE]",
+        show_default=False,
+    ),
+]
+Last = Annotated[
+    int | None, typer.Option("--last", "-n", help="Only the last N turns.", metavar="N", min=1)
+]
+OneTurn = Annotated[
+    int | None, typer.Option("--turn", help="Only turn N, from 1; -1 is the last.", metavar="N")
+]
+
 
 @history.command("list")
 def list_sessions(
@@ -54,7 +69,7 @@ def list_sessions(
             page.records(records, wanted)
             return 0
         names = store.names()
-        table = SessionTable(look_of(env), names)
+        table = SessionTable(look_of(env), names, env.stdout.columns())
         if names:
             page.write(table.heading().encode())
         elif env.stdout.is_terminal:
@@ -67,23 +82,9 @@ def list_sessions(
 @history.command()
 def show(
     context: typer.Context,
-    source: Annotated[
-        str | None,
-        typer.Argument(
-            help="A session, or a file of turns (a path with a /); the session used last "
-            "unless given.",
-            metavar="[NAME|FILE]",
-            show_default=False,
-        ),
-    ] = None,
-    last: Annotated[
-        int | None,
-        typer.Option("--last", "-n", help="Only the last N turns.", metavar="N", min=1),
-    ] = None,
-    turn: Annotated[
-        int | None,
-        typer.Option("--turn", help="Only turn N, from 1; -1 is the last.", metavar="N"),
-    ] = None,
+    source: Source = None,
+    last: Last = None,
+    turn: OneTurn = None,
     output_format: OutputFormat = "text",
     quiet: Quiet = False,
     verbose: Verbose = False,

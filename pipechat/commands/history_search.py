@@ -32,34 +32,37 @@ if TYPE_CHECKING:
 # As grep has it, and every script expects it of a search: the one exception to the exit table.
 NOTHING_FOUND = 1
 
+Pattern = Annotated[
+    str,
+    typer.Argument(
+        help="Fixed text, or with -E a regular expression (Python's syntax).", metavar="PATTERN"
+    ),
+]
+Where = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Only in these: sessions, and files of turns (paths with a /).",
+        metavar="[NAME|FILE]…",
+        show_default=False,
+    ),
+]
+FirstOfWhere = Annotated[
+    str | None,
+    typer.Option("--session", help="The same as first after PATTERN.", metavar="NAME|FILE"),
+]
+IsRegexp = Annotated[bool, typer.Option("--regexp", "-E", help="PATTERN is a regular expression.")]
+IgnoreCase = Annotated[
+    bool, typer.Option("--ignore-case", "-i", help="Upper and lower case are the same.")
+]
+
 
 def search(
     context: typer.Context,
-    pattern: Annotated[
-        str,
-        typer.Argument(
-            help="Fixed text, or with -E a regular expression (Python's syntax).",
-            metavar="PATTERN",
-        ),
-    ],
-    where: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="Only in these: sessions, and files of turns (paths with a /).",
-            metavar="[NAME|FILE]…",
-            show_default=False,
-        ),
-    ] = None,
-    session: Annotated[
-        str | None,
-        typer.Option("--session", help="The same as first after PATTERN.", metavar="NAME|FILE"),
-    ] = None,
-    regexp: Annotated[
-        bool, typer.Option("--regexp", "-E", help="PATTERN is a regular expression.")
-    ] = False,
-    ignore_case: Annotated[
-        bool, typer.Option("--ignore-case", "-i", help="Upper and lower case are the same.")
-    ] = False,
+    pattern: Pattern,
+    where: Where = None,
+    session: FirstOfWhere = None,
+    regexp: IsRegexp = False,
+    ignore_case: IgnoreCase = False,
     output_format: OutputFormat = "text",
     quiet: Quiet = False,
     verbose: Verbose = False,

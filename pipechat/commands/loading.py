@@ -13,6 +13,7 @@ from pipechat.commands.options import as_given
 from pipechat.environment import Environment
 from pipechat.errors import OutputError, SetupError, UsageError
 from pipechat.settings.config import find_folders, read_config
+from pipechat.settings.headers import Header
 from pipechat.settings.layers import unknown_variables
 from pipechat.settings.named_file import read_named
 from pipechat.settings.resolve import Settings, resolve_settings
@@ -38,7 +39,7 @@ def load_settings(env: Environment, given: Mapping[str, Any], command: str) -> S
     env.quiet, env.verbose = settings.quiet, settings.verbose
     for line in unknown_variables(env.environ):
         env.warn(line)
-    settings = _with_header_values(env, settings)
+    settings = with_header_values(env, settings)
     env.stderr.hide(*settings.secrets)
     _check_files_differ(settings)
     if settings.continue_last or settings.existing:
@@ -54,8 +55,14 @@ def load_settings(env: Environment, given: Mapping[str, Any], command: str) -> S
     return settings
 
 
-def _with_header_values(env: Environment, settings: Settings) -> Settings:
-    """`settings` with what the headers' variables and files hold, where any are sent."""
+def with_header_values(
+    env: Environment, settings: Settings, known: tuple[Header, ...] = ()
+) -> Settings:
+    """`settings` with what the headers' variables and files hold, where any are sent.
+
+    Args:
+        known: those of them whose values are known already.
+    """
     if not settings.headers or settings.dry_run or settings.only_replays:
         return settings._replace(headers=())
     from pipechat.settings.headers import settled
@@ -63,7 +70,9 @@ def _with_header_values(env: Environment, settings: Settings) -> Settings:
     def read(path: str) -> bytes:
         return read_named(path, _MOST_OF_A_HEADER, time.monotonic() + _LONGEST_S)
 
-    return settings._replace(headers=settled(settings.headers, env.environ, read))
+    own = [header for header in settings.headers if header not in known]
+    there = [header for header in settings.headers if header in known]
+    return settings._replace(headers=(*there, *settled(own, env.environ, read)))
 
 
 def _check_files_differ(settings: Settings) -> None:

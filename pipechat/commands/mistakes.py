@@ -10,6 +10,8 @@ from typing import Any
 
 import typer
 
+from pipechat.commands import elsewhere
+from pipechat.errors import UsageError
 from pipechat.text import did_you_mean, nearest
 
 _LONGEST = 60
@@ -25,7 +27,7 @@ def told_of(
         path: the command that it was raised for: `pipechat ask`.
         commands: those that there are.
     """
-    said = re.sub("a valid int(eger)? range", "a whole number", error.format_message())
+    said = re.sub("a valid int(eger)?( range)?", "a whole number", error.format_message())
     inner = commands if path == "pipechat" else _commands_of(path.removeprefix("pipechat "))
     named = next((word for word in arguments if word in inner), "")
     see = f"See {path if path == 'pipechat' else f'{path} {named}'.rstrip()} --help."
@@ -38,7 +40,46 @@ def told_of(
         return error.message, f"{_nearest_option(error, arguments)} {see}".lstrip()
     if said.startswith("No such command"):
         return said, _nearest_command(path, arguments, inner, see)
+    if said.startswith("Got unexpected extra argument"):
+        return said, f"{elsewhere.too_many_words(path)} {see}".lstrip()
     return said, see
+
+
+def check_dashes(parameters: Sequence[Any], arguments: Sequence[str], path: str) -> None:
+    """Refuse the name of a long option behind one dash, which is read as letters: `-model x` as
+    `-m odel`, with a question `x`.
+
+    Args:
+        parameters: those of the command, as typer has them.
+        path: the command: `pipechat ask`.
+
+    Raises:
+        UsageError
+    """
+    names = {name: each for each in parameters for name in (*each.opts, *each.secondary_opts)}
+    takes_next = False  # the word that comes is a value
+    for word in arguments:
+        if word == "--" and not takes_next:
+            return
+        long = f"-{word.partition('=')[0]}"
+        if not takes_next and word[:1] == "-" and word[1:2] != "-" and long in names:
+            hint = f"Did you mean {long!r}? See {path} --help."
+            raise UsageError("usage", f"No such option: {word.partition('=')[0]}", hint)
+        takes_next = not takes_next and _takes_next(word, names)
+
+
+def _takes_next(word: str, names: Mapping[str, Any]) -> bool:
+    """Whether the word behind an option is its value."""
+    if word.startswith("--"):
+        option = names.get(word)
+        return option is not None and not option.is_flag
+    if not word.startswith("-"):
+        return False
+    for place, letter in enumerate(word[1:], 2):
+        option = names.get(f"-{letter}")
+        if option is not None and not option.is_flag:
+            return place == len(word)
+    return False
 
 
 def is_no_command(error: Any) -> bool:
@@ -48,26 +89,57 @@ def is_no_command(error: Any) -> bool:
 
 def _nearest_option(error: Any, arguments: Sequence[str]) -> str:
     """Of the command's own options; one dash for two is a slip as well."""
-    known = [name for each in error.ctx.command.get_params(error.ctx) for name in each.opts]
+    params = error.ctx.command.get_params(error.ctx)
+    known = [name for each in params for name in each.opts]
     option = error.option_name
+    path = error.ctx.command_path
+    if option == "--session" and (session := _session(path, arguments)):
+        return f"Did you mean: {shlex.join([*path.split(), session])}?"
     if not option.startswith("--"):
         typed = (word for word in arguments if word.startswith(option) and len(word) > len(option))
-        option = f"-{next(typed, option).partition('=')[0]}"
+        whole = next(typed, "").partition("=")[0]
+        if not whole:  # one letter is near to nothing
+            return elsewhere.option_here(option, known)
+        option = f"-{whole}"
         known = [name for name in known if name.startswith("--")]
-    return did_you_mean(option, known)
+    return elsewhere.option_here(option, known) or did_you_mean(option, known)
+
+
+def _session(path: str, arguments: Sequence[str]) -> str:
+    """The session that `--session` was to name, of a command that takes it as a word."""
+    if not path.startswith("pipechat history ") or path.endswith(" list"):
+        return ""
+    words = iter(arguments)
+    for word in words:
+        name, _, value = word.partition("=")
+        if name == "--session":
+            return value or next(words, "")
+    return ""
 
 
 def _nearest_command(path: str, arguments: Sequence[str], inner: Sequence[str], see: str) -> str:
-    words = [word for word in arguments if not word.startswith("-")]
-    typed = words[path.count(" ")]
+    depth = path.count(" ")
+    words = [word for word in arguments if not word.startswith("-")][depth:]
+    if here := elsewhere.command_here(path, words, inner):
+        return f"Did you mean: {here}?"
+    typed = words[0]
     if path != "pipechat":
-        return f"{did_you_mean(typed, inner)} {see}".lstrip()
+        return f"{_of_group(path, typed, arguments, inner)} {see}".lstrip()
     everywhere = _everywhere(inner)
     found = everywhere.get(nearest(typed, everywhere), "")
     if typed in everywhere:
         return f"Did you mean: pipechat {found}?"
     meant = f"Did you mean {found!r}? Or" if found else "Did you mean"
     return f"{meant}: pipechat ask {_shortened(shlex.join(arguments))}? {see}"
+
+
+def _of_group(path: str, typed: str, arguments: Sequence[str], inner: Sequence[str]) -> str:
+    meant = did_you_mean(typed, inner)
+    takes = elsewhere.takes_words(path)
+    if meant or not takes:
+        return meant
+    rest = arguments[arguments.index(typed) :]
+    return f"Did you mean: pipechat {takes} {_shortened(shlex.join(rest))}?"
 
 
 def _everywhere(commands: Sequence[str]) -> Mapping[str, str]:

@@ -13,7 +13,7 @@ from pipechat.commands.own_files import RECORDING, check_kind
 from pipechat.environment import Environment
 from pipechat.errors import UsageError, unwritable_file
 from pipechat.settings.resolve import Settings
-from pipechat.store.faults import words_for
+from pipechat.store.faults import words_for, words_for_named
 from pipechat.store.locked_file import (
     LockedFile,
     open_to_read,
@@ -58,9 +58,9 @@ def _appending(path: str, origin: str) -> Callable[[bytes], None]:
     done is tried now, before anything is sent."""
 
     def fail(error: OSError) -> NoReturn:
-        raise unwritable_file(
-            "recording_unwritable", f"{origin}: {path}", error, words_for(error)[0]
-        ) from error
+        named = f"{origin}: {path}"
+        words = words_for_named(path, error)
+        raise unwritable_file("recording_unwritable", named, error, *words) from error
 
     def append(block: bytes) -> None:
         try:

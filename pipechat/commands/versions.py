@@ -18,17 +18,22 @@ _NOT_FOR_USERS = ("all", "test")
 
 def versions(environ: Mapping[str, str]) -> Iterator[str]:
     """A line each; no value of a variable that could be a secret, and no path."""
-    yield f"{platform.python_implementation()} {platform.python_version()}"
-    yield platform.platform()
-    for name, extra in _wanted():
-        what = _version_of(name)
-        yield f"{name} {what}" + (f" (extra {extra})" if extra else "")
+    yield from installed()
     language = {name: environ[name] for name in ("LC_ALL", "LC_CTYPE", "LANG") if name in environ}
     said = " ".join(f"{name}={value}" for name, value in language.items())
     encoding = f"{sys.getfilesystemencoding()}, {locale.getencoding()}"
     yield visible_line(f"encoding: {encoding}; {said}".rstrip("; "))
     ours = sorted(name for name in environ if name.startswith(("PIPECHAT_", "OPENAI_")))
     yield visible_line(f"set: {', '.join(ours) or 'nothing'}")
+
+
+def installed() -> Iterator[str]:
+    """Python, the system, and each package that is used, with its version."""
+    yield f"{platform.python_implementation()} {platform.python_version()}"
+    yield platform.platform()
+    for name, extra in _wanted():
+        what = _version_of(name)
+        yield f"{name} {what}" + (f" (extra {extra})" if extra else "")
 
 
 def _wanted() -> Iterator[tuple[str, str]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pipechat.commands.reporting import report
@@ -19,10 +21,13 @@ from pipechat.events import Error, Event, Retry, Sink, TerminalEvent
 from pipechat.settings.config import find_cache
 from pipechat.settings.key import check_key, check_key_is_safe, run_key_command
 from pipechat.settings.resolve import Settings
+from pipechat.settings.secrets import Secret
 from pipechat.signals import TurnSignals
 from pipechat.turn.run import TurnRun
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pipechat.client.async_exchange import AsyncSender
     from pipechat.client.chat_client import ChatClient
     from pipechat.client.exchange import Sender
@@ -43,11 +48,12 @@ def with_key(env: Environment, settings: Settings, spent_s: float = 0.0) -> Sett
     """
     if settings.api_key_command and not settings.only_replays:
         left = None if settings.timeout_s is None else max(settings.timeout_s - spent_s, 0.0)
-        settings = settings._replace(api_key=run_key_command(settings.api_key_command, left))
+        said = Secret(run_key_command(settings.api_key_command, left))
+        settings = settings._replace(api_key=said)
     env.stderr.hide(*settings.secrets)
     if settings.api_key and not settings.offline:
         if not settings.only_replays:
-            check_key(settings.api_key, settings.origins["api_key"])
+            check_key(settings.api_key.reveal(), settings.origins["api_key"])
     elif settings.needs_key:
         if env.environ.get("AZURE_OPENAI_API_KEY"):
             message = f"AZURE_OPENAI_API_KEY is no key of {settings.host}"
@@ -74,19 +80,43 @@ def make_client(env: Environment, settings: Settings, spent_s: float = 0.0) -> C
     began = time.monotonic()
     settings = with_key(env, settings, spent_s)
     spent_s += time.monotonic() - began
+    sender = _make_sender(env, settings)
+    client = _client_of(env, settings, sender, spent_s)
+    if settings.fallback:
+        from pipechat.commands.fallbacks import alternatives_of
+
+        def make(other: Settings, shared: Sender | None) -> ChatClient:
+            if shared is None:
+                other = with_key(env, other)
+            return _client_of(env, other, shared or _make_sender(env, other))
+
+        client.alternatives = alternatives_of(env, settings, sender, make)
+    return client
+
+
+def _client_of(
+    env: Environment, settings: Settings, sender: Sender, spent_s: float = 0.0
+) -> ChatClient:
     from pipechat.client.chat_client import ChatClient
 
     def tell(what: str) -> None:
         if env.verbose:
             env.stderr.note(what)
 
-    sender = _make_sender(env, settings)
-    return ChatClient(settings, sender, env.waits, spent_s, tell, learned_api(env, settings))
+    def heard(headers: Mapping[str, str]) -> None:
+        if ("deprecation" in headers or "sunset" in headers) and not settings.replay:
+            from pipechat.commands.deprecation import warn_of_end
+
+            warn_of_end(env, settings, headers)
+
+    memory = learned_api(env, settings)
+    return ChatClient(settings, sender, env.waits, spent_s, tell, memory, heard)
 
 
-def learned_api(env: Environment, settings: Settings) -> LearnedApi | None:
-    """What was found of the endpoint before; nothing where no server is asked."""
-    if settings.api != "auto" or settings.offline or settings.replay:
+def learned_api(env: Environment, settings: Settings) -> Callable[[str], LearnedApi] | None:
+    """What was found of the endpoint before, for a model; nothing where no server is asked."""
+    # A recording has all of what a replay needs, elsewhere and later: how it was learned too.
+    if settings.api != "auto" or settings.offline or settings.replay or settings.record:
         return None
     from pipechat.settings.learned_api import LearnedApi
 
@@ -94,7 +124,7 @@ def learned_api(env: Environment, settings: Settings) -> LearnedApi | None:
         folder = find_cache(env.environ)
     except SetupError:  # who has no home learns nothing
         return None
-    return LearnedApi(folder, settings.endpoint.url, settings.model)
+    return partial(LearnedApi, folder, settings.endpoint.url)
 
 
 def make_async_sender(env: Environment, settings: Settings) -> AsyncSender:

@@ -19,8 +19,21 @@ _SECRET = ("api_key", "api_key_command")
 # These are tables, which stand behind all else.
 _TABLES = ("options", "headers")
 # What a setting without a default may look like: the first that its reader takes.
-_EXAMPLES = (100, 1, "TEXT", "http://127.0.0.1:3128", "ndjson", ["TEXT"])
+_EXAMPLES = (100, 1, "http://127.0.0.1:3128", "ndjson")
 _OF_METAVAR = {"T": 0.5}
+# What is any text to its reader, but to the user a value that could stand so.
+_OF_NAME = {
+    "effort": "low",
+    "system": "Be brief.",
+    "template": "Translate into Dutch: {{ input }}",
+    "profile": "local",
+    "api_key": "sk-…",
+    "api_key_command": "pass show openai",
+    "ray_address": "auto",
+    "user_prompt": "me> ",
+    "assistant_prompt": "ai> ",
+    "whole_reasons": ["fini"],
+}
 
 
 class Explained(NamedTuple):
@@ -130,8 +143,8 @@ def _example(option: Option) -> str:
     default = _plain(option.default)
     if default not in (None, [], {}) and _takes(option, default):
         return _toml(default)
-    examples = (_OF_METAVAR.get(option.metavar, _EXAMPLES[0]), *_EXAMPLES)
-    return next(_toml(value) for value in examples if _takes(option, value))
+    first = _OF_NAME.get(option.name, _OF_METAVAR.get(option.metavar, _EXAMPLES[0]))
+    return next(_toml(value) for value in (first, *_EXAMPLES) if _takes(option, value))
 
 
 def _takes(option: Option, value: Any) -> bool:

@@ -18,22 +18,22 @@ from pipechat.settings.endpoint import (
     shown_host,
     split_url,
 )
+from pipechat.settings.secrets import Secret
 
 _SCHEMES = ("http", "https", "socks5", "socks5h")
 
 
 class Proxy(NamedTuple):
     """A proxy. `url` may hold a password, and is for the transport alone; `named_by` is the
-    option, the variable or the place in a file that named it."""
+    option, the variable or the place in a file that named it. `has_login`: a user, and perhaps a
+    password, goes to it."""
 
     scheme: str
     hostname: str
     port: int
-    url: str
+    url: Secret
     named_by: str = "--proxy"
-
-    def __repr__(self) -> str:
-        return f"Proxy({self.shown})"  # the URL may hold a password
+    has_login: bool = False
 
     @property
     def shown(self) -> str:
@@ -44,11 +44,6 @@ class Proxy(NamedTuple):
     def told(self) -> str:
         """In a message: which proxy, and who named it."""
         return f"the proxy {self.shown} ({self.named_by})"
-
-    @property
-    def has_login(self) -> bool:
-        """Whether a user, and perhaps a password, goes to it."""
-        return "@" in self.url
 
     @property
     def is_loopback(self) -> bool:
@@ -103,7 +98,7 @@ def _parse(value: object, named_by: str) -> Proxy:
         raise ValueError(f"{parts.scheme}:// is not one of {schemes}")
     url = parts._replace(scheme=scheme).geturl()
     port = parts.port or (default_port(scheme) if scheme != "http" else 80)
-    return Proxy(scheme, parts.hostname or "", port, url, named_by)
+    return Proxy(scheme, parts.hostname or "", port, Secret(url), named_by, "@" in url)
 
 
 def _is_ruled_out(endpoint: Endpoint, environ: Mapping[str, str]) -> bool:

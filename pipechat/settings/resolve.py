@@ -6,13 +6,13 @@ Pure: mappings in, one frozen `Settings` out. Reads no file and no environment o
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from pipechat.settings.destination import find_destination
 from pipechat.settings.endpoint import Endpoint
 from pipechat.settings.headers import Header
 from pipechat.settings.layers import Layer, check_at_odds, check_needs, make_layers
-from pipechat.settings.proxy import Proxy, find_proxy
-from pipechat.settings.secrets import account_may_go_to, secrets_beside_the_key, secrets_of_headers
+from pipechat.settings.proxy import Proxy
+from pipechat.settings.secrets import Secret, secrets_of_headers
 from pipechat.settings.table import BY_NAME, OPTIONS
+from pipechat.settings.way import find_way
 
 OFFLINE_MODEL = "offline"
 MEBIBYTE = 1024 * 1024
@@ -34,9 +34,10 @@ class Settings(NamedTuple):
     value that is no default, who set it."""
 
     model: str
+    fallback: tuple[str, ...]
     api: str
     endpoint: Endpoint
-    api_key: str | None
+    api_key: Secret | None
     api_key_command: str | None
     auth: str
     headers: tuple[Header, ...]
@@ -108,12 +109,13 @@ class Settings(NamedTuple):
     engine: str
     ray_address: str | None
     summary_format: str
+    list_format: str
     origins: Mapping[str, str]
-    other_secrets: tuple[str, ...] = ()
+    other_secrets: tuple[Secret, ...] = ()
     tells_account: bool = True
 
     def __repr__(self) -> str:
-        return f"Settings(model={self.model!r}, endpoint={self.endpoint!r})"  # a key is in it
+        return f"Settings(model={self.model!r}, endpoint={self.endpoint!r})"
 
     @property
     def host(self) -> str:
@@ -128,7 +130,9 @@ class Settings(NamedTuple):
     @property
     def secrets(self) -> tuple[str, ...]:
         """What must be shown and kept nowhere, whoever says it back: the one list of it."""
-        return (self.api_key or "", *self.other_secrets, *secrets_of_headers(self.headers))
+        key = (self.api_key,) if self.api_key else ()
+        beside = tuple(secret.reveal() for secret in (*key, *self.other_secrets))
+        return (*beside, *secrets_of_headers(self.headers))
 
     @property
     def only_replays(self) -> bool:
@@ -171,31 +175,16 @@ def resolve_settings(
     check_needs(origins)
     if found["render"] and found["raw"]:
         check_at_odds(origins, "render", "raw")
-    offline = found["offline"]
-    going = find_destination(layers)
-    endpoint = going.endpoint
-    for name in ("headers", "auth", "api_version", *going.beside):
-        origins.pop(name, None)
-    origins |= {**going.origins, "api_key": going.key_origin}
-    named_by = origins.get("proxy", "--proxy")
-    proxy = None if offline else find_proxy(endpoint, found["proxy"], named_by, environ)
+    way = find_way(layers, found, origins, environ)
     made = {
-        "model": OFFLINE_MODEL if offline else found["model"],
-        "endpoint": endpoint,
-        "api_key": "offline" if offline else going.api_key,
-        "api_key_command": None if offline else going.api_key_command,
-        "auth": going.auth,
-        "headers": () if offline else going.headers,
-        **going.beside,
-        "proxy": proxy,
+        **way,
+        "model": OFFLINE_MODEL if found["offline"] else found["model"],
         **{f"{name}_s": found[name] or None for name in _LIMITS},
         **_systems(layers),
-        "options": _options(layers, endpoint),
+        "options": _options(layers, way["endpoint"]),
         "whole_reasons": frozenset(found["whole_reasons"]),
         "max_input_bytes": int(found["max_input_mib"] * MEBIBYTE),
         "origins": origins,
-        "other_secrets": secrets_beside_the_key(endpoint, proxy, environ),
-        "tells_account": account_may_go_to(endpoint, environ),
     }
     # The rest is what its option says, under the same name.
     as_given = {name: found[name] for name in Settings._fields if name in found}

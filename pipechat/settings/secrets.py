@@ -6,15 +6,39 @@ from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 from pipechat.settings.endpoint import Endpoint, read_endpoint
 from pipechat.settings.headers import Header
-from pipechat.settings.proxy import Proxy
 
 # The variables that hold keys.
 KEYS = ("OPENAI_API_KEY", "PIPECHAT_API_KEY", "AZURE_OPENAI_API_KEY")
 
 
+class Secret:
+    """A text that is shown nowhere by accident: only `reveal` gives it. An empty one is false."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text itself, for whoever sends it, or takes it out of what is shown."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret(…)"  # which `str` and `format` say as well
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+
 def secrets_beside_the_key(
-    endpoint: Endpoint, proxy: Proxy | None, environ: Mapping[str, str]
-) -> tuple[str, ...]:
+    endpoint: Endpoint, proxy_url: Secret | None, environ: Mapping[str, str]
+) -> tuple[Secret, ...]:
     """The other keys of the environment, the values of OPENAI_CUSTOM_HEADERS, of the endpoint's
     query, and the proxy's login; the longest first, since a short one may be a part of another."""
     found = {environ.get(name, "") for name in KEYS}
@@ -22,9 +46,9 @@ def secrets_beside_the_key(
         found.update(_value_forms(line.partition(":")[2]))
     for value in endpoint.query_secrets:
         found |= {value, quote(value, safe=""), quote_plus(value), quote(value)}
-    if proxy is not None:
-        found.update(_login_forms(proxy.url))
-    return _longest_first(found)
+    if proxy_url is not None:
+        found.update(_login_forms(proxy_url.reveal()))
+    return tuple(map(Secret, _longest_first(found)))
 
 
 def secrets_of_headers(headers: Iterable[Header]) -> tuple[str, ...]:

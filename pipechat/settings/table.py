@@ -20,7 +20,9 @@ BATCH = ("batch run",)
 SUBMIT = ("batch submit",)
 # The commands that speak to the provider's own batch engine.
 PROVIDER = (*SUBMIT, "batch status", "batch fetch", "batch cancel")
-EVERY = (*ALL, *PROVIDER)
+MODELS = ("models",)
+EVERY = (*ALL, *PROVIDER, *MODELS)
+LOOKING = (*EVERY, "doctor")
 ASKING = (*ALL, *SUBMIT)
 ITEMS = (*BATCH, *SUBMIT)
 ASK_AND_BATCH = ("ask", *ITEMS)
@@ -102,7 +104,10 @@ OPTIONS = (
             in_environment=False, needs="once",
             help="With --once: answer from the turn of the key, whatever it was asked."),
     _value("model", v.model_name, "--model", "-m", default="gpt-5.4-mini", metavar="MODEL",
-           group=_MODEL, commands=ASKING, help="The model [gpt-5.4-mini]."),
+           group=_MODEL, commands=(*ASKING, "doctor"), help="The model [gpt-5.4-mini]."),
+    _value("fallback", v.model_names, "--fallback", default=(), metavar="PROFILE|MODEL",
+           group=_MODEL, shape="list", text=v.lines_text, commands=TALK,
+           help="Ask this profile, else this model, where all tries failed for now. Repeatable."),
     _value("api", v.one_of("auto", "chat", "responses"), "--api", default="auto",
            metavar="auto|chat|responses", group=_MODEL,
            help="Chat Completions, the Responses API, or what the server asks for [auto]."),
@@ -168,26 +173,26 @@ OPTIONS = (
     _switch("allow_truncated", "--allow-truncated", group=_OUTPUT,
             commands=(*ALL, "batch fetch"), help="Take an answer cut by the token limit as whole."),
     _value("proxy", read_proxy, "--proxy", metavar="URL", group=_NETWORK,
-           commands=EVERY, help="http://, https://, socks5:// or socks5h://HOST:PORT."),
+           commands=LOOKING, help="http://, https://, socks5:// or socks5h://HOST:PORT."),
     _value("base_url", read_endpoint, "--base-url", metavar="URL", group=_NETWORK,
-           default=read_endpoint("https://api.openai.com/v1"), commands=EVERY,
+           default=read_endpoint("https://api.openai.com/v1"), commands=LOOKING,
            help="The endpoint, up to /v1: http://, https:// or unix:///PATH.sock."),
     _value("headers", read_headers, "--header", "-H", metavar="NAME: VALUE", group=_NETWORK,
-           shape="list", text=v.lines_text, commands=EVERY,
+           shape="list", text=v.lines_text, commands=LOOKING,
            help="A further header of every request; the value may be @env:NAME or @file:PATH. "
                 "Repeatable."),
-    _value("cacert", v.path, "--cacert", metavar="FILE", group=_NETWORK, commands=EVERY,
+    _value("cacert", v.path, "--cacert", metavar="FILE", group=_NETWORK, commands=LOOKING,
            help="Trust the certificate authorities in FILE (PEM)."),
-    _value("client_cert", v.path, "--cert", metavar="FILE", group=_NETWORK, commands=EVERY,
+    _value("client_cert", v.path, "--cert", metavar="FILE", group=_NETWORK, commands=LOOKING,
            help="Your own certificate (PEM), for a server that asks for one."),
     # No variable: it would be taken for that of the API's key.
-    _value("client_key", v.path, "--key", metavar="FILE", group=_NETWORK, commands=EVERY,
+    _value("client_key", v.path, "--key", metavar="FILE", group=_NETWORK, commands=LOOKING,
            needs="client_cert", in_environment=False,
            help="The private key of --cert, where it is not in that file."),
     _switch("insecure_http", "--insecure-http", group=_NETWORK,
-            commands=EVERY, help="Let the key go over http:// to another machine."),
+            commands=LOOKING, help="Let the key go over http:// to another machine."),
     _value("profile", v.profile_name, "--profile", metavar="NAME", group=_NETWORK,
-           commands=EVERY, help="Settings from [profiles.NAME] of config.toml."),
+           commands=LOOKING, help="Settings from [profiles.NAME] of config.toml."),
     _switch("offline", "--offline", group=_NETWORK,
             help="Answer inside the process, with no network and no key."),
     _value("record", v.path, "--record", metavar="FILE", group=_NETWORK, in_file=False,
@@ -202,10 +207,10 @@ OPTIONS = (
             commands=TALK, help="Control characters go to a terminal as they are."),
     _switch("lossy", "--lossy", group=_QUESTION, in_file=False,
             commands=ASKING, help="Replace input bytes that are not UTF-8 instead of failing."),
-    _switch("quiet", "--quiet", "-q", group=_OUTPUT, commands=EVERY,
+    _switch("quiet", "--quiet", "-q", group=_OUTPUT, commands=LOOKING,
             help="No warnings on stderr, only errors."),
     _switch("verbose", "--verbose", "-v", group=_OUTPUT, in_file=False,
-            commands=EVERY, help="Tell on stderr what goes on; tracebacks for bugs."),
+            commands=LOOKING, help="Tell on stderr what goes on; tracebacks for bugs."),
     _switch("usage", "--usage", group=_OUTPUT,
             commands=TALK, help="Tell tokens and times on stderr, after the answer."),
     _value("batch_output", v.text, "--output", "-o", metavar="OUT|-", group=_BATCH,
@@ -254,6 +259,9 @@ OPTIONS = (
            metavar="text|json", group=_BATCH, commands=(*BATCH, *PROVIDER), in_file=False,
            in_environment=False, help="json: what came of it as JSON on stdout; of `run` where "
            "OUT is a file [text]."),
+    _value("list_format", v.one_of("text", "json", "ndjson"), "--output-format", default="text",
+           metavar="text|json|ndjson", group=_OUTPUT, commands=MODELS, in_file=False,
+           in_environment=False, help="json: one array; ndjson: one object a line [text]."),
     Option("api_key", v.text, group=_NETWORK, help="The key. The file must have mode 0600."),
     Option("api_key_command", v.text, group=_NETWORK, help="A command that prints the key."),
     Option("auth", v.one_of("auto", "bearer", "api-key"), default="auto", group=_NETWORK,
@@ -261,7 +269,7 @@ OPTIONS = (
     Option("api_version", v.model_name, group=_NETWORK,
            help="The api-version that goes with every request."),
     Option("max_input_mib", v.number(0, 1e6), default=16, group=_QUESTION,
-           help="The most that is read from stdin, or from @FILE, in MiB."),
+           help="The most of stdin, of @FILE, and of a line of `chat`, in MiB."),
     Option("max_file_mib", v.number(0, 1e6), default=16, group=_QUESTION,
            help="The most that is read from each file of -f, in MiB."),
     Option("user_prompt", v.text, group=_CHAT, help="What stands before a question."),

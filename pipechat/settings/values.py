@@ -71,7 +71,8 @@ def once_key(value: object) -> str:
 
 def profile_name(value: object) -> str:
     if isinstance(value, dict):
-        raise ValueError("not a name; a profile is a table [profiles.NAME]")
+        name = next((key for key in value if str(key).isidentifier()), "NAME")
+        raise ValueError(f"not a name; a profile is a table [profiles.{name}]")
     return some_text(value)
 
 
@@ -251,6 +252,11 @@ def paths(value: object) -> tuple[str, ...]:
 def lines_text(value: str) -> list[str]:
     """The same from a variable: one a line."""
     return [line for line in value.splitlines() if line]
+
+
+def model_names(value: object) -> tuple[str, ...]:
+    """A list of models, or of profiles."""
+    return tuple(map(model_name, texts(value)))
 
 
 def words(value: object) -> tuple[str, ...]:

@@ -56,6 +56,7 @@ MEANINGS: dict[str, str] = {
     "system": "The system message that went along.",
     "text": "A piece of text; the texts of all chunks joined are the answer.",
     "time": "When the turn began: RFC 3339, in UTC.",
+    "to": "The profile, or the model, that is asked instead.",
     "total_s": "Seconds from the request to the end.",
     "turn_tokens": "The tokens that this turn alone adds to a context, where the server told.",
     "turns_dropped": "Earlier turns left out because they did not fit into --context-tokens.",

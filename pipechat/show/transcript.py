@@ -9,12 +9,17 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pipechat.messages import Summary, Turn
-from pipechat.show.width import width
+from pipechat.show.width import cut, width
 from pipechat.text import visible, visible_line
 
 # A name takes this much of a line, if need be, and the first words as much again.
 _NAME_WIDTH = 32
 _WORDS_LENGTH = 48
+_TIME_WIDTH = len("2026-01-31 09:15:00")
+_USUAL_COLUMNS = 80
+_ROOM_FOR_NUMBERS = 60
+# All but the name, of the first words as much as their heading takes.
+_OTHERS_WIDTH = 55
 _PREFIXES = "kMGTPE"
 
 
@@ -99,12 +104,16 @@ class SessionTable:
 
     Args:
         names: of all the sessions that will come, for the width of their column.
+        columns: of the terminal; no row is wider. A narrow one is told no numbers.
     """
 
-    def __init__(self, look: Look, names: Sequence[str]) -> None:
+    def __init__(self, look: Look, names: Sequence[str], columns: int = _USUAL_COLUMNS) -> None:
         self._look = look
+        self._columns = columns
         widest = max((width(name) for name in names), default=0) if look.terminal else 0
-        self._width = max(min(widest, _NAME_WIDTH), len("session"))
+        self._is_narrow = columns < _ROOM_FOR_NUMBERS
+        others = _TIME_WIDTH + 2 if self._is_narrow else _OTHERS_WIDTH
+        self._width = max(min(widest, _NAME_WIDTH, columns - others), len("session"))
 
     def heading(self) -> str:
         """The names of the columns, on a terminal."""
@@ -124,8 +133,12 @@ class SessionTable:
         return f"{summary.name}\t{summary.turns}\t{time}\t{summary.size}\t{words}\n"
 
     def _row(self, name: str, turns: str, time: str, size: str, words: str) -> str:
-        padding = " " * (self._width - width(name))
-        return f"{name}{padding}  {turns:>7}  {time:<19}  {size:>8}  {words}".rstrip()
+        padded = name + " " * (self._width - width(name))
+        when = f"{time:<{_TIME_WIDTH}}"
+        cells = [padded, f"{turns:>7}", when, f"{size:>8}", words]
+        if self._is_narrow:
+            cells = [padded, when, words]
+        return cut("  ".join(cells).rstrip(), self._columns)
 
 
 def first_words(text: str) -> str:

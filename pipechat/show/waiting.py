@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from pipechat.events import End, Error, Event, Retry, Sink, Start, TextChunk
+from pipechat.events import End, Error, Event, Fallback, Retry, Sink, Start, TextChunk
 from pipechat.show.transcript import human_size
 
 _QUIET_S = 1.0
@@ -70,6 +70,8 @@ class WaitingSink:
             self._ticks.tick = self.tick
         elif isinstance(event, Retry):
             self._retry = (event, self._clock() + event.wait_s)
+        elif isinstance(event, Fallback):
+            self._model, self._retry = event.to, None
 
     def tick(self) -> None:
         """Say how it stands, once it takes longer than a second."""

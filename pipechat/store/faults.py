@@ -45,6 +45,18 @@ def words_for(error: OSError) -> tuple[str, str]:
     return _WORDS.get(error.errno or 0, (error.strerror or str(error), _LOOK))
 
 
+def words_for_named(path: str, error: OSError) -> tuple[str, str]:
+    """The same of a file that the user names to be added to, at `path`; "" for no hint."""
+    if error.errno not in (errno.ELOOP, errno.EMLINK):
+        return words_for(error)[0], ""
+    target = os.path.realpath(path)
+    if os.path.islink(target):
+        return _FILE_WORDS[errno.ELOOP]
+    if os.path.exists(path) and not os.path.isfile(target):
+        return _WORDS[errno.ELOOP][0], ""  # such as /dev/stdout
+    return "it is a symbolic link, and only the file itself is added to", f"Name it: {target}"
+
+
 def _words_for_file(error: OSError) -> tuple[str, str]:
     known = _FILE_WORDS.get(error.errno or 0) or _WORDS.get(error.errno or 0)
     return known or (error.strerror or str(error), "Look at the path.")

@@ -38,12 +38,12 @@ class InSession:
         tail = self._store.read_tail(self.name, last_turns)
         return list(tail.turns), tail.system
 
-    def last(self) -> Turn | None:
-        """The last turn of any status that was not left out."""
+    def last(self, *, answered: bool = False) -> Turn | None:
+        """The last turn of any status that was not left out; `answered`: that something came of."""
         from pipechat.store.marks import last_turn
 
         assert self.name is not None
-        return last_turn(self._store, self.name)
+        return last_turn(self._store, self.name, answered=answered)
 
     def mark(self, turn_id: str, *, context: bool) -> None:
         """Say of a turn whether it goes along with later questions. Raises SessionError."""

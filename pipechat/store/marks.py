@@ -14,8 +14,9 @@ from pipechat.store.replacing import locked
 from pipechat.store.sessions import SessionStore
 
 
-def last_turn(store: SessionStore, name: str) -> Turn | None:
-    """The last turn of any status that no mark left out; None where there is none.
+def last_turn(store: SessionStore, name: str, *, answered: bool = False) -> Turn | None:
+    """The last turn of any status that no mark left out, or where it is to be `answered` that
+    something came of; None where there is none.
 
     Raises:
         SessionError
@@ -24,8 +25,8 @@ def last_turn(store: SessionStore, name: str) -> Turn | None:
     if not store.exists(name):
         return None
     with store.reading(name) as session:
-        turns = unmarked_backwards(session)
-        return next((turn for turn in turns if turn.context is not False), None)
+        turns = (turn for turn in unmarked_backwards(session) if turn.context is not False)
+        return next((turn for turn in turns if turn.answer.strip() or not answered), None)
 
 
 def mark(store: SessionStore, name: str, turn_id: str, *, context: bool) -> None:

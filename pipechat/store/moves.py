@@ -199,9 +199,9 @@ def _number_of(session: Session, at: str) -> int:
             return number
     if len(found) == 1:
         return found.popitem()[1]
-    what = f"{len(found)} turns begin with {at!r}" if found else f"has no turn {at!r}"
+    what = f": {len(found)} turns begin with {at!r}" if found else f" has no turn {at!r}"
     hint = "`history search` shows the numbers of turns, from 1 on, `history show` their ids."
-    raise UsageError("no_such_turn", f"session {session.name!r}: {what}", hint)
+    raise UsageError("no_such_turn", f"session {session.name!r}{what}", hint)
 
 
 def _exists(name: str) -> SessionError:

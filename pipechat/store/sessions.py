@@ -1,13 +1,14 @@
 """The store of sessions: one folder, one JSONL file a session, one record a turn (DESIGN §6).
 
 Owns the folder and the names in it. How a record is added is in `locked_file.py`, the turn
-in flight in `spool.py`, what a crash left in `adoption.py`, how records are read in
-`reading.py`, files that are none of the store's in `sources.py`, rewrites in `rewrite.py`.
+in flight in `spool.py`, what a crash left in `adoption.py`, how files are opened in `opening.py`
+and records read in `reading.py`, files that are none of the store's in `sources.py`, rewrites in
+`rewrite.py`.
 Knows no client, no sink and no environment.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Literal
@@ -17,22 +18,16 @@ from pipechat.messages import Summary, Turn, new_turn_id
 from pipechat.store import layout, spool
 from pipechat.store import reading as session_reading
 from pipechat.store.adoption import adopt_orphans
-from pipechat.store.faults import missing, unreadable, unwritable, words_for
-from pipechat.store.locked_file import (
-    LockedFile,
-    lock_file,
-    make_folder,
-    open_to_read,
-    settled_size,
-)
-from pipechat.store.names import called, check_name, is_name
+from pipechat.store.faults import unwritable, words_for
+from pipechat.store.locked_file import LockedFile, lock_file, make_folder
+from pipechat.store.names import check_name, is_name
+from pipechat.store.opening import Tell, on_wait, open_session
 from pipechat.store.reading import Session, Tail
 from pipechat.store.spool import TurnWriter
 
 __all__ = ["SessionStore", "Summary", "Tail", "TurnWriter", "check_name"]
 
 _SHORT_WAIT_S = 2.0
-Tell = Callable[[str], None]
 
 
 class SessionStore:
@@ -89,11 +84,7 @@ class SessionStore:
         busy_fd = None
         created = False
         try:
-            make_folder(self.folder)
-            self._warn_of_mode(self.folder, self.folder)
-            created = not os.path.lexists(path)
-            if created:
-                self.check_case(name, os.listdir(self.folder))
+            created = self._is_new(name)
             if if_busy is not None:
                 busy_fd = self._take_turn(name, 0 if if_busy == "fail" else wait_s)
             wait_s = _SHORT_WAIT_S if if_busy == "fail" else wait_s
@@ -108,10 +99,19 @@ class SessionStore:
             raise
         return TurnWriter(path, name, turn_id, spool_fd, busy_fd, created=created)
 
+    def _is_new(self, name: str) -> bool:
+        """Whether there is none yet; the folder is made. Raises OSError, SessionError."""
+        make_folder(self.folder)
+        self._warn_of_mode(self.folder, self.folder)
+        is_new = not os.path.lexists(self.path(name))
+        if is_new:
+            self.check_case(name, os.listdir(self.folder))
+        return is_new
+
     def _open_spool(self, path: str, name: str, wait_s: float | None) -> tuple[str, int]:
         """A new turn's id and its spool, after the orphans were adopted. Raises OSError."""
-        on_wait = _on_wait(name, self.warn)
-        with LockedFile(path, create=True, wait_s=wait_s, on_wait=on_wait) as session:
+        told = on_wait(name, self.warn)
+        with LockedFile(path, create=True, wait_s=wait_s, on_wait=told) as session:
             self._warn_of_mode(session.fd, path)
             entries = os.listdir(self.folder)
             self.check_case(name, entries)
@@ -152,7 +152,7 @@ class SessionStore:
             if not layout.spools_of(name, os.listdir(self.folder)):
                 return
             created = not os.path.lexists(path)
-            with LockedFile(path, create=True, on_wait=_on_wait(name, self.warn)) as session:
+            with LockedFile(path, create=True, on_wait=on_wait(name, self.warn)) as session:
                 adopt_orphans(session, name, os.listdir(self.folder), self.warn)
                 if created and os.fstat(session.fd).st_size == 0:
                     os.unlink(path)  # deleted while a turn runs, which will make it again
@@ -236,27 +236,6 @@ class SessionStore:
             self._warned.add(path)
             wanted = "700" if path == self.folder else "600"
             self.warn(f"{path} is open to others (mode {mode:o}); `chmod {wanted}` closes it")
-
-
-@contextmanager
-def open_session(
-    name: str, path: str, warn: Callable[[str], None], *, follow: bool = False
-) -> Iterator[Session]:
-    """The file at `path`, open under `name`; `follow`: links are followed. Raises SessionError."""
-    try:
-        fd = open_to_read(path, follow=follow)
-        try:
-            yield Session(name, fd, settled_size(fd, _on_wait(name, warn)), warn)
-        finally:
-            os.close(fd)
-    except FileNotFoundError as error:
-        raise missing(name, path) from error
-    except OSError as error:
-        raise unreadable(name, error) from error
-
-
-def _on_wait(name: str, warn: Tell) -> Callable[[], None]:
-    return lambda: warn(f"waiting for {called(name)}, whose lock another program holds")
 
 
 def _status(entry: "os.DirEntry[str]") -> os.stat_result | None:

@@ -8,8 +8,9 @@ names alone, and so knows nothing of this.
 from contextlib import AbstractContextManager
 
 from pipechat.store.names import is_path
+from pipechat.store.opening import open_session
 from pipechat.store.reading import Session
-from pipechat.store.sessions import SessionStore, open_session
+from pipechat.store.sessions import SessionStore
 
 
 def adopt(store: SessionStore, source: str) -> None:

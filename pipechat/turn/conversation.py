@@ -27,10 +27,12 @@ IfBusy = Literal["wait", "fail"]
 
 class Answer(Protocol):
     """An answer on its way: its steps, once. `cancel` makes the iteration raise `cause`, and
-    may be called from a signal handler. `api`: the one that is asked."""
+    may be called from a signal handler. `api`, `model`: those that are asked."""
 
     @property
     def api(self) -> str: ...
+    @property
+    def model(self) -> str: ...
     def __iter__(self) -> Iterator[Step]: ...
     def cancel(self, cause: PipechatError) -> None: ...
 
@@ -82,9 +84,10 @@ class InMemory:
         complete = [turn for turn in self._turns if turn.is_context]
         return complete[-last_turns:] if last_turns else [], None
 
-    def last(self) -> Turn | None:
-        """The last turn of any status that was not left out."""
-        return next((turn for turn in reversed(self._turns) if turn.context is not False), None)
+    def last(self, *, answered: bool = False) -> Turn | None:
+        """The last turn of any status that was not left out; `answered`: that something came of."""
+        turns = (turn for turn in reversed(self._turns) if turn.context is not False)
+        return next((turn for turn in turns if turn.answer.strip() or not answered), None)
 
     def mark(self, turn_id: str, *, context: bool) -> None:
         """Say of a turn whether it goes along with later questions."""
@@ -129,8 +132,9 @@ class Prepared(NamedTuple):
         hashed = request_hash(dialect, self.request)
         return self._replace(head=replace(self.head, request=hashed, once=once))
 
-    def turn(self, terminal: TerminalEvent, api: str | None = None) -> Turn:
-        """The turn as it is kept, with what came of it, and the API that was asked."""
+    def turn(self, terminal: TerminalEvent, api: str | None = None, model: str = "") -> Turn:
+        """The turn as it is kept, with what came of it, and the API and the model that were
+        asked last."""
         error: TurnError | None = None
         if isinstance(terminal, Error):
             error = {"code": terminal.code, "message": terminal.message}
@@ -143,6 +147,7 @@ class Prepared(NamedTuple):
             error=error,
             schema=schema,
             api=api,
+            model=model or self.head.model,
             turn_tokens=own_tokens(terminal.usage, self.context) if self.exact else None,
             **terminal.outcome(),
         )
@@ -200,7 +205,11 @@ class Conversation:
             raise
         reducer = make_reducer(self._settings, self._wanted)
         answer = self._answers.answer(prepared.request, reducer)
-        run = TurnRun(reducer, writer, lambda end: prepared.turn(end, answer.api), sink)
+
+        def record(end: TerminalEvent) -> Turn:
+            return prepared.turn(end, answer.api, answer.model)
+
+        run = TurnRun(reducer, writer, record, sink)
         with self._guard(run, answer):
             terminal = run.run(prepared.start(self._keeper.name), answer)
         return terminal, run.cause

@@ -13,9 +13,13 @@ NOTES = {
     "render": "It streams so; code stays as it is. Elsewhere bytes are bytes. Not with `--raw`.",
     "if_busy": "Waiting is within `--timeout`; fail is exit 9.",
     "once": "It needs `--session`.",
+    "fallback": "After the retries, and before any text; of a profile its endpoint, key, proxy and "
+    "model count. Its key is its own: with another `base_url` it gets none but what it names. The "
+    "record names the model that answered.",
     "temperature": "Reasoning models reject it.",
     "max_tokens": "It goes out as `max_completion_tokens` to OpenAI, else as `max_tokens`.",
-    "system": "A file's name without its `@` is exit 2, here and in `--template`.",
+    "system": "A file's name without its `@` is exit 2, here and in `--template`; so is `@-`, "
+    "here, there and in `--schema`: stdin is the question's.",
     "template": "A name without a value is exit 2, and so is input, or a `--var`, that it does not "
     "read.",
     "files": "PNG, JPEG, WebP, GIF and PDF are told by their bytes. `-f A -f B`: of a glob it "
@@ -41,7 +45,8 @@ NOTES = {
     "it stands.",
     "client_key": "An encrypted one is refused. It has no variable.",
     "proxy": "Else the usual `*_PROXY` and `NO_PROXY` variables hold, but for this machine itself.",
-    "record": "That is requests, answers, faults and times; the file may hold nothing else.",
+    "record": "That is requests, answers, faults and times; the file may hold nothing "
+    "else, and is not that of `-o` (exit 2).",
     "replay": "At full speed; a request that is not there is exit 3 (`not_recorded`), or with "
     "`--record` is sent and recorded.",
     "batch run IN": "With `--template` any object or row is one.",

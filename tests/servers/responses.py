@@ -29,6 +29,15 @@ def delta(text: str) -> dict[str, Any]:
     return {"type": "response.output_text.delta", "output_index": 0, "delta": text}
 
 
+def text_done(text: str) -> dict[str, Any]:
+    return {
+        "type": "response.output_text.done",
+        "output_index": 0,
+        "content_index": 0,
+        "text": text,
+    }
+
+
 def ended(response: Mapping[str, Any], kind: str = "completed") -> dict[str, Any]:
     return {"type": f"response.{kind}", "response": dict(response)}
 
@@ -46,8 +55,7 @@ def begun() -> list[dict[str, Any]]:
 def spoken(text: str, pieces: int = 4, **more: Any) -> Reply:
     """A normal good answer as a stream; `more` are keys of the response at its end."""
     deltas = [delta(piece) for piece in split(text, pieces)]
-    text_done = {"type": "response.output_text.done", "text": text}
-    return stream_reply(*begun(), *deltas, text_done, ended(whole(text, **more)))
+    return stream_reply(*begun(), *deltas, text_done(text), ended(whole(text, **more)))
 
 
 def response_reply(text: str, **more: Any) -> Reply:

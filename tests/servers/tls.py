@@ -1,8 +1,9 @@
 """TLS for the test servers: one self-signed, test-only key and certificate.
 
 The certificate names localhost, 127.0.0.1 and ::1 and is valid 2020-2099. No system trusts it, so
-it stands for the bad certificate; a test that wants it trusted hands `write_certificate`'s file to
-the client (`SSL_CERT_FILE`). A handshake that never ends is `RawServer(Stall()).https_url`.
+it stands for the bad certificate; `expired=True` is another of the same key, valid in 2020 alone. A
+test that wants one trusted hands `write_certificate`'s file to the client (`SSL_CERT_FILE`). A
+handshake that never ends is `RawServer(Stall()).https_url`.
 """
 
 import ssl

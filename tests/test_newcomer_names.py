@@ -1,0 +1,94 @@
+"""What people bring from other programs is answered with what it is called here."""
+
+import pytest
+
+from tests.program import Program
+
+COMMANDS = [
+    (("help",), "Did you mean: pipechat --help?"),
+    (("help", "ask"), "Did you mean: pipechat ask --help?"),
+    (("help", "history", "show"), "Did you mean: pipechat history show --help?"),
+    (("version",), "Did you mean: pipechat --version?"),
+    (("logs", "-n", "3"), "Did you mean: pipechat history list?"),
+    (("models",), "Did you mean: pipechat ask -m MODEL?"),
+    (("history", "rm", "trip"), "Did you mean: pipechat history delete?"),
+    (("history", "help", "show"), "Did you mean: pipechat history show --help?"),
+    (("history", "export"), "Did you mean: pipechat history show --output-format ndjson?"),
+    (("history", "grep", "x"), "Did you mean: pipechat history search?"),
+    (("config", "set", "model", "x"), 'Did you mean: $EDITOR "$(pipechat config path)"?'),
+    (("config", "list"), "Did you mean: pipechat config show?"),
+    (("batch", "results"), "Did you mean: pipechat batch fetch?"),
+]
+WORDS = [
+    (("batch", "questions.ndjson", "-o", "a"), "pipechat batch run questions.ndjson -o a?"),
+    (("history", "trip"), "Did you mean: pipechat history show trip?"),
+    (("batch", "run", "a.ndjson", "b.jsonl"), "-o OUT names where the records go."),
+    (("chat", "hello"), "To ask once: pipechat ask QUESTION."),
+    (("history", "list", "trip"), "Of one session: pipechat history show NAME."),
+    (("history", "show", "a", "b"), "pipechat history search looks through several."),
+    (("config", "show", "model"), "pipechat config show | grep NAME"),
+]
+OPTIONS = [
+    (("ask", "--json", "hi"), "Use --output-format json."),
+    (("ask", "-j", "hi"), "Use --output-format json."),
+    (("ask", "--jsonl", "hi"), "Use --output-format ndjson."),
+    (("ask", "--silent", "hi"), "Did you mean '--quiet'?"),
+    (("ask", "-s", "Be brief.", "hi"), "Did you mean '--system'?"),
+    (("ask", "--prompt", "hi"), "The question is an argument of its own, or stdin."),
+    (("ask", "--api-key", "k", "hi"), "The key is never an option"),
+    (("batch", "run", "--api-key=k"), "The key is never an option"),
+    (("ask", "--no-session", "hi"), "A turn is kept only with --session."),
+    (("ask", "-a", "x.png", "hi"), "Did you mean '--file'?"),
+    (("ask", "--url", "x", "hi"), "Did you mean '--base-url'?"),
+    (("ask", "--seed", "7", "hi"), "Use -O, as in -O seed=7."),
+    (("batch", "run", "--concurrency", "4"), "Did you mean '--jobs'?"),
+    (("history", "show", "--limit", "4"), "Did you mean '--last'?"),
+    (("history", "show", "--session", "trip"), "Did you mean: pipechat history show trip?"),
+    (("history", "show", "--session=trip"), "Did you mean: pipechat history show trip?"),
+    (("config", "show", "--help-env"), "Use pipechat --help-env."),
+    (("ask", "--version"), "Use pipechat --version."),
+    (("-V",), "Use pipechat --version."),
+    (("history", "list", "--json"), "Use --output-format json."),
+]
+
+
+def told(program: Program, words: tuple[str, ...]) -> str:
+    """The one line of a command line that cannot be read."""
+    result = program.run(*words)
+    assert (result.status, result.code) == (2, "usage")
+    line = result.stderr.decode().splitlines()[-1]
+    assert line.startswith("pipechat: usage: ")
+    return line
+
+
+@pytest.mark.parametrize(("words", "hint"), [*COMMANDS, *WORDS])
+def test_a_command_by_its_name_elsewhere_is_answered_with_its_name_here(
+    program: Program, words: tuple[str, ...], hint: str
+) -> None:
+    assert hint in told(program, words)
+
+
+@pytest.mark.parametrize(("words", "hint"), OPTIONS)
+def test_an_option_by_its_name_elsewhere_is_answered_with_its_name_here(
+    program: Program, words: tuple[str, ...], hint: str
+) -> None:
+    assert hint in told(program, words)
+
+
+def test_words_that_are_a_question_are_still_taken_as_one(program: Program) -> None:
+    for words in (("help", "me", "write"), ("prompt", "for", "it"), ("version", "of", "what")):
+        assert f"pipechat ask {' '.join(words)}?" in told(program, words)
+
+
+def test_of_a_single_letter_and_of_what_a_command_has_not_nothing_is_guessed(
+    program: Program,
+) -> None:
+    for words in (
+        ("ask", "-S", "x"),
+        ("ask", "-Z"),
+        ("config", "path", "--json"),
+        ("schema", "-n"),
+    ):
+        line = told(program, words)
+        assert "Did you mean" not in line
+        assert "--output-format" not in line
