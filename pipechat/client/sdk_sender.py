@@ -27,7 +27,7 @@ NO_KEY = "none"  # the SDK insists on one; the header that would carry it is lef
 _ERROR_BYTES = 64 * 1024
 _STEP_BYTES = 256 * 1024
 _ACCOUNT_HEADERS = ("OpenAI-Organization", "OpenAI-Project")
-_SPARE_S = 5.0
+_SPARE_S = 5.0  # our time-outs strike first: they know why
 
 
 class SdkSender:
@@ -240,7 +240,6 @@ def _sdk_client(settings: Settings, environ: Mapping[str, str], openai: ModuleTy
     check_account_names(environ)
     https = settings.endpoint.scheme == "https"
     proxy = settings.proxy
-    # Ours strike first, since they know why; the library's end a thread that nobody waits for.
     longest_s = None if settings.timeout_s is None else settings.timeout_s + _SPARE_S
     secure = https or (proxy is not None and proxy.scheme == "https")
     http = httpx2.Client(

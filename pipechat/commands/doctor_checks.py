@@ -26,7 +26,8 @@ from pipechat.events import Event
 from pipechat.settings.config import find_folders
 from pipechat.settings.proxy import Proxy
 from pipechat.settings.resolve import Settings
-from pipechat.turn.conversation import Conversation, InMemory
+from pipechat.turn.conversation import Conversation
+from pipechat.turn.in_memory import InMemory
 from pipechat.turn.prompt import Question
 
 _KEY_S = 3.0

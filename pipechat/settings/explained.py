@@ -22,6 +22,7 @@ _OF_METAVAR = {"T": 0.5}
 # What is any text to its reader, but to the user a value that could stand so.
 _OF_NAME = {
     "effort": "low",
+    "fallback": ["gpt-5.4-mini"],
     "system": "Be brief.",
     "template": "Translate into Dutch: {{ input }}",
     "profile": "local",
