@@ -18,6 +18,18 @@ _ALL_S = 8.5  # with what it takes to start, fewer than ten
 _FORMATS = ("text", "json")
 
 
+_Format = Annotated[
+    str,
+    typer.Option(
+        "--output-format",
+        help="json: one object [text].",
+        metavar="text|json",
+        show_default=False,
+        rich_help_panel="Output",
+    ),
+]
+
+
 @opt.with_options("doctor")
 def doctor(
     context: typer.Context,
@@ -25,16 +37,7 @@ def doctor(
         bool,
         typer.Option("--ask", help="Ask one tiny question as well.", rich_help_panel="Question"),
     ] = False,
-    output_format: Annotated[
-        str,
-        typer.Option(
-            "--output-format",
-            help="json: one object [text].",
-            metavar="text|json",
-            show_default=False,
-            rich_help_panel="Output",
-        ),
-    ] = "text",
+    output_format: _Format = "text",
     **given: Any,
 ) -> int:
     """Look at key, proxy, network, endpoint, model, session folder, versions and clock.

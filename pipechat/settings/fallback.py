@@ -6,8 +6,9 @@ from typing import Any
 from pipechat.errors import SetupError
 from pipechat.settings.endpoint import Endpoint
 from pipechat.settings.layers import profiles_of
+from pipechat.settings.proxy import Proxy
 from pipechat.settings.resolve import TOKEN_FIELDS, Settings, resolve_settings
-from pipechat.settings.secrets import account_may_go_to, secrets_beside_the_key
+from pipechat.settings.secrets import Secret, account_may_go_to, secrets_beside_the_key
 
 _KEYS = ("api_key", "api_key_command")
 # What names another endpoint, another model or a key: a profile is asked as it stands in the file.
@@ -52,20 +53,26 @@ def fallback_settings(
         insecure_http=own.insecure_http or (same and asked.insecure_http),
         options={**own.options, **_with_limit_for(endpoint, asked.options)},
         origins={**asked.origins, "api_key": keyed.origins["api_key"] if keyed else ""},
-        other_secrets=(
-            *secrets_beside_the_key(proxy and proxy.url, environ),
-            *(
-                asked.other_secrets
-                if asked.api_key is None
-                else (asked.api_key, *asked.other_secrets)
-            ),
-        ),
+        other_secrets=_secrets(asked, proxy, environ),
         tells_account=account_may_go_to(endpoint, environ),
     )
-    if found.needs_key and not (found.api_key or found.api_key_command):
-        message = f"{asked.origins['fallback']}: the profile {name} names no key for {found.host}"
+    return _with_a_key(found, f"{asked.origins['fallback']}: the profile {name}")
+
+
+def _with_a_key(settings: Settings, who: str) -> Settings:
+    if settings.needs_key and not (settings.api_key or settings.api_key_command):
+        message = f"{who} names no key for {settings.host}"
         raise SetupError("no_key", message, "Add an api_key_command to the profile.")
-    return found
+    return settings
+
+
+def _secrets(
+    asked: Settings, proxy: Proxy | None, environ: Mapping[str, str]
+) -> tuple[Secret, ...]:
+    """What neither endpoint's answers may show."""
+    own = secrets_beside_the_key(proxy and proxy.url, environ)
+    key = () if asked.api_key is None else (asked.api_key,)
+    return (*own, *key, *asked.other_secrets)
 
 
 def _with_limit_for(endpoint: Endpoint, options: Mapping[str, Any]) -> dict[str, Any]:
