@@ -224,7 +224,7 @@ def test_a_certificate_that_is_trusted_is_told_with_its_issuer_and_its_days(
     trusted = write_certificate(tmp_path / "ca.pem")
     with ChatServer(endpoint, tls=self_signed()) as server:
         checks = table(look(program, server.url, SSL_CERT_FILE=str(trusted)))
-    assert fails(checks) == set()
+    assert fails(checks) == set(), checks
     assert "a certificate of localhost, good for" in checks["tls"][1]
 
 

@@ -22,8 +22,8 @@ def fallback_settings(
     config: Mapping[str, Any],
     config_name: str,
 ) -> Settings:
-    """`asked` with the endpoint, the key, the proxy and the model of the profile `name`; where
-    there is none of that name, with the model `name`.
+    """`asked` with the endpoint, the key, the proxy and the model of the profile `name`, or else
+    with the model `name`.
 
     A key goes to no endpoint but its own: a profile that names another `base_url` is asked with
     the key that it names itself, or with none.
@@ -34,14 +34,12 @@ def fallback_settings(
     table = profiles_of(config).get(name)
     if table is None:
         return asked._replace(model=name, fallback=())
-    plain = {key: value for key, value in environ.items() if not key.startswith(_NOT_ITS_OWN)}
-    own = resolve_settings({"profile": name}, plain, config, config_name)
-    has_key = any(key in table for key in _KEYS)
+    own = resolve_settings({"profile": name}, _plain(environ), config, config_name)
+    has_key = not table.keys().isdisjoint(_KEYS)
     endpoint = own.endpoint if has_key or "base_url" in table else asked.endpoint
     same = endpoint == asked.endpoint
     keyed = own if has_key else asked if same else None
-    keeps_proxy = "proxy" not in table and (same or "proxy" in asked.origins)
-    proxy = asked.proxy if keeps_proxy else own.proxy
+    proxy = own.proxy if "proxy" in table or not (same or "proxy" in asked.origins) else asked.proxy
     found = asked._replace(
         fallback=(),
         model=own.model if "model" in table else asked.model,
@@ -57,6 +55,10 @@ def fallback_settings(
         tells_account=account_may_go_to(endpoint, environ),
     )
     return _with_a_key(found, f"{asked.origins['fallback']}: the profile {name}")
+
+
+def _plain(environ: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in environ.items() if not key.startswith(_NOT_ITS_OWN)}
 
 
 def _with_a_key(settings: Settings, who: str) -> Settings:

@@ -58,8 +58,10 @@ class Peer:
         self._writer = writer
         self._sock = sock
         # asyncio sets TCP_NODELAY; with no buffer of its own, `send` returns when the kernel has
-        # all of it, so that steps happen in the order in which they are written.
-        writer.transport.set_write_buffer_limits(high=0)
+        # all of it, so that steps happen in the order in which they are written. With TLS asyncio
+        # would never send again where the request came along with the end of the handshake.
+        if writer.get_extra_info("ssl_object") is None:
+            writer.transport.set_write_buffer_limits(high=0)
 
     @property
     def closed(self) -> bool:
