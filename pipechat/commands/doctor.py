@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -61,7 +62,7 @@ def doctor(
             if write is not None:
                 write(finding)
 
-        Checks(env, given, found, TimeLeft(_ALL_S), asks=asks).run()
+        Checks(env, given, found, TimeLeft(time.monotonic() + _ALL_S), asks=asks).run()
         verdict = worst(findings)
         if write is None:
             checks = [finding._asdict() for finding in findings]
