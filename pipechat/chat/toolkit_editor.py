@@ -4,7 +4,7 @@ import os
 import signal
 import termios
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BufferedReader, BufferedWriter, FileIO, TextIOWrapper
 from types import FrameType
 from typing import NoReturn
@@ -72,8 +72,9 @@ class ToolkitEditor:
         usual = termios.tcgetattr(0)
 
         def die(signum: int, _frame: FrameType | None) -> NoReturn:
-            termios.tcsetattr(0, termios.TCSANOW, usual)
-            os.write(self._shown, _AS_BEFORE)
+            with suppress(termios.error, OSError):  # it may have been hung up
+                termios.tcsetattr(0, termios.TCSANOW, usual)
+                os.write(self._shown, _AS_BEFORE)
             die_by(signum)
 
         taken = [each for each in _DEADLY if signal.getsignal(each) is signal.SIG_DFL]
