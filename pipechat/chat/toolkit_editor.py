@@ -54,7 +54,7 @@ class ToolkitEditor:
         with self._kept_terminal(), create_app_session(self._input, self._output):
             try:
                 return self._session.prompt(prompt)
-            except EOFError:
+            except (EOFError, OSError):  # or the terminal is gone, and nobody is told by a signal
                 return None
             except KeyboardInterrupt:
                 raise LineGivenUp(self._session.default_buffer.text) from None
