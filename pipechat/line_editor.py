@@ -13,7 +13,7 @@ import select
 import signal
 import sys
 import termios
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from functools import partial
 from io import TextIOWrapper
 from types import FrameType, TracebackType
@@ -76,7 +76,7 @@ class LineEditor:
         traceback: TracebackType | None,
     ) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        termios.tcsetattr(0, termios.TCSANOW, self._usual)
+        restore_mode(self._usual)
         if self._stdout is not None:
             fd, inheritable = self._stdout
             os.dup2(fd, 1, inheritable)
@@ -139,7 +139,7 @@ class LineEditor:
             raise KeyboardInterrupt
 
     def _die(self, signum: int, _frame: FrameType | None) -> NoReturn:
-        termios.tcsetattr(0, termios.TCSANOW, self._usual)
+        restore_mode(self._usual)
         die_by(signum)
 
     def _stop(self, signum: int, _frame: FrameType | None) -> None:
@@ -150,6 +150,12 @@ class LineEditor:
         self._take_long_lines()
         if self._reading:
             raise _Continued(typed)
+
+
+def restore_mode(usual: Any) -> None:
+    """Give the terminal the mode that it had; one that was hung up has none any more."""
+    with suppress(termios.error):
+        termios.tcsetattr(0, termios.TCSANOW, usual)
 
 
 def _terminal_as_stdout() -> tuple[int, bool] | None:

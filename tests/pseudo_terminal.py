@@ -110,6 +110,13 @@ class AtTerminal:
         self._unread += shown
         return shown
 
+    def hang_up(self) -> int:
+        """Close the window: the terminal is gone. The exit status."""
+        nothing = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nothing, self._master)
+        os.close(nothing)
+        return self._process.wait(timeout=LIMIT_S)
+
     def leave(self) -> int:
         """Wait for the end; the exit status."""
         while self._read():

@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 import pytest
 
 from pipechat.settings.resolve import resolve_settings
+from pipechat.settings.secrets import Secret
 from tests.program import PLANTED_KEY, PLANTED_QUERY, Program
 from tests.servers import Batches, ChatServer, answer, error_reply
 from tests.test_gateways import WAYS, failed, run
@@ -114,7 +115,7 @@ def test_azures_key_goes_to_its_own_endpoint_and_to_no_other(
 ) -> None:
     keys = {"OPENAI_API_KEY": "vendor", "AZURE_OPENAI_API_KEY": "azure"}
     settings = settled(flag=flag, **keys, **environ)
-    assert settings.api_key == key
+    assert settings.api_key == Secret(key)
     assert "azure" in settings.secrets
 
 

@@ -17,7 +17,7 @@ from pipechat.batch.records import Records
 from pipechat.batch.rows import Row
 from pipechat.batch.summary import Summary
 from pipechat.settings.resolve import resolve_settings
-from pipechat.turn.conversation import InMemory
+from pipechat.turn.in_memory import InMemory
 from tests.program import Program
 from tests.servers import (
     ChatServer,

@@ -32,7 +32,7 @@ from pipechat.client.exchange import Request, Response, in_one
 from pipechat.errors import PipechatError, TryLaterError
 from pipechat.events import Event
 from pipechat.settings.resolve import resolve_settings
-from pipechat.turn.conversation import InMemory
+from pipechat.turn.in_memory import InMemory
 from tests.servers import completion
 
 SETTINGS = resolve_settings({}, {}, {})

@@ -224,3 +224,17 @@ def test_what_was_learned_of_a_model_says_nothing_of_the_next_one_of_a_chat(
     assert asked == [
             ("b", "completions"), ("b", "responses"), ("a", "completions"), ("b", "responses"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("extra", [False, True], ids=["readline", "prompt_toolkit"])
+@pytest.mark.parametrize("typed", ["", "x"])
+def test_a_terminal_that_is_hung_up_at_the_prompt_ends_it_by_that_signal(
+    program: Program, typed: str, extra: bool
+) -> None:
+    with AtTerminal(program, "chat", "--offline", env={}, extra=extra) as terminal:
+        terminal.wait_for("You:")
+        terminal.wait_for_editing()
+        if typed:
+            terminal.type(typed)
+            terminal.wait_for(typed)
+        assert terminal.hang_up() == -signal.SIGHUP

@@ -421,3 +421,97 @@ def test_a_session_that_cannot_be_written_is_one_line_and_the_conversation_goes_
     said = talk(tmp_path, monkeypatch, Model("A3"), "/session s", "/undo", "/session t", "q3")
     assert "pipechat: session_unreadable: " in said.stderr
     assert f"AI: A3\n{RULE}" in said.stdout
+
+
+@pytest.mark.parametrize("session", [None, "s"])
+@pytest.mark.parametrize("fails", [[RESET], [("hal", RESET)], [RESET, ("ha", "length"), RESET]])
+def test_a_retry_after_one_that_failed_leaves_out_all_that_it_stands_for(
+    tmp_path: Path,
+    monkeypatch: Patch,
+    fails: list[NetworkError | tuple[str, str | NetworkError]],
+    session: str | None,
+) -> None:
+    model = Model("A0", "A1", *fails, "better", "A2")
+    retries = ["/retry"] * (len(fails) + 1)
+    talk(tmp_path, monkeypatch, model, "q0", "q", *retries, "q2", session=session)
+    assert model.asked[2:-1] == [["q0", "A0", "q"]] * len(retries)
+    assert model.asked[-1] == ["q0", "A0", "q", "better", "q2"]
+    if session:
+        again = Model("A3")
+        talk(tmp_path, monkeypatch, again, "q3", session=session)
+        assert again.asked == [[*model.asked[-1], "A2", "q3"]]
+
+
+def test_continue_of_a_cut_retry_leaves_out_the_former_answer(
+    tmp_path: Path, monkeypatch: Patch
+) -> None:
+    model = Model("A1", ("hal", RESET), "f", "A2")
+    talk(tmp_path, monkeypatch, model, "q", "/retry", "/continue go on", "q2", session="s")
+    assert model.asked[-1] == ["q", "hal", "go on", "f", "q2"]
+
+
+def test_a_session_that_cannot_be_read_is_not_taken(tmp_path: Path, monkeypatch: Patch) -> None:
+    (tmp_path / "sessions" / "bad.jsonl").mkdir(parents=True)
+    model = Model("A1")
+    said = talk(tmp_path, monkeypatch, model, "/session bad", "/session", "q", session="s")
+    assert "pipechat: session_unreadable: " in said.stderr
+    assert "Session s.\n" in said.stderr
+    assert lines_of(tmp_path)[-1]["answer"] == "A1"
+
+
+@pytest.mark.parametrize("line", ["/save a\0b", "/save ~\0/b", "/session a\0b"])
+def test_a_name_that_no_file_can_have_is_one_line_and_the_conversation_goes_on(
+    tmp_path: Path, monkeypatch: Patch, line: str
+) -> None:
+    model = Model("A1")
+    said = talk(tmp_path, monkeypatch, model, line, "q")
+    assert sum(each.startswith("pipechat: bad_") for each in said.stderr.splitlines()) == 1
+    assert model.asked == [["q"]]
+
+
+@pytest.mark.parametrize("line", ["/9j/" + "A" * 1_000_000, "/model " + "m" * 1_000_000])
+def test_a_paste_that_looks_like_a_command_is_not_said_back_whole(
+    tmp_path: Path, monkeypatch: Patch, line: str
+) -> None:
+    assert len(talk(tmp_path, monkeypatch, Model(), line).stderr) < 1000
+
+
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [
+        ("printf 'caf\\351' > \"$1\"", "not_utf8"),
+        ('head -c 2000000 /dev/zero > "$1"', "input_too_large"),
+    ],
+)
+def test_what_was_written_and_cannot_be_sent_is_not_lost(
+    tmp_path: Path, monkeypatch: Patch, script: str, code: str
+) -> None:
+    editor = tmp_path / "editor"
+    editor.write_text(f"#!/bin/sh\n{script}\n")
+    editor.chmod(0o755)
+    environ = {"TERM": "xterm", "EDITOR": str(editor)}
+    model = Model("A1")
+    said = talk(
+        tmp_path, monkeypatch, model, "/edit x", "q", environ=environ, max_input_bytes=1 << 20
+    )
+    assert f"pipechat: {code}: " in said.stderr
+    path = Path(said.stderr.partition("It is still in ")[2].split("\n")[0].removesuffix("."))
+    assert path.stat().st_size > 0
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    path.unlink()
+    path.parent.rmdir()
+    assert model.asked == [["q"]]
+
+
+@pytest.mark.parametrize("script", ["mkfifo", "mkdir", "ln -s /dev/zero"])
+def test_what_is_no_file_any_more_holds_nobody_up(
+    tmp_path: Path, monkeypatch: Patch, script: str
+) -> None:
+    editor = tmp_path / "editor"
+    editor.write_text(f'#!/bin/sh\nrm "$1"; {script} "$1"\n')
+    editor.chmod(0o755)
+    environ = {"TERM": "xterm", "EDITOR": str(editor)}
+    model = Model("A1")
+    said = talk(tmp_path, monkeypatch, model, "/edit x", "q", environ=environ)
+    assert "pipechat: editor_failed: " in said.stderr
+    assert model.asked == [["q"]]

@@ -2,6 +2,8 @@
 
 import json
 import stat
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,15 @@ from tests.chat_kit import Model, talk
 from tests.store_kit import fork, wait_for
 
 NAME = "chat_history.jsonl"
+
+
+def peak_memory(call: Callable[[], object]) -> int:
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 def test_entries_of_any_shape_come_back_in_their_order(tmp_path: Path) -> None:
@@ -107,3 +118,25 @@ def test_where_it_cannot_be_kept_one_warning_says_so_and_the_conversation_goes_o
     assert said.stderr.count("what is typed is not remembered") == 1
     assert model.asked == [["one"], ["one", "A1", "two"]]
     assert kind != "link" or elsewhere.read_text() == "mine\n"
+
+
+@pytest.mark.parametrize("what", ["a hole", "empty lines", "no end of a line"])
+def test_a_file_that_another_made_huge_costs_no_more_than_the_largest_of_ours(
+    tmp_path: Path, what: str
+) -> None:
+    path = tmp_path / "history"
+    QuestionHistory(str(path)).add("old")
+    with path.open("ab") as file:
+        if what == "a hole":
+            file.truncate(1 << 33)
+        else:
+            file.write((b"\n" if what == "empty lines" else b"x") * (1 << 26))
+    with path.open("ab") as file:
+        file.write(b'\n"new"\n')
+    history = QuestionHistory(str(path))
+    peak = peak_memory(history.entries)
+    assert history.entries() == ["new"]
+    assert peak < 1 << 27
+    history.add("newest")
+    assert history.entries() == ["new", "newest"]
+    assert path.stat().st_size < 100

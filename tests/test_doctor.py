@@ -13,6 +13,7 @@ import pytest
 from tests.program import PLANTED_KEY, Program, Result
 from tests.servers import (
     ChatServer,
+    FullBacklog,
     HttpProxy,
     RawServer,
     RefusedPort,
@@ -24,6 +25,7 @@ from tests.servers import (
     error_reply,
     http_reply,
     json_reply,
+    resegment,
     self_signed,
     write_certificate,
 )
@@ -217,13 +219,24 @@ class TestABrokenSetUpIsNamed:
         assert checks["folder"][0] == "ok"
 
 
+def test_a_server_that_takes_no_connection_is_named_in_time(program: Program) -> None:
+    with FullBacklog() as server:
+        checks = table(look(program, server.url))
+    assert fails(checks) == {"tcp"}
+    assert checks["folder"][0] == "ok"
+
+
 def test_a_certificate_that_is_trusted_is_told_with_its_issuer_and_its_days(
     program: Program, tmp_path: Path
 ) -> None:
     trusted = write_certificate(tmp_path / "ca.pem")
-    with ChatServer(endpoint, tls=self_signed()) as server:
+
+    def at_once(request: Request) -> Reply:  # over TLS the server may wait between two sends
+        return resegment(endpoint(request), [1 << 20])
+
+    with ChatServer(at_once, tls=self_signed()) as server:
         checks = table(look(program, server.url, SSL_CERT_FILE=str(trusted)))
-    assert fails(checks) == set()
+    assert fails(checks) == set(), checks
     assert "a certificate of localhost, good for" in checks["tls"][1]
 
 

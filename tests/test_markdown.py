@@ -244,10 +244,17 @@ def test_behind_a_prompt_the_first_block_has_less_room() -> None:
     assert terminal.text == "one two\nthree\n\none two three\n\n"
 
 
+LONG_HEADING = "|" + "h" * 8000 + "|b" * 26 + "|\n" + "|-" * 27 + "|\n"
+
+
 @pytest.mark.parametrize(
     "text",
     ["- " * 60 + "x", ">" * 200 + "x", "".join("  " * n + f"- {n}\n" for n in range(70)),
-     "x " * LARGEST, "*a " * LARGEST, "|a" * 500 + "\n" + "|-" * 500 + "\n|b"],
+     "x " * LARGEST, "*a " * LARGEST, "|a" * 500 + "\n" + "|-" * 500 + "\n|b",
+     "*" * 8000 + "a" + "*" * 8000, "_*" * 4000 + "a" + "*_" * 4000, "~~" * 900 + "a" + "~~" * 900,
+     "[" * 50 + "*" * 99 + "a" + "*" * 99, "![" * 2000 + "a" + "](b)" * 2000,
+     "> " * 38 + "a\n" + "b\n" * 7000, LONG_HEADING + "a|b\n" * 1900, "|" * 50 + "\n" + "|-" * 49
+     + "|\n" + "a\n" * 7000],
 )  # fmt: skip
 def test_what_nobody_could_read_formatted_is_shown_as_it_came(text: str) -> None:
     assert show(text).rstrip("\n") == text.rstrip("\n")
@@ -257,7 +264,10 @@ ATTACKS = {
     "brackets": "[" * 8000, "stars": "*a _b " * 1300, "ticks": "`a``b" * 1600, "<": "<" * 8000,
     "cells": "|a|b|\n|-|-|\n" + "|x|y|\n" * 1200, "items": "- a\n" + "  - b\n" * 1300,
     "images": "![[" * 2600, "words": "word " * 1600, "letters": "管道" * 4000,
-    "code": "```\nx\n```\n" * 800, "quotes": "> " * 4000,
+    "code": "```\nx\n```\n" * 800, "quotes": "> " * 4000, "emphasis": "*" * 8000 + "a" + "*" * 8000,
+    "heading": LONG_HEADING + "a|b\n" * 1900, "lazy lines": "> " * 38 + "a\n" + "b\n" * 7000,
+    "no cells": "|" * 50 + "\n" + "|-" * 49 + "|\n" + "a\n" * 7000,
+    "pictures": "![" * 2000 + "a" + "](b)" * 2000,
 }  # fmt: skip
 
 

@@ -10,7 +10,6 @@ COMMANDS = [
     (("help", "history", "show"), "Did you mean: pipechat history show --help?"),
     (("version",), "Did you mean: pipechat --version?"),
     (("logs", "-n", "3"), "Did you mean: pipechat history list?"),
-    (("models",), "Did you mean: pipechat ask -m MODEL?"),
     (("history", "rm", "trip"), "Did you mean: pipechat history delete?"),
     (("history", "help", "show"), "Did you mean: pipechat history show --help?"),
     (("history", "export"), "Did you mean: pipechat history show --output-format ndjson?"),

@@ -10,20 +10,22 @@ from contextlib import contextmanager
 
 from pipechat.chat.editor import DUMB, open_terminal
 from pipechat.errors import UsageError
-from pipechat.text import decode_text
+from pipechat.store.locked_file import open_to_read
+from pipechat.text import decode_text, in_mib
 
 _NOT_FOUND = (126, 127)
 
 
-def written_in_editor(environ: Mapping[str, str], begin_with: str) -> str:
+def written_in_editor(environ: Mapping[str, str], begin_with: str, most_bytes: int) -> str:
     """What the user wrote, without closing newlines. It lay in a folder of its own, 0700, which
-    is gone again.
+    is gone again, but where it cannot be sent.
 
     Raises:
-        UsageError: `editor_failed`, `not_utf8`.
+        UsageError: `editor_failed`, `not_utf8`, `input_too_large`.
     """
     editor = _editor(environ)
     folder = tempfile.mkdtemp(prefix="pipechat-")
+    stays = False
     try:
         path = os.path.join(folder, "question.md")
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -31,16 +33,30 @@ def written_in_editor(environ: Mapping[str, str], begin_with: str) -> str:
             file.write(begin_with)
         _run(editor, path)
         try:
-            with open(path, "rb") as written:
-                data = written.read()
-        except FileNotFoundError:
-            data = b""
+            return _text_of(path, most_bytes).rstrip("\r\n")
+        except UsageError as error:
+            stays = True
+            error.hint = f"Nothing was sent. It is still in {path}."
+            raise
     except OSError as error:
         message = f"the question could not be edited: {error.strerror or error}"
         raise UsageError("editor_failed", message) from error
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    return decode_text(data, "what was written").rstrip("\r\n")
+        if not stays:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _text_of(path: str, most_bytes: int) -> str:
+    try:
+        fd = open_to_read(path)
+    except FileNotFoundError:
+        return ""
+    with open(fd, "rb") as written:
+        data = written.read(most_bytes + 1)
+    if len(data) > most_bytes:
+        message = f"what was written is larger than {in_mib(most_bytes)}"
+        raise UsageError("input_too_large", message)
+    return decode_text(data, "what was written")
 
 
 def _editor(environ: Mapping[str, str]) -> str:

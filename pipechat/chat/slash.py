@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from pipechat.chat.talk import Talk, Without
+from pipechat.errors import PipechatError, UsageError
 from pipechat.show.transcript import first_words
+from pipechat.show.width import cut
 
 LEAVES = ("exit", "quit", "QUIT")
 """A line that is only one of these words leaves, at a terminal."""
@@ -16,6 +18,7 @@ LEAVES = ("exit", "quit", "QUIT")
 _CONTINUE = "Continue where you stopped."
 _NO_TURN = "There is no turn yet."
 _UNANSWERED = "The last question was not answered; /retry asks it again."
+_LONGEST_SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ def run_command(talk: Talk, text: str) -> bool:
     if command is not None:
         return bool(command.run(talk, text[1 + len(word) :].strip()))
     near = get_close_matches(word, BY_NAME, 1)
+    word = cut(word, _LONGEST_SHOWN)
     hint = f"Did you mean /{near[0]}?" if near else "/help shows what there is."
     talk.say(f"There is no command /{word}, so nothing was sent. {hint} //{word} sends it as text.")
     return False
@@ -61,7 +65,7 @@ def _help(talk: Talk, _: str) -> None:
 def _model(talk: Talk, name: str) -> None:
     if name:
         talk.settings = talk.settings._replace(model=name)
-    talk.say(f"The model is {talk.settings.model}.")
+    talk.say(f"The model is {cut(talk.settings.model, _LONGEST_SHOWN)}.")
 
 
 def _system(talk: Talk, text: str) -> None:
@@ -85,9 +89,13 @@ def _session(talk: Talk, name: str) -> None:
         return
     before = talk.kept
     talk.kept = talk.asks.open(name)
-    if before.name is None and before.last() is not None:
-        talk.aside("What was said before is not in it.")
-    talk.open()
+    try:
+        if before.name is None and before.last() is not None:
+            talk.aside("What was said before is not in it.")
+        talk.open()
+    except PipechatError:  # nothing could be kept in one that cannot be read
+        talk.kept = before
+        raise
 
 
 def _retry(talk: Talk, _: str) -> None:
@@ -97,10 +105,19 @@ def _retry(talk: Talk, _: str) -> None:
         return
     if former.files:
         talk.aside("The files that went along with it do not go along again.")
-    asked = talk.ask(former.question, Without(talk.kept, former.id))
+    replaced = (former.id, *talk.replaces.get(former.id, ()))
+    without = Without(talk.kept, replaced)
+    asked = talk.ask(former.question, without)
     # Where nothing whole came, what there was before still holds.
     if asked.status == 0:
-        talk.kept.mark(former.id, context=False)
+        _leave_out(talk, replaced)
+    else:
+        talk.replaces[without.asked_id] = replaced
+
+
+def _leave_out(talk: Talk, turn_ids: tuple[str, ...]) -> None:
+    for turn_id in turn_ids:
+        talk.kept.mark(turn_id, context=False)
 
 
 def _undo(talk: Talk, _: str) -> None:
@@ -120,6 +137,7 @@ def _continue(talk: Talk, text: str) -> None:
         is_open = newest is not None and not newest.answer.strip()
         talk.say(_UNANSWERED if is_open else "The last answer was not cut.")
         return
+    _leave_out(talk, talk.replaces.get(turn.id, ()))
     if not turn.context:
         talk.kept.mark(turn.id, context=True)
     talk.ask(text or _CONTINUE)
@@ -146,6 +164,8 @@ def _save(talk: Talk, path: str) -> None:
     if not path:
         talk.say("/save FILE: which file?")
         return
+    if "\0" in path:
+        raise UsageError("bad_path", f"no file can have the name {path}: it holds a NUL")
     count = save(talk.kept.all(), os.path.expanduser(path))
     talk.cite(f"{'1 turn is' if count == 1 else f'{count} turns are'} in {path}.")
 
@@ -153,7 +173,7 @@ def _save(talk: Talk, path: str) -> None:
 def _edit(talk: Talk, text: str) -> None:
     from pipechat.chat.external_editor import written_in_editor
 
-    written = written_in_editor(talk.env.environ, text)
+    written = written_in_editor(talk.env.environ, text, talk.settings.max_input_bytes)
     if written.strip():
         talk.ask(written)
     else:

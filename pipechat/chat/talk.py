@@ -79,6 +79,8 @@ class Talk:
         self.kept = kept
         self.asks = asks
         self.ended: list[TerminalEvent] = []
+        # Of a turn that asked again and did not come whole: those in whose place it would stand.
+        self.replaces: dict[str, tuple[str, ...]] = {}
         terminal = env.stdin.is_terminal and env.stderr.is_terminal
         self._look = Look.of(terminal=terminal, environ=env.environ)
 
@@ -144,18 +146,21 @@ class Talk:
 
 
 class Without:
-    """Where turns are kept, one of them not going along."""
+    """Where turns are kept, some of them not going along. `asked_id`: of the turn that began."""
 
-    def __init__(self, kept: Kept, turn_id: str) -> None:
+    def __init__(self, kept: Kept, turn_ids: tuple[str, ...]) -> None:
         self._kept = kept
-        self._turn_id = turn_id
+        self._turn_ids = turn_ids
         self.name = kept.name
+        self.asked_id = ""
 
     def begin(self) -> TurnWriter:
-        return self._kept.begin()
+        writer = self._kept.begin()
+        self.asked_id = writer.id
+        return writer
 
     def earlier(self, last_turns: int) -> tuple[list[Turn], str | None]:
-        """As ever, less that one."""
-        turns, system = self._kept.earlier(last_turns + 1)
-        turns = [turn for turn in turns if turn.id != self._turn_id]
+        """As ever, less those."""
+        turns, system = self._kept.earlier(last_turns + len(self._turn_ids))
+        turns = [turn for turn in turns if turn.id not in self._turn_ids]
         return turns[-last_turns:] if last_turns else [], system

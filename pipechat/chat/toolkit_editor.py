@@ -4,7 +4,7 @@ import os
 import signal
 import termios
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BufferedReader, BufferedWriter, FileIO, TextIOWrapper
 from types import FrameType
 from typing import NoReturn
@@ -54,7 +54,7 @@ class ToolkitEditor:
         with self._kept_terminal(), create_app_session(self._input, self._output):
             try:
                 return self._session.prompt(prompt)
-            except EOFError:
+            except (EOFError, OSError):  # or the terminal is gone, and nobody is told by a signal
                 return None
             except KeyboardInterrupt:
                 raise LineGivenUp(self._session.default_buffer.text) from None
@@ -72,8 +72,9 @@ class ToolkitEditor:
         usual = termios.tcgetattr(0)
 
         def die(signum: int, _frame: FrameType | None) -> NoReturn:
-            termios.tcsetattr(0, termios.TCSANOW, usual)
-            os.write(self._shown, _AS_BEFORE)
+            with suppress(termios.error, OSError):  # it may have been hung up
+                termios.tcsetattr(0, termios.TCSANOW, usual)
+                os.write(self._shown, _AS_BEFORE)
             die_by(signum)
 
         taken = [each for each in _DEADLY if signal.getsignal(each) is signal.SIG_DFL]

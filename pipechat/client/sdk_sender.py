@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 NO_KEY = "none"  # the SDK insists on one; the header that would carry it is left out
 _ERROR_BYTES = 64 * 1024
 _STEP_BYTES = 256 * 1024
-_SPARE_S = 5.0
+_SPARE_S = 5.0  # our time-outs strike first: they know why
 
 
 class SdkSender:
@@ -223,7 +223,6 @@ def _sdk_client(settings: Settings, environ: Mapping[str, str], openai: ModuleTy
 
     check_account_names(environ)
     proxy, headers, socket = settings.proxy, own_headers(settings), settings.endpoint.socket
-    # Ours strike first, since they know why; the library's end a thread that nobody waits for.
     longest_s = None if settings.timeout_s is None else settings.timeout_s + _SPARE_S
 
     def add_headers(request: httpx2.Request) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -18,6 +19,18 @@ _ALL_S = 8.5  # with what it takes to start, fewer than ten
 _FORMATS = ("text", "json")
 
 
+_Format = Annotated[
+    str,
+    typer.Option(
+        "--output-format",
+        help="json: one object [text].",
+        metavar="text|json",
+        show_default=False,
+        rich_help_panel="Output",
+    ),
+]
+
+
 @opt.with_options("doctor")
 def doctor(
     context: typer.Context,
@@ -25,16 +38,7 @@ def doctor(
         bool,
         typer.Option("--ask", help="Ask one tiny question as well.", rich_help_panel="Question"),
     ] = False,
-    output_format: Annotated[
-        str,
-        typer.Option(
-            "--output-format",
-            help="json: one object [text].",
-            metavar="text|json",
-            show_default=False,
-            rich_help_panel="Output",
-        ),
-    ] = "text",
+    output_format: _Format = "text",
     **given: Any,
 ) -> int:
     """Look at key, proxy, network, endpoint, model, session folder, versions and clock.
@@ -58,7 +62,7 @@ def doctor(
             if write is not None:
                 write(finding)
 
-        Checks(env, given, found, TimeLeft(_ALL_S), asks=asks).run()
+        Checks(env, given, found, TimeLeft(time.monotonic() + _ALL_S), asks=asks).run()
         verdict = worst(findings)
         if write is None:
             checks = [finding._asdict() for finding in findings]

@@ -29,11 +29,13 @@ from pipechat.settings.config import find_folders
 from pipechat.settings.endpoint import Endpoint
 from pipechat.settings.proxy import Proxy
 from pipechat.settings.resolve import Settings
-from pipechat.turn.conversation import Conversation, InMemory
+from pipechat.turn.conversation import Conversation
+from pipechat.turn.in_memory import InMemory
 from pipechat.turn.prompt import Question
 
 _KEY_S = 3.0
 _LIST_S = 4.0
+_ASK_S = 60.0
 _FOLDER_S = 1.5
 _QUESTION = "Say OK."
 
@@ -59,6 +61,7 @@ class Checks:
         self._given = given
         self._tell = found
         self._time_left = time_left
+        self._for_network = time_left.less(_FOLDER_S)
         self._asks = asks
         self._secrets: tuple[str, ...] = ()
 
@@ -97,13 +100,13 @@ class Checks:
             Finding("proxy", "ok", f"{proxy.shown}, from {proxy.named_by}" if proxy else "none")
         )
         peer = _first_peer(settings, self._env.environ)
-        way = look_at_way(peer, self._env.environ, self._time_left, self._found)
+        way = look_at_way(peer, self._env.environ, self._for_network, self._found)
         if way and keyed is not None:
             self._ask_endpoint(keyed)
 
     def _key(self, settings: Settings) -> Settings | None:
         """The settings with the key; None where it cannot be had, or cannot be one."""
-        limited = settings._replace(timeout_s=self._time_left.seconds(_KEY_S))
+        limited = settings._replace(timeout_s=self._for_network.seconds(_KEY_S))
         try:
             keyed = with_key(self._env, limited)
         except SetupError as error:
@@ -119,7 +122,7 @@ class Checks:
         return keyed
 
     def _ask_endpoint(self, settings: Settings) -> None:
-        seconds = self._time_left.seconds(_LIST_S)
+        seconds = self._for_network.seconds(_LIST_S)
         settings = settings._replace(
             timeout_s=seconds, idle_timeout_s=seconds, retries=0, record=None
         )
@@ -149,7 +152,7 @@ class Checks:
 
     def _ask(self, settings: Settings) -> Finding:
         """How one question is answered, in the time that is left."""
-        limit = self._time_left.seconds(60.0) - _FOLDER_S
+        limit = self._for_network.seconds(_ASK_S)
         env = self._env
         try:
             client = make_client(env, settings._replace(timeout_s=max(limit, 0.1), fallback=()))

@@ -17,7 +17,6 @@ _COMMANDS: Mapping[str, Mapping[str, str]] = {
     "pipechat": {
         "help": "pipechat --help",
         "version": "pipechat --version",
-        "models": "pipechat ask -m MODEL",
         "logs": "pipechat history list",
         "log": "pipechat history list",
         "sessions": "pipechat history list",

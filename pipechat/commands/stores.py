@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from pipechat.settings.resolve import Settings
     from pipechat.store.keeper import InSession
     from pipechat.store.sessions import SessionStore
-    from pipechat.turn.conversation import IfBusy, InMemory
+    from pipechat.turn.conversation import IfBusy
+    from pipechat.turn.in_memory import InMemory
 
 
 def open_store(env: Environment) -> SessionStore:
@@ -39,7 +40,7 @@ def open_keeper(
     Raises:
         UsageError: `bad_session_name`.
     """
-    from pipechat.turn.conversation import InMemory
+    from pipechat.turn.in_memory import InMemory
 
     if session is None:
         return InMemory()

@@ -16,10 +16,14 @@ T = TypeVar("T")
 
 
 class TimeLeft:
-    """`seconds` from now on, for everything."""
+    """The time until `ends_at`, by `time.monotonic()`."""
 
-    def __init__(self, seconds: float) -> None:
-        self.ends_at = time.monotonic() + seconds
+    def __init__(self, ends_at: float) -> None:
+        self.ends_at = ends_at
+
+    def less(self, seconds: float) -> TimeLeft:
+        """The same without its last `seconds`, which are for something else."""
+        return TimeLeft(self.ends_at - seconds)
 
     def seconds(self, most: float) -> float:
         """What a check may take that should take `most` seconds at most."""

@@ -24,11 +24,16 @@ _OF_METAVAR = {"T": 0.5}
 # What is any text to its reader, but to the user a value that could stand so.
 _OF_NAME = {
     "effort": "low",
+    "fallback": ["gpt-5.4-mini"],
     "system": "Be brief.",
     "template": "Translate into Dutch: {{ input }}",
     "profile": "local",
     "api_key": "sk-…",
     "api_key_command": "pass show openai",
+    "cacert": "/etc/ssl/own-ca.pem",
+    "client_cert": "/etc/ssl/me.pem",
+    "client_key": "/etc/ssl/me.key",
+    "api_version": "2024-10-21",
     "ray_address": "auto",
     "user_prompt": "me> ",
     "assistant_prompt": "ai> ",

@@ -25,8 +25,8 @@ def fallback_settings(
     config: Mapping[str, Any],
     config_name: str,
 ) -> Settings:
-    """`asked` with the endpoint, the key, the proxy and the model of the profile `name`; where
-    there is none of that name, with the model `name`.
+    """`asked` with the endpoint, the key, the proxy and the model of the profile `name`, or else
+    with the model `name`.
 
     A key goes to no endpoint but its own, nor does a header or a client certificate: a profile
     that names another `base_url` is asked with those that it names itself, or with none.

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pipechat import jsonl
+from pipechat.settings.json_values import is_json
 from pipechat.text import not_one_of, visible_line
 
 Reader = Callable[[Any], Any]
@@ -22,7 +23,6 @@ _DURATION = r"(\d+(?:\.\d+)?|\.\d+)(ms|s|m|h|d)"
 _LONGEST_S = 1e9
 _LONGEST_KEY = 512
 _MOST_DIGITS = 4000  # Python reads few more at once
-_DEEPEST = 100  # levels of an option's value, which no API has
 
 # What pipechat sets itself: whoever gave these another value would make events and records lie.
 OWN_FIELDS = ("messages", "model", "stream", "stream_options")
@@ -174,7 +174,7 @@ def fields(value: object) -> dict[str, Any]:
     for key, item in value.items():
         if key in OWN_FIELDS:
             raise ValueError(f"{key}: pipechat sets this itself")
-        if not _is_json(item):
+        if not is_json(item):
             raise ValueError(f"{key}: not a value that JSON can hold")
     return value
 
@@ -214,23 +214,6 @@ def _pair(pair: object) -> tuple[str, Any]:
         if len(value) > _MOST_DIGITS and value.lstrip("-").isdecimal():
             raise ValueError(f"{key}: a number of too many digits") from None
         return key, value
-
-
-def _is_json(value: object, depth: int = 0) -> bool:
-    """TOML has dates, and floats that are no numbers; text may hold bytes that are no UTF-8."""
-    if depth > _DEEPEST:
-        return False
-    if isinstance(value, str):
-        return value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)
-    if isinstance(value, float):
-        return math.isfinite(value)
-    if isinstance(value, dict):
-        return all(
-            isinstance(key, str) and _is_json(item, depth + 1) for key, item in value.items()
-        )
-    if isinstance(value, list):
-        return all(_is_json(item, depth + 1) for item in value)
-    return value is None or isinstance(value, int)
 
 
 def _shown(value: object) -> str:

@@ -5,13 +5,16 @@ Reads by markdown-it-py, which comes with typer (by way of rich). HTML is shown 
 so are references, whose targets may come any time later. Imported only where answers are rendered.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import NamedTuple
 
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 from markdown_it.tree import SyntaxTreeNode as Node
 
+from pipechat.show.markdown_blocks import LARGEST
 from pipechat.show.markdown_tables import table_lines
 from pipechat.show.wrapping import Line, Span, wrapped
 from pipechat.text import visible, visible_line
@@ -21,6 +24,8 @@ _STYLES = {"strong": _BOLD, "em": _ITALIC, "s": _STRUCK}
 _DEEPEST = 40
 _MOST_COLUMNS = 100
 _NARROWEST = 8
+_MOST_GROWTH, _LEAST = 30, 4096
+_PICTURE_MARK = re.compile(r"!\[|\]")
 
 
 class Page(NamedTuple):
@@ -32,15 +37,42 @@ class Page(NamedTuple):
 
 
 def rendered(text: str, page: Page) -> str:
-    """The block `text`; each line ends with a newline."""
-    if max(line.count("|") for line in text.split("\n")) > _MOST_COLUMNS:
-        return text  # a table that nobody reads, and that may grow to many times its size
-    root = Node(_parser().parse(text))
-    if any(node.level >= _DEEPEST for node in root.walk() if not node.is_root):
-        return text  # nested deeper than anybody reads
-    return "".join(
-        painted(line, page) + "\n" for line in _Writer(page, text).blocks(root, page.columns)
-    )
+    """The block `text`; each line ends with a newline. As it stands, where nobody could read it
+    formatted: nested too deep, a table of too many columns, or what grows to many times its size.
+    """
+    lines = text.split("\n")
+    columns = max(line.count("|") for line in lines)
+    # The rules of Markdown give a row the cells that it has not.
+    if columns > _MOST_COLUMNS or columns * len(lines) > LARGEST or _is_deep_picture(text):
+        return text
+    tokens = _parser().parse(text)
+    if _depth(tokens) >= _DEEPEST:
+        return text
+    shown = _Writer(page, text).blocks(Node(tokens), page.columns)
+    if sum(len(span.text) for line in shown for span in line) > _MOST_GROWTH * len(text) + _LEAST:
+        return text
+    return "".join(painted(line, page) + "\n" for line in shown)
+
+
+def _depth(tokens: Sequence[Token]) -> int:
+    """How deep what they make is nested, lines within blocks; each level is a call of ours."""
+    deepest = depth = 0
+    for token in tokens:
+        inner = _depth(token.children) if token.children else 0
+        deepest = max(deepest, depth + 1 + inner)
+        depth += token.nesting
+    return deepest
+
+
+def _is_deep_picture(text: str) -> bool:
+    """Whether pictures may stand in pictures deeper than the parser, which calls itself for each,
+    can go."""
+    depth = 0
+    for mark in _PICTURE_MARK.finditer(text):
+        depth = max(depth - 1, 0) if mark[0] == "]" else depth + 1
+        if depth >= _DEEPEST:
+            return True
+    return False
 
 
 def code(text: str, page: Page) -> str:
@@ -136,7 +168,8 @@ class _Writer:
         if kept < sum(map(_letters, source)):
             return [[Span(_in_line(line))] for line in source]
         cells = [[self._inline(cell.children) for cell in row] for row in rows]
-        return table_lines(cells, _alignments(node), columns, color=self._color)
+        lines = table_lines(cells, _alignments(node), columns, color=self._color)
+        return lines or [[Span(_in_line(line))] for line in source]
 
     def _code(self, node: Node) -> list[Line]:
         source = node.content.removesuffix("\n").split("\n") if node.content else []

@@ -5,6 +5,7 @@ from pipechat.show.wrapping import Line, Span, line_width, wrapped
 
 _GAP = "  "
 _NARROWEST = 6
+_MOST_HEADINGS = 1 << 16  # columns that headings take, in all rows of a table together
 _BOLD, _DIM = "1", "2"
 
 Cell = list[Span]
@@ -13,7 +14,8 @@ Cell = list[Span]
 def table_lines(
     rows: list[list[Cell]], alignments: list[str], columns: int, *, color: bool
 ) -> list[Line]:
-    """The lines of a table of at most so many columns.
+    """The lines of a table of at most so many columns; none where its heading, said again with
+    each row, would be most of it.
 
     Args:
         rows: the first is the heading.
@@ -67,6 +69,8 @@ def _row(row: list[Cell], widths: list[int], alignments: list[str]) -> list[Line
 
 def _as_records(rows: list[list[Cell]], columns: int) -> list[Line]:
     heading, *others = rows
+    if sum(map(line_width, heading)) * len(others) > _MOST_HEADINGS:
+        return []
     if not others:
         return [line for cell in heading for line in wrapped(cell, columns)]
     lines: list[Line] = []

@@ -4,6 +4,7 @@ Owns its bounds and how several chats share it. Knows no terminal and no session
 """
 
 import os
+import re
 from collections.abc import Iterator
 
 from pipechat import jsonl
@@ -15,6 +16,7 @@ MOST_ENTRIES = 1000
 _DROPPED = 200
 LONGEST_BYTES = 1 << 16
 _LONGEST_FILE = 1 << 24
+_LINE = re.compile(rb"[^\n]+")
 
 
 class QuestionHistory:
@@ -79,7 +81,11 @@ def _newest(lines: list[bytes]) -> list[bytes]:
 
 
 def _texts(fd: int) -> Iterator[tuple[bytes, str]]:
-    for _, line in jsonl.lines_forwards(fd):
+    """The entries in what may be the file's: of one that is larger, somebody else wrote more."""
+    begin = max(os.fstat(fd).st_size - _LONGEST_FILE - LONGEST_BYTES, 0)
+    data = os.pread(fd, _LONGEST_FILE + LONGEST_BYTES, begin)
+    for match in _LINE.finditer(data, data.find(b"\n") if begin else 0):
+        line = match[0]
         try:
             text = jsonl.loads_line(line)
         except ValueError:

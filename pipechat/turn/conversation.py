@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from pipechat.errors import ExitCode, PipechatError
 from pipechat.events import Error, Judge, Judged, Sink, Start, Step, TerminalEvent
-from pipechat.messages import AnswerFormat, ChatRequest, Turn, TurnError, new_turn_id, now
+from pipechat.messages import AnswerFormat, ChatRequest, Turn, TurnError, now
 from pipechat.settings.resolve import Settings
 from pipechat.turn.context import Context, own_tokens, select_context
 from pipechat.turn.prompt import Question, compose_messages
@@ -67,55 +67,6 @@ class Wanted(Protocol):
     @property
     def schema_hash(self) -> str | None: ...
     def judge(self, answer: str) -> Judged: ...
-
-
-class InMemory:
-    """Turns for as long as the process lives, as in the tutorial."""
-
-    name: str | None = None
-
-    def __init__(self) -> None:
-        self._turns: list[Turn] = []
-
-    def begin(self) -> TurnWriter:
-        return _MemoryWriter(self._turns)
-
-    def earlier(self, last_turns: int) -> tuple[list[Turn], str | None]:
-        complete = [turn for turn in self._turns if turn.is_context]
-        return complete[-last_turns:] if last_turns else [], None
-
-    def last(self, *, answered: bool = False) -> Turn | None:
-        """The last turn of any status that was not left out; `answered`: that something came of."""
-        turns = (turn for turn in reversed(self._turns) if turn.context is not False)
-        return next((turn for turn in turns if turn.answer.strip() or not answered), None)
-
-    def mark(self, turn_id: str, *, context: bool) -> None:
-        """Say of a turn whether it goes along with later questions."""
-        self._turns[:] = [
-            replace(turn, context=context) if turn.id == turn_id else turn for turn in self._turns
-        ]
-
-    def all(self) -> Iterator[Turn]:
-        """Every turn, oldest first."""
-        yield from self._turns
-
-
-class _MemoryWriter:
-    def __init__(self, turns: list[Turn]) -> None:
-        self._turns = turns
-        self.id = new_turn_id()
-
-    def head(self, turn: Turn) -> None:
-        """Nothing to prepare."""
-
-    def text(self, text: str) -> None:
-        """The reducer has it."""
-
-    def finish(self, turn: Turn) -> None:
-        self._turns.append(turn)
-
-    def abandon(self) -> None:
-        """Nothing to undo."""
 
 
 class Prepared(NamedTuple):

@@ -13,7 +13,8 @@ from pipechat.errors import PipechatError, UsageError
 from pipechat.events import Chunk, End, Error, Event, Start
 from pipechat.messages import Turn
 from pipechat.settings.resolve import Settings
-from pipechat.turn.conversation import InMemory, Wanted, make_reducer, prepare_turn
+from pipechat.turn.conversation import Wanted, make_reducer, prepare_turn
+from pipechat.turn.in_memory import InMemory
 from pipechat.turn.prompt import Question
 
 AUTO = "auto"
