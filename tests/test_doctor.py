@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import tempfile
 import time
 from email.utils import formatdate
 from pathlib import Path
@@ -311,3 +312,45 @@ def test_a_key_command_that_hangs_is_given_up(program: Program) -> None:
 def test_a_format_that_there_is_not_is_wrong_usage(program: Program) -> None:
     result = program.run("doctor", "--output-format", "ndjson")
     assert (result.status, result.code) == (2, "bad_option")
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
+class TestOfAGatewayItTells:
+    def test_a_header_that_stands_for_the_key_and_the_authority_of_cacert(
+        self, program: Program, tmp_path: Path, output_format: str
+    ) -> None:
+        ca = write_certificate(tmp_path / "ca.pem")
+        more = ("--cacert", str(ca), "-H", "Authorization: Bearer planted-header")
+        with ChatServer(endpoint, tls=self_signed()) as server:
+            result = look(program, server.url, *more, "--output-format", output_format)
+            headers = server.requests[-1].headers
+        checks = table(result)
+        assert (result.status, checks["tls"][0], checks["http"][0]) == (0, "ok", "ok")
+        assert checks["key"] == ("ok", "a header's, from --header ")  # and no hint
+        assert headers["authorization"] == "Bearer planted-header"
+        assert b"planted-header" not in result.stdout
+
+    def test_a_file_of_authorities_that_is_not_there(
+        self, program: Program, output_format: str
+    ) -> None:
+        with ChatServer(endpoint, tls=self_signed()) as server:
+            more = ("--cacert", "/no/such.pem", "--output-format", output_format)
+            result = look(program, server.url, *more)
+        checks = table(result)
+        assert (result.status, fails(checks)) == (3, {"tls"})
+        assert "--cacert: /no/such.pem" in checks["tls"][1]
+
+    def test_a_socket_that_is_there_and_one_that_is_not(
+        self, program: Program, output_format: str
+    ) -> None:
+        with tempfile.TemporaryDirectory(prefix="pc") as folder:
+            path = f"{folder}/s.sock"
+            with ChatServer(endpoint, socket_path=path) as server:
+                result = look(program, server.url, "--output-format", output_format)
+            checks = table(result)
+            assert (result.status, checks["tcp"][0], checks["http"][0]) == (0, "ok", "ok")
+            assert "dns" not in checks
+            gone = look(program, f"unix://{folder}/gone", "--output-format", output_format)
+        checks = table(gone)
+        assert (gone.status, fails(checks)) == (3, {"tcp"})
+        assert f"{folder}/gone" in checks["tcp"][1]

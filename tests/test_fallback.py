@@ -229,3 +229,105 @@ def test_the_vendor_is_not_asked_without_a_key() -> None:
     spare = {"base_url": "https://api.openai.com/v1"}
     with pytest.raises(SetupError, match="names no key"):
         resolved(environ, {"profiles": {"spare": spare}}, "spare")
+
+
+OWN_WAY = {"headers": {"X-Team": "blue"}, "client_cert": "/c.pem", "client_key": "/k.pem"}
+ANOTHER = "http://localhost:2/v1"
+
+
+def of_gateway(spare: dict[str, Any], file: dict[str, Any] | None = None) -> Settings:
+    """The profile `spare`, in place of a gateway's that wants a header and a certificate."""
+    asked = {
+        "base_url": "http://localhost:1/v1?sig=s1",
+        "headers": ["X-Team: red", "X-Ours: 1"],
+        "client_cert": "/asked.pem",
+        "client_key": "/asked.key",
+        "cacert": "/asked-ca.pem",
+        "fallback": ["spare"],
+    }
+    config = {**(file or {}), "profiles": {"spare": spare}}
+    environ = {"AZURE_OPENAI_ENDPOINT": "http://localhost:1/v1", "AZURE_OPENAI_API_KEY": "k" * 20}
+    settings = resolve_settings(asked, environ, config)
+    assert settings.auth == "api-key"
+    return fallback_settings(settings, "spare", environ, config, "config.toml")
+
+
+def said(settings: Settings) -> dict[str, str]:
+    return {header.name: header.value for header in settings.headers}
+
+
+@pytest.mark.parametrize("spare", [{"base_url": ANOTHER}, {"base_url": ANOTHER, "api_key": "own"}])
+@pytest.mark.parametrize("file", [{}, OWN_WAY])
+def test_another_endpoint_gets_no_header_certificate_or_query_of_the_first(
+    spare: dict[str, str], file: dict[str, Any]
+) -> None:
+    found = of_gateway(spare, file)
+    assert (found.headers, found.client_cert, found.client_key) == ((), None, None)
+    assert (found.endpoint.query, found.cacert, found.auth) == ((), None, "bearer")
+    assert found.api_key == (Secret("own") if "api_key" in spare else None)
+    assert {"s1", "red"} <= set(found.secrets)
+
+
+def test_another_endpoint_gets_the_profiles_own_ones() -> None:
+    own = {"cacert": "/ca.pem", "auth": "api-key", "api_version": "v9", "api_key": "own"}
+    found = of_gateway({"base_url": f"{ANOTHER}?sig=s2", **OWN_WAY, **own})
+    assert (said(found), found.auth) == ({"X-Team": "blue"}, "api-key")
+    assert (found.client_cert, found.client_key, found.cacert) == ("/c.pem", "/k.pem", "/ca.pem")
+    assert dict(found.endpoint.query) == {"sig": "s2", "api-version": "v9"}
+    assert {"s2", "blue"} <= set(found.secrets)
+    assert found.origins["client_cert"] == "config.toml: profiles.spare.client_cert"
+
+
+def test_the_same_endpoint_gets_what_the_profile_does_not_replace() -> None:
+    found = of_gateway({"model": "n", "api_version": "v9"})
+    assert said(found) == {"X-Team": "red", "X-Ours": "1"}
+    assert (found.client_cert, found.cacert, found.auth) == (
+        "/asked.pem", "/asked-ca.pem", "api-key",
+    )  # fmt: skip
+    assert dict(found.endpoint.query) == {"sig": "s1", "api-version": "v9"}
+    found = of_gateway({"base_url": "http://localhost:1/v1", **OWN_WAY})
+    assert said(found) == {"X-Team": "blue", "X-Ours": "1"}
+    assert (found.client_cert, found.client_key, found.cacert) == (
+        "/c.pem", "/k.pem", "/asked-ca.pem",
+    )  # fmt: skip
+
+
+def test_a_header_or_a_key_of_the_profile_is_how_it_is_known_and_not_that_of_the_question() -> None:
+    same = {"base_url": "http://localhost:1/v1"}
+    found = of_gateway({**same, "headers": {"Authorization": "Bearer own"}}, {"api_key": "file"})
+    assert (found.api_key, found.api_key_command) == (None, None)
+    flags = {"base_url": same["base_url"], "headers": ["Authorization: Bearer asked"]}
+    config = {"profiles": {"spare": {**same, "api_key": "own"}}}
+    asked = resolve_settings({**flags, "fallback": ["spare"]}, {}, config)
+    found = fallback_settings(asked, "spare", {}, config, "config.toml")
+    assert (found.api_key, found.headers) == (Secret("own"), ())
+
+
+def test_no_socket_is_asked_by_way_of_a_proxy() -> None:
+    config = {"profiles": {"spare": {"base_url": "unix:///tmp/s.sock"}}}
+    flags = {"base_url": "http://far.test/v1", "proxy": "http://p.test:1", "fallback": ["spare"]}
+    asked = resolve_settings(flags, {}, config)
+    assert asked.proxy is not None
+    assert fallback_settings(asked, "spare", {}, config, "config.toml").proxy is None
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
+def test_a_profiles_header_is_read_from_where_it_is_and_those_of_the_question_stay_at_home(
+    program: Program, output_format: str
+) -> None:
+    with ChatServer(busy_but_for()) as first, ChatServer(busy_but_for("own")) as other:
+        config(
+            program,
+            f'[profiles.spare]\nbase_url = "{other.url}"\nmodel = "own"\n'
+            'headers = {X-Own = "@env:OWN_VALUE"}\n',
+        )
+        more = ("--fallback", "spare", "-H", "X-First: 1-st", "--output-format", output_format)
+        result = ask(program, first.url, *more, OWN_VALUE="own-value")
+        (here,), (there,) = first.requests, other.requests
+    assert result.status == 0
+    assert (here.headers["x-first"], there.headers["x-own"]) == ("1-st", "own-value")
+    assert "x-first" not in there.headers
+    assert "x-own" not in here.headers
+    result = ask(program, "http://localhost:1/v1", *more, OWN_VALUE=None)
+    assert (result.status, result.code) == (3, "bad_config")
+    assert b"profiles.spare.headers" in result.stderr

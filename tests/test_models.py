@@ -213,3 +213,15 @@ def test_a_key_that_a_server_says_back_is_not_shown(program: Program, output_for
     result = run(program, listed(entries), "--output-format", output_format)
     assert result.status == 0
     assert PLANTED_KEY.encode() not in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
+def test_a_gateway_is_asked_with_its_header_and_its_query(
+    program: Program, output_format: str
+) -> None:
+    with ChatServer(listed(TWO)) as server:
+        given = ("--base-url", f"{server.url}?sig=a1b", "-H", "X-Team: red")
+        result = program.run("models", *given, "--output-format", output_format)
+        (request,) = server.requests
+    assert (result.status, result.stderr) == (0, b"")
+    assert (request.path, request.headers["x-team"]) == ("/v1/models?sig=a1b", "red")
