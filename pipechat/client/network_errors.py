@@ -51,21 +51,9 @@ def network_error(
         return _not_known(host, text)
     if "ProxyError" in names or any(map(is_from_socks, chain)):
         return NetworkError("proxy_failed", f"the proxy failed: {text}", "Check --proxy.")
-    found = _unsendable(names, text) or _unreached(chain, text, host)
-    if found is not None:
-        return found
     way = f" by way of {proxy.told}" if proxy is not None else ""
-    if "ConnectTimeout" in names or "TimeoutException" in names or "TimeoutError" in names:
-        return NetworkError("timeout", f"{host}{way} did not answer in time", "Raise --timeout.")
-    if any(word in text for word in _NO_TLS):
-        hint = "Is it http:// instead of https://?"
-        return NetworkError("connection_failed", f"{host} speaks no TLS", hint, again=False)
-    if "ConnectError" in names or "SSLError" in names:
-        message = f"no connection to {host}{way}: {text}" if text else f"no connection to {host}"
-        return NetworkError("connection_failed", message, "Check --base-url and the network.")
-    lost = f"the connection to {host}{way} was lost"
-    message = f"{lost}: {text}" if text else f"{host}{way} hung up"
-    return NetworkError("connection_lost", message, "Ask again.")
+    refused = _unsendable(names, text) or _unreached(chain, text, host)
+    return refused or _broken(names, text, host, way)
 
 
 def _is_distrusted(names: set[str], text: str) -> bool:
@@ -115,6 +103,21 @@ def _unreached(chain: list[BaseException], text: str, host: str) -> PipechatErro
         message = f"{host} cannot be reached: {text}"
         return NetworkError("unreachable", message, "Check the network.")
     return None
+
+
+def _broken(names: set[str], text: str, host: str, way: str) -> NetworkError:
+    """A connection that was not made in time, failed, or was lost."""
+    if "ConnectTimeout" in names or "TimeoutException" in names or "TimeoutError" in names:
+        return NetworkError("timeout", f"{host}{way} did not answer in time", "Raise --timeout.")
+    if any(word in text for word in _NO_TLS):
+        hint = "Is it http:// instead of https://?"
+        return NetworkError("connection_failed", f"{host} speaks no TLS", hint, again=False)
+    if "ConnectError" in names or "SSLError" in names:
+        message = f"no connection to {host}{way}: {text}" if text else f"no connection to {host}"
+        return NetworkError("connection_failed", message, "Check --base-url and the network.")
+    lost = f"the connection to {host}{way} was lost"
+    message = f"{lost}: {text}" if text else f"{host}{way} hung up"
+    return NetworkError("connection_lost", message, "Ask again.")
 
 
 def login_refused(proxy: Proxy) -> SetupError:
