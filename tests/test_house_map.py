@@ -74,6 +74,10 @@ PURE: dict[str, tuple[str, ...]] = {
     "settings.values": ("math",),
     "settings.endpoint": ("urllib",),
     "settings.layers": (),
+    "settings.headers": (),
+    "settings.destination": (),
+    "settings.way": (),
+    "settings.fallback": (),
     "settings.proxy": ("ipaddress",),
     "settings.table": (),
     "client.reading": ("math", "time"),  # how long a server is listened to

@@ -14,8 +14,8 @@ NOTES = {
     "if_busy": "Waiting is within `--timeout`; fail is exit 9.",
     "once": "It needs `--session`.",
     "fallback": "After the retries, and before any text; of a profile its endpoint, key, proxy and "
-    "model count. Its key is its own: with another `base_url` it gets none but what it names. The "
-    "record names the model that answered.",
+    "model count. Its key, headers and client certificate are its own: with another `base_url` it "
+    "gets none but what it names. The record names the model that answered.",
     "temperature": "Reasoning models reject it.",
     "max_tokens": "It goes out as `max_completion_tokens` to OpenAI, else as `max_tokens`.",
     "system": "A file's name without its `@` is exit 2, here and in `--template`; so is `@-`, "
