@@ -3,6 +3,7 @@
 import os
 import pty
 import select
+import signal
 import subprocess
 import termios
 import time
@@ -28,6 +29,7 @@ class AtTerminal:
         stdout: IO[bytes] | None = None,
         columns: int = 80,
         extra: bool = False,
+        ignores_hang_up: bool = False,
     ) -> None:
         if not extra:
             env = {**program.without("prompt_toolkit"), **env}
@@ -40,7 +42,7 @@ class AtTerminal:
             stdout=slave if stdout is None else stdout,
             stderr=slave,
             start_new_session=True,
-            preexec_fn=take_terminal,
+            preexec_fn=take_terminal_as_nohup if ignores_hang_up else take_terminal,
         )
         os.close(slave)
         self.keys = self._master
@@ -129,3 +131,9 @@ def take_terminal() -> None:
     import fcntl
 
     fcntl.ioctl(2, termios.TIOCSCTTY, 0)
+
+
+def take_terminal_as_nohup() -> None:
+    """The same, and be told nothing when it is hung up."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    take_terminal()

@@ -238,3 +238,34 @@ def test_a_terminal_that_is_hung_up_at_the_prompt_ends_it_by_that_signal(
             terminal.type(typed)
             terminal.wait_for(typed)
         assert terminal.hang_up() == -signal.SIGHUP
+
+
+@pytest.mark.parametrize("extra", [False, True], ids=["readline", "prompt_toolkit"])
+def test_where_hanging_up_is_ignored_a_terminal_that_is_gone_still_ends_it(
+    program: Program, extra: bool
+) -> None:
+    command = ("chat", "--offline")
+    with AtTerminal(program, *command, env={}, extra=extra, ignores_hang_up=True) as terminal:
+        terminal.wait_for("You:")
+        terminal.wait_for_editing()
+        assert terminal.hang_up() == 11  # nobody could be told `Bye!`
+
+
+@pytest.mark.parametrize("key", [KEYS_CTRL_C, KEYS_CTRL_D], ids=["ctrl-c", "ctrl-d"])
+@pytest.mark.parametrize(("gone", "status"), [("full", 11), ("closed pipe", -signal.SIGPIPE)])
+def test_a_chat_whose_answers_nobody_can_read_is_left_all_the_same(
+    program: Program, key: str, gone: str, status: int
+) -> None:
+    if gone == "full":
+        out = os.open("/dev/full", os.O_WRONLY)
+    else:
+        reads, out = os.pipe()
+        os.close(reads)
+    with (
+        open(out, "wb", buffering=0) as stdout,
+        AtTerminal(program, "chat", "--offline", env={}, stdout=stdout) as terminal,
+    ):
+        terminal.wait_for("You: ")
+        terminal.wait_for_editing()
+        terminal.type(key)
+        assert terminal.leave() == status

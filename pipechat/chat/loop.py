@@ -7,7 +7,7 @@ import os
 from pipechat.chat.editor import Editor, LineGivenUp, open_editor
 from pipechat.chat.slash import LEAVES, run_command
 from pipechat.chat.talk import Talk, prompts
-from pipechat.errors import PipechatError
+from pipechat.errors import PipechatError, UsageError
 from pipechat.settings.config import find_folders
 from pipechat.store.layout import CHAT_HISTORY
 from pipechat.store.question_history import QuestionHistory
@@ -58,7 +58,7 @@ class _Typed:
                 if asked_to_leave:
                     self._talk.aside("Ctrl-C again, or Ctrl-D, leaves.")
                 continue
-            except PipechatError as error:
+            except UsageError as error:
                 self._talk.asks.report(error)  # a key that is no text is no reason to leave
                 continue
             if text is None or text.strip() in LEAVES:

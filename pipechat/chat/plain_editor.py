@@ -1,6 +1,7 @@
 """Lines edited by readline, which comes with Python."""
 
 import readline
+import termios
 from collections.abc import Iterable
 
 from pipechat.chat.editor import LineGivenUp
@@ -42,6 +43,8 @@ class PlainEditor:
                     lines.append(line[:-1] if goes_on else line)
                     if not goes_on and not (self._guesses and editor.more_within(_ONE_PASTE_S)):
                         return "\n".join(lines)
+        except termios.error:  # the terminal is gone, and nobody is told by a signal
+            return None
         except KeyboardInterrupt:
             raise LineGivenUp("\n".join([*lines, editor.typed])) from None
 
