@@ -39,6 +39,7 @@ def on_two_nodes(folder: Path) -> dict[str, Any]:
     """Runs one after the other on one cluster; a node dies in one of them, all in the last."""
     bring_loopback_up()
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["RAY_TMPDIR"] = str(folder)  # where it notes the address, in a `ray` that is there
     from ray.cluster_utils import Cluster  # type: ignore[import-not-found]  # the extra is not in the environment of the tests
 
     temporary = folder / "ray"
