@@ -52,7 +52,7 @@ def test_rows_are_read_ahead_by_bytes(size: int, most: int) -> None:
         await anext(lots)
         await asyncio.to_thread(blocked.wait, 0.3)
         ahead = given
-        await lots.aclose()  # type: ignore[attr-defined]
+        await lots.aclose()  # type: ignore[attr-defined]  # because it is a generator
         return ahead
 
     assert asyncio.run(take()) <= 2 * most + 2, "a lot was taken, and one waits"

@@ -50,7 +50,7 @@ class ChatCompletions:
                 body[STREAM_PARAMETER] = {"include_usage": True}
         return {**body, **request.options}
 
-    def reader(self, host: str, asked: Mapping[str, Any]) -> "ChatReader":  # noqa: ARG002
+    def reader(self, host: str, asked: Mapping[str, Any]) -> "ChatReader":  # noqa: ARG002 — of `Dialect`
         """As `Dialect.reader`."""
         return ChatReader(host)
 
