@@ -61,6 +61,29 @@ def test_a_command_does_not_import_what_the_others_need(program: Program) -> Non
     }
 
 
+# What a plain import of the SDK and of its HTTP library brings, and a question does not use.
+UNUSED = {
+    "aiohttp",
+    "anyio.streams.tls",
+    "asyncio.base_events",
+    "concurrent.futures",
+    "csv",
+    "h2.config",
+    "importlib.metadata",
+    "openai.types.chat.chat_completion",
+    "socksio",
+    "truststore._api",
+    "zipfile",
+}
+
+
+def test_a_question_imports_of_the_sdk_what_it_uses(program: Program) -> None:
+    with ChatServer(lambda _: answer("Once")) as server:
+        asked = imported(program, "ask", "--base-url", server.url, "hello")
+    assert {"openai._client", "httpcore2._sync.connection"} <= asked
+    assert asked & UNUSED == set()
+
+
 _COUNTED = """
 import dataclasses, sys
 real, made = dataclasses._process_class, []

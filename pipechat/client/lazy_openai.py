@@ -26,12 +26,15 @@ from types import CodeType, ModuleType, SimpleNamespace
 from typing import NamedTuple
 
 from pipechat.client.certificates import check_tls_files
+from pipechat.client.put_off import parts_put_off
 
 # `openai.lib` offers two schema functions and, beside them, the parsers of all chat models.
 # `openai.providers` is left out: its names are also those of its submodules.
 _PUT_OFF = ("openai.types", "openai.lib")
 # The SDK's client over aiohttp, which a plain `import openai` brings where that is installed.
 AIOHTTP_CLIENT = "openai._vendor.httpx_aiohttp"
+# What a failed quick import may have left half made.
+_IMPORTED_ANEW = frozenset({"openai", "httpx2", "httpcore2"})
 
 
 def load_openai(environ: Mapping[str, str]) -> ModuleType:
@@ -69,7 +72,10 @@ def _import_openai(environ: Mapping[str, str]) -> ModuleType:
     finder = _Finder()
     sys.meta_path.insert(0, finder)
     try:
-        return import_module("openai")
+        with parts_put_off():
+            openai = import_module("openai")
+            import_module("httpcore2")  # which it brings as soon as a client is made
+            return openai
     except Exception:
         # Whatever it was, it may be ours: let the plain import decide, from a clean start.
         _forget_openai()
@@ -81,7 +87,7 @@ def _import_openai(environ: Mapping[str, str]) -> ModuleType:
 
 
 def _forget_openai() -> None:
-    for name in [name for name in sys.modules if name.partition(".")[0] == "openai"]:
+    for name in [name for name in sys.modules if name.partition(".")[0] in _IMPORTED_ANEW]:
         del sys.modules[name]
 
 

@@ -16,6 +16,7 @@ from pipechat.client.exchange import Request, Response, Segments, in_one
 from pipechat.client.network_errors import is_from_socks, login_refused, network_error
 from pipechat.client.own_headers import check_account_names, headers_of_ours, own_headers
 from pipechat.client.proxy_way import has_reached_the_server, note_way
+from pipechat.client.put_off import serve_socks
 from pipechat.client.trust import trusted
 from pipechat.client.unix_socket import socket_error
 from pipechat.errors import NetworkError, PipechatError, TryLaterError
@@ -224,6 +225,8 @@ def _sdk_client(settings: Settings, environ: Mapping[str, str], openai: ModuleTy
     check_account_names(environ)
     proxy, headers, socket = settings.proxy, own_headers(settings), settings.endpoint.socket
     longest_s = None if settings.timeout_s is None else settings.timeout_s + _SPARE_S
+    if proxy is not None and proxy.url.reveal().startswith("socks"):
+        serve_socks()
 
     def add_headers(request: httpx2.Request) -> None:
         request.headers.update(headers)

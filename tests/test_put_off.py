@@ -1,0 +1,114 @@
+"""What the SDK imports and a plain question does not use waits, and is whole when asked for."""
+
+import json
+import os
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipechat.client import put_off
+
+_METADATA_OF = {"dist-info": "METADATA", "egg-info": "PKG-INFO"}
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run(script: str, **environ: str) -> Any:
+    start = "import json, os, sys\nfrom pipechat.client.lazy_openai import load_openai\n"
+    done = subprocess.run(
+        [sys.executable, "-c", start + script],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_what_waited_is_whole_as_soon_as_anything_of_it_is_asked_for() -> None:
+    assert run("""
+load_openai({})
+waited = ["asyncio.base_events" in sys.modules, "truststore._api" in sys.modules]
+import asyncio
+import asyncio.subprocess
+from asyncio import sleep
+async def one(): return await sleep(0, 1)
+import truststore
+from importlib.metadata import distribution, version
+from importlib import metadata
+import httpcore2
+print(json.dumps([
+    waited,
+    asyncio.run(one()),
+    asyncio.subprocess.PIPE,
+    issubclass(truststore.SSLContext, object),
+    "__getattr__" in vars(asyncio),
+    distribution("openai").version == version("openai") == metadata.version("openai"),
+    httpcore2.SyncBackend.__name__,
+]))
+""") == [[False, False], 1, -1, True, False, True, "SyncBackend"]
+
+
+def test_the_proxy_of_socks_stands_where_its_own_import_puts_it() -> None:
+    files = """
+import httpcore2
+proxies = [httpcore2.SOCKSProxy, httpcore2._sync.SOCKSProxy, httpcore2.AsyncSOCKSProxy]
+print(json.dumps([proxy.__init__.__code__.co_filename for proxy in proxies]))
+"""
+    put_in = "load_openai({})\nfrom pipechat.client.put_off import serve_socks\nserve_socks()\n"
+    assert run(put_in + files) == run(files)
+
+
+def test_no_hook_and_no_stand_in_outlives_the_import() -> None:
+    hooks = "len(sys.meta_path), 'importlib.metadata' in sys.modules"
+    assert run(f"load_openai({{}})\nprint(json.dumps([{hooks}]))") == run(
+        f"print(json.dumps([{hooks}]))"
+    )
+
+
+def test_a_pydantic_plugin_that_is_installed_is_not_run(tmp_path: Path) -> None:
+    entry = tmp_path / "noisy-1.0.dist-info"
+    entry.mkdir()
+    (entry / "METADATA").write_text("Name: noisy\nVersion: 1.0\n")
+    (entry / "entry_points.txt").write_text("[pydantic]\nnoisy = noisy:plugin\n")
+    (tmp_path / "noisy.py").write_text("raise SystemExit(3)\n")
+    path = os.pathsep.join((str(tmp_path), str(ROOT)))
+    script = (
+        "load_openai({})\nimport openai.types.chat.chat_completion\nprint('noisy' in sys.modules)"
+    )
+    assert run(script.replace("print", "print(json.dumps") + ")", PYTHONPATH=path) is False
+
+
+@pytest.mark.parametrize("package", ["httpx2", "httpcore2", "openai", "orjson", "h11"])
+def test_a_version_looked_up_quickly_is_the_one_of_the_metadata(package: str) -> None:
+    assert put_off._version_of(package) == metadata.version(package)
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ["thing-1.2.dist-info", "thing-1.3.dist-info"],
+        ["thing-1.2rc1.dist-info"],
+        ["thing-1.2+local.dist-info"],
+        ["thing-1.2.egg-info"],
+        [],
+    ],
+)
+def test_a_version_that_no_folder_tells_for_sure_is_read_from_the_metadata(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folders: list[str]
+) -> None:
+    for folder in folders:
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / _METADATA_OF[folder.rpartition(".")[2]]).write_text(
+            "Name: thing\nVersion: 9.9\n"
+        )
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "none"), str(tmp_path)])
+    if folders:
+        assert put_off._version_of("thing") == "9.9"
+    else:
+        with pytest.raises(metadata.PackageNotFoundError):
+            put_off._version_of("thing")
