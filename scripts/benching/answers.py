@@ -2,7 +2,7 @@
 
 Used by the server to answer and by the rows to check what came out. A model named
 `bench-N` answers in N chunks, as fast as it can; `paced-N` in N chunks, one every 2 ms, each
-stamped with the moment it is sent.
+stamped with the moment it is sent; `json-N` answers with one JSON value, whatever N is.
 """
 
 import json
@@ -10,6 +10,7 @@ import json
 PACE_S = 0.002
 STAMP = b"t=%d;"
 
+JSON_TEXT = '{"name":"Ada Lovelace","age":36,"tags":["mathematics","poetry"]}'
 # About the lengths of a model's tokens, with a line end and some text beyond ASCII in between.
 _WORDS = (
     *(" the", " answer", " is", " stream", "ed", " in", " small", " pieces", ",", " each"),
@@ -31,6 +32,11 @@ def texts(count: int) -> list[str]:
     return [_WORDS[index % len(_WORDS)] for index in range(count)]
 
 
+def pieces(kind: str, count: int) -> list[str]:
+    """The pieces of what the model `kind-count` answers."""
+    return [JSON_TEXT[:20], JSON_TEXT[20:]] if kind == "json" else texts(count)
+
+
 def text_event(text: str) -> bytes:
     """The event of one piece, as OpenAI sends it."""
     return _event(_choice({"content": text}, None))
@@ -50,10 +56,9 @@ def closing(count: int, *, with_usage: bool) -> list[bytes]:
     return [*events, b"data: [DONE]\n\n"]
 
 
-def whole_stream(count: int, *, with_usage: bool) -> list[bytes]:
-    """All events of an answer in `count` pieces."""
-    pieces = [text_event(text) for text in texts(count)]
-    return [*opening(), *pieces, *closing(count, with_usage=with_usage)]
+def whole_stream(parts: list[str], *, with_usage: bool) -> list[bytes]:
+    """All events of an answer in these pieces."""
+    return [*opening(), *map(text_event, parts), *closing(len(parts), with_usage=with_usage)]
 
 
 def whole_completion(count: int) -> dict[str, object]:

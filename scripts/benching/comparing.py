@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from benching.home import Home
+from benching.plan import Group
 from benching.report import Results, as_table, describe_machine, describe_versions
-from benching.rows import Group
 
 METRICS = {"wall_s": "wall", "cpu_s": "CPU", "peak_mib": "peak memory", "p99_ms": "p99"}
 _GREW = 1.05

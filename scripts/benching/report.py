@@ -15,7 +15,7 @@ from typing import Any
 
 from benching.home import Home
 from benching.measuring import Sample
-from benching.rows import Group, Row
+from benching.plan import Group, Row
 
 _PACKAGES = ("pipechat", "openai", "httpx2", "pydantic", "typer", "orjson", "llm")
 _TOOLS = ("jq", "curl", "sed", "grep")
@@ -39,6 +39,8 @@ class Results:
 
     def compare(self, row: Row) -> dict[str, Any]:
         """The row as a record: its value and, beside it, CPU time's."""
+        if row.by in ("tail", "worst"):
+            return self._tail(row)
         metric = {"wall": "wall_s", "cpu": "cpu_s", "peak": "peak_mib", "p99": "p99_ms"}[row.by]
         of, to = (self.median(row.group, party, metric) for party in (row.of, row.to))
         share = self.items.get((row.group, row.to), 1) / self.items.get((row.group, row.of), 1)
@@ -53,6 +55,17 @@ class Results:
             cpu_of, cpu_to = (self.median(row.group, party, "cpu_s") for party in (row.of, row.to))
             record["cpu"] = cpu_of / cpu_to * share if cpu_of and cpu_to else None
         return record
+
+    def _tail(self, row: Row) -> dict[str, Any]:
+        """How far the slowest runs of one party are from its median."""
+        record: dict[str, Any] = {**asdict(row), "value": None, "cpu": None}
+        walls = [sample.wall_s for sample in self.samples.get(row.group, {}).get(row.of, ())]
+        if len(walls) < 2:
+            reason = self.reasons.get((row.group, row.of), "not run")
+            return {**record, "reason": f"{row.of}: {reason}"}
+        p99 = statistics.quantiles(walls, n=100, method="inclusive")[98]
+        slowest = p99 if row.by == "tail" else max(walls)
+        return {**record, "value": slowest / statistics.median(walls)}
 
 
 def describe_machine() -> dict[str, Any]:

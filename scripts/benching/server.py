@@ -19,6 +19,7 @@ from benching.answers import (
     closing,
     framed,
     opening,
+    pieces,
     text_event,
     whole_completion,
     whole_stream,
@@ -37,8 +38,8 @@ _END = b"0\r\n\r\n"
 
 
 @lru_cache(maxsize=16)
-def _rendered(count: int, with_usage: bool) -> bytes:
-    events = whole_stream(count, with_usage=with_usage)
+def _rendered(kind: str, count: int, with_usage: bool) -> bytes:
+    events = whole_stream(pieces(kind, count), with_usage=with_usage)
     return b"".join((_HEAD, *map(framed, events), _END))
 
 
@@ -74,7 +75,7 @@ async def _answer_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
         return False
     request = json.loads(await reader.readexactly(length) or b"{}")
     kind, _, number = str(request.get("model", "")).partition("-")
-    if kind not in ("bench", "paced") or not number.isdigit() or int(number) > _MOST_CHUNKS:
+    if kind not in ("bench", "paced", "json") or not number.isdigit() or int(number) > _MOST_CHUNKS:
         body = b'{"error":{"message":"no such model","code":"model_not_found"}}'
         writer.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
     else:
@@ -84,7 +85,7 @@ async def _answer_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
         elif not request.get("stream"):
             writer.write(_whole(int(number)))
         else:
-            writer.write(_rendered(int(number), with_usage))
+            writer.write(_rendered(kind, int(number), with_usage))
     await writer.drain()
     return b"connection: close" not in head
 
