@@ -14,7 +14,17 @@ from pathlib import Path
 import pytest
 
 from tests.program import Program
-from tests.servers import ChatServer, Reset, UntilClientLeaves, answer, chunk, mirror, stream_reply
+from tests.servers import (
+    ChatServer,
+    Reset,
+    UntilClientLeaves,
+    WaitFor,
+    answer,
+    chunk,
+    done,
+    mirror,
+    stream_reply,
+)
 from tests.tmux_kit import Tmux
 
 EDITORS = ("prompt_toolkit", "readline")
@@ -257,4 +267,90 @@ def test_a_server_that_dies_in_an_answer_is_told_and_the_conversation_goes_on(
         ["one", "Half an ans", "Continue where you stopped."],
         ["one", "Half an ans", "Continue where you stopped.", "wer.", "two"],
     ]
+    shutil.rmtree(folder)
+
+
+SIZES = [(20, 5), (120, 40), (40, 12), (23, 7), (80, 24), (20, 5), (61, 3), (40, 12)]
+
+
+@pytest.mark.storm
+@pytest.mark.parametrize("editor", EDITORS)
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_a_window_dragged_at_every_stage_loses_nothing_typed_and_nothing_answered(
+    program: Program, folder: Path, editor: str, locale: str
+) -> None:
+    goes_on = threading.Event()
+    replies = [
+        stream_reply(
+            chunk("a long "), WaitFor(goes_on), chunk("story"), chunk(finish_reason="stop"), done()
+        ),
+        answer("Second."),
+    ]
+    asks = ("--session", "dragged", "--base-url")
+    with (
+        ChatServer(replies) as server,
+        start(
+            program, folder, editor, *asks, server.url, size=(20, 5), env=LOCALES[locale]
+        ) as screen,
+    ):
+
+        def drag() -> None:
+            for size in SIZES * 8:
+                screen.resize(*size)
+
+        screen.wait_for("You:")
+        for part in ("first ", "question ", "语言"):
+            screen.type(part)
+            drag()
+        screen.press("Enter")
+        screen.wait_for("a long")
+        drag()
+        goes_on.set()
+        screen.wait_for("story")
+        drag()
+        screen.type("second")
+        drag()
+        screen.press("Enter")
+        screen.wait_for("Second.")
+        screen.press("C-d")
+        assert screen.wait_for_end() == 0
+        asked = [request.messages[-1]["content"] for request in server.requests]
+    assert asked == ["first question 语言", "second"]
+    kept = [(turn["answer"], turn["status"]) for turn in program.records("dragged")]
+    assert kept == [("a long story", "complete"), ("Second.", "complete")]
+    shutil.rmtree(folder)
+
+
+@pytest.mark.storm
+@pytest.mark.parametrize("editor", EDITORS)
+def test_two_conversations_and_asks_in_one_session_keep_every_turn_once(
+    program: Program, folder: Path, editor: str
+) -> None:
+    other = folder / "other"
+    other.mkdir()
+    turns = 10
+    with (
+        ChatServer(mirror()) as server,
+        start(program, folder, editor, "--session", "s", "--base-url", server.url) as one,
+        start(program, other, editor, "--session", "s", "--base-url", server.url) as two,
+    ):
+        for screen in (one, two):
+            screen.wait_for("You:")
+        asks = []
+        for turn in range(turns):
+            for name, screen in (("one", one), ("two", two)):
+                screen.type(f"{name} {turn}")
+                screen.press("Enter")
+            words = ("ask", "--session", "s", "--base-url", server.url, f"ask {turn}")
+            asks.append(program.start(*words))
+            for name, screen in (("one", one), ("two", two)):
+                screen.wait_for(f"echo: {name} {turn}")
+        for ask in asks:
+            assert program.finish(ask, input=b"").status == 0
+        for screen in (one, two):
+            screen.press("C-d")
+            assert screen.wait_for_end() == 0
+    names = [f"{name} {turn}" for name in ("one", "two", "ask") for turn in range(turns)]
+    assert sorted(turn["question"] for turn in program.records("s")) == sorted(names)
+    assert {turn["status"] for turn in program.records("s")} == {"complete"}
     shutil.rmtree(folder)
