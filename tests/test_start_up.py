@@ -14,7 +14,7 @@ from pipechat.show.sinks import NdjsonSink, TextSink
 from pipechat.turn.reducer import TurnReducer
 from pipechat.turn.run import TurnRun
 from tests.program import Program
-from tests.servers import ChatServer, answer
+from tests.servers import ChatServer
 from tests.servers.dialects import APIS, End, Text, document, spoken
 
 HEAVY = {"openai", "httpx2", "httpcore2", "pydantic", "anyio", "asyncio", "ssl", "rich", "click"}
@@ -89,14 +89,6 @@ def test_neither_the_version_nor_history_imports_what_asking_needs(program: Prog
     assert "pipechat.commands.history" not in imported(program, "--version")
 
 
-def test_ask_imports_the_sdk_without_its_types_and_resources(program: Program) -> None:
-    with ChatServer(answer("ok")) as server:
-        asked = imported(program, "ask", "--base-url", server.url, "hello")
-    assert "openai._base_client" in asked
-    assert not {name for name in asked if name.startswith("openai.resources.")}
-    assert len({name for name in asked if name.startswith("openai.types.")}) < 20
-
-
 @pytest.mark.parametrize(("kind", "more"), [(TextSink, 1), (NdjsonSink, 2)], ids=["text", "ndjson"])
 def test_a_chunk_is_one_write(monkeypatch: pytest.MonkeyPatch, kind: type[Sink], more: int) -> None:
     written: list[bytes] = []
@@ -131,15 +123,6 @@ def test_a_chunk_is_one_write(monkeypatch: pytest.MonkeyPatch, kind: type[Sink],
     os.close(reader)
     os.close(writer)
     assert len(written) == 50 + more  # text: the newline; ndjson: start and end
-
-
-def test_a_plain_ask_imports_no_client_that_only_a_batch_needs(program: Program) -> None:
-    with ChatServer(answer("so")) as server:
-        asked = imported(program, "ask", "hello", "--base-url", server.url)
-    assert any(name.startswith("openai.") for name in asked)
-    extras = ("aiohttp", "jinja2", "jsonschema_rs", "ray")
-    assert not {name for name in asked if name.partition(".")[0] in extras}
-    assert not {name for name in asked if name.startswith("pipechat.batch")}
 
 
 _TELLS_MODULES = """
@@ -199,7 +182,7 @@ WAYS = {
     "replayed": ({"any", "recording"}, ("--replay",)),
 }
 OF_THE_NETWORK = {"openai", "httpx2", "httpcore2", "pydantic", "anyio", "ssl", "socket", "asyncio"}
-NEVER = {"rich", "click", "typer", "jinja2", "jsonschema_rs", "markdown_it", "prompt_toolkit",
+NEVER = {"rich", "click", "jinja2", "jsonschema_rs", "markdown_it", "prompt_toolkit",
          "aiohttp", "ray", "requests", "numpy"}  # fmt: skip
 
 
@@ -220,4 +203,7 @@ def test_what_is_imported_is_what_is_needed_live_recorded_and_replayed(
             assert ours == {"pipechat", *(f"pipechat.{name}" for name in needed)}, way
             tops = {name.partition(".")[0] for name in found}
             assert not tops & NEVER, way
+            of_openai = {name for name in found if name.startswith("openai.")}
+            assert not {name for name in of_openai if name.startswith("openai.resources.")}, way
+            assert len({name for name in of_openai if name.startswith("openai.types.")}) < 20, way
             assert tops & OF_THE_NETWORK == (set() if way == "replayed" else OF_THE_NETWORK), way
