@@ -187,3 +187,30 @@ def _part(part: dict[str, Any]) -> tuple[str, Any]:
         case {"type": "file", "file": file}:
             return "file", file
     return "file", {name: value for name, value in part.items() if name != "type"}
+
+
+ITEMS = b"""{"id": "whole", "question": "one", "system": "Be brief."}
+{"id": "cut", "question": "two"}
+{"id": "refused", "question": "three"}
+{"id": "tuned", "question": "four", "options": {"top_p": 0.5, "max_tokens": 30}}
+"""
+OF_ITEMS: list[Says] = [
+    lambda api: document(api, "Hi", DETAILED),
+    says(Text("Hi"), End("length", USAGE)),
+    lambda _: error_reply(400, "no"),
+    lambda api: document(api, "Ho", USAGE),
+]
+
+
+@pytest.mark.parametrize("more", [(), ("--events",)], ids=["records", "events"])
+def test_the_same_batch_is_the_same_by_either_api(program: Program, more: tuple[str, ...]) -> None:
+    found: list[Any] = []
+    with ChatServer(_by_api(OF_ITEMS)) as server:
+        for api in APIS:
+            where = ("--base-url", server.url, "--api", api, "-j", "1", "--max-tokens", "90")
+            result = program.run("batch", "run", *where, *more, input=ITEMS)
+            sent = [_meaning(each) for each in server.requests if api in _api_of(each)]
+            assert len(sent) == len(OF_ITEMS), result.stderr
+            found.append((result.status, [_lasting(each) for each in result.events], sent))
+    assert found[0] == found[1]
+    assert found[0][0] == 10

@@ -206,6 +206,13 @@ ERROR_BODIES = [
         4,
         "insufficient_quota",
     ),
+    refusal("429 in arrears", error_reply(429, "pay", None, "1113"), 4, "insufficient_quota"),
+    refusal(
+        "429 of one request",
+        error_reply(429, "Limit 100, requested 200", None, "rate_limit_exceeded"),
+        4,
+        "too_large",
+    ),
     refusal(
         "429 rate",
         error_reply(429, "slow down", None, "rate_limit_exceeded"),
