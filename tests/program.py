@@ -178,18 +178,18 @@ class Program:
     def without_names(self) -> dict[str, str | None]:
         """Settings with which no host name but this machine's resolves: the look-up fails
         inside the process, and nothing asks the network for it."""
-        return self._at_start("no-names", _NO_NAMES)
+        return self.at_start("no-names", _NO_NAMES)
 
     def shorter(self, **waits: float) -> dict[str, str | None]:
         """Settings with which a process waits that long where its own `WAITS[name]` says longer."""
         code = _SHORTER.format(waits={WAITS[name]: each for name, each in waits.items()})
-        return self._at_start("-".join(["shorter", *waits]), code)
+        return self.at_start("-".join(["shorter", *waits]), code)
 
     def without(self, package: str) -> dict[str, str | None]:
         """Settings with which a process has no such package."""
-        return self._at_start(f"no-{package}", f"import sys\nsys.modules[{package!r}] = None\n")
+        return self.at_start(f"no-{package}", f"import sys\nsys.modules[{package!r}] = None\n")
 
-    def _at_start(self, name: str, code: str) -> dict[str, str | None]:
+    def at_start(self, name: str, code: str) -> dict[str, str | None]:
         """Settings with which a process runs `code` before it runs the program."""
         folder = self.home / name
         folder.mkdir(exist_ok=True)

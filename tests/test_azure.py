@@ -12,6 +12,8 @@ from tests.program import PLANTED_KEY, PLANTED_QUERY, Program
 from tests.servers import Batches, ChatServer, answer, error_reply
 from tests.test_gateways import WAYS, failed, run
 
+pytestmark = pytest.mark.in_process
+
 AZURE_KEY = f"azure-{PLANTED_KEY}"
 RESOURCE = "https://res.openai.azure.com"
 

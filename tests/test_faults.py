@@ -5,7 +5,6 @@ What servers say when all is well, and their error bodies, are in `test_wire_end
 
 import gzip
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -16,78 +15,79 @@ from tests.program import Program
 from tests.servers import (
     ChatServer,
     Close,
+    Framing,
     RawServer,
     RefusedPort,
     Reply,
     Reset,
+    Send,
+    Stall,
+    Step,
     answer,
     chunk,
-    done,
     error_reply,
-    event,
     http_reply,
     raw_reply,
     redirect,
     self_signed,
-    sse,
     stream_reply,
-    text_reply,
 )
+from tests.servers.dialects import APIS, Begin, Done, End, Part, Reasoning, Text, said, spoken
+from tests.wire_rows import Row, check, replied, stream
 
-HI, STOP = chunk("Hi"), chunk(finish_reason="stop")
-WHOLE = sse(HI, STOP)
-STREAM = "text/event-stream"
+HI, STREAM = chunk("Hi"), "text/event-stream"
 
 
 pytestmark = pytest.mark.in_process
 
 
-@dataclass(frozen=True)
-class Row:
-    """What a server does, and what comes of it. `says`: what stderr holds, `{host}` filled in;
-    `text`: the answer; `url`: the name of the server's attribute."""
-
-    name: str
-    server: Callable[[], Any]
-    status: int
-    code: str = ""
-    says: str = ""
-    text: str = ""
-    url: str = "url"
+def bare(name: str, server: Callable[[], Any], code: str, says: str = "", url: str = "url") -> Row:
+    """A row of what is reached by no request."""
+    return Row(name, None, "", 5, code, says=says, url=url, server=server)
 
 
-def answered(
-    name: str, reply: Reply, status: int, code: str = "", says: str = "", **more: Any
-) -> Row:
-    return Row(name, lambda: ChatServer(reply), status, code, says, **more)
+def lost(name: str, reply: Reply) -> Row:
+    return replied(name, reply, text="", status=5, code="connection_lost")
 
 
-def zipped(data: bytes) -> Reply:
-    return http_reply(200, data, content_type=STREAM, headers={"content-encoding": "gzip"})
+def broken(name: str, *parts: Part, **expected: Any) -> Row:
+    return stream(name, *parts, status=6, **expected)
 
 
-def cut_in(framing: Any, ending: Any, code: str) -> Row:
-    reply = stream_reply(HI, ending, framing=framing, length=9999 if "len" in framing else None)
-    return answered(f"{ending} inside {framing}", reply, 6, code, text="Hi")
+def cut_in(framing: Framing, ending: Step, code: str) -> Row:
+    def reply(api: str) -> Reply:
+        length = 9999 if "len" in framing else None
+        return spoken(api, Text("Hi"), ending, framing=framing, length=length)
+
+    return Row(f"{ending} inside {framing}", reply, status=6, code=code)
 
 
-LONG = b"".join(event(chunk(f"{number:x} ")) for number in range(40_000, 41_000))
-LONG_TEXT = "".join(f"{number:x} " for number in range(40_000, 41_000))
+def zipped(name: str, *texts: str, change: Callable[[bytes], bytes], **expected: Any) -> Row:
+    """A row of an answer that is compressed, and then changed."""
+
+    def reply(api: str) -> Reply:
+        steps = said(api, *map(Text, texts), End())
+        data = b"".join(step.data for step in steps if isinstance(step, Send))
+        headers = {"content-encoding": "gzip"}
+        return http_reply(200, change(gzip.compress(data)), content_type=STREAM, headers=headers)
+
+    return Row(name, reply, **expected)
+
+
+LONG = [f"{number:x} " for number in range(40_000, 41_000)]
 
 CONNECTIONS = [
-    Row("nobody listens", RefusedPort, 5, "connection_refused", "{host} refused"),
-    Row("a reset before headers", lambda: ChatServer(raw_reply(Reset())), 5, "connection_lost"),
-    Row("a close before headers", lambda: ChatServer(raw_reply(Close())), 5, "connection_lost"),
-    Row("an untrusted certificate", lambda: ChatServer(answer("no"), tls=self_signed()), 5,
-        "bad_certificate", "self-signed"),
-    Row("TLS to a port that has none", lambda: RawServer(b"HTTP/1.1 400 Bad\r\n\r\n", Close()), 5,
-        "connection_failed", "{host} speaks no TLS", url="https_url"),
-    Row("no HTTP at all", lambda: RawServer(b"SSH-2.0-OpenSSH_9.9\r\n", Close()), 5,
-        "connection_lost"),
-    answered("a reset in the headers", raw_reply(b"HTTP/1.1 200 OK\r\nconte", Reset()), 5,
-             "connection_lost"),
-    answered("headers without end", raw_reply(b"HTTP/1.1 200 OK\r\nx: " + b"y" * 200_000, Close()),
-             5, "connection_lost"),
+    bare("nobody listens", RefusedPort, "connection_refused", "{host} refused"),
+    lost("a reset before headers", raw_reply(Reset())),
+    lost("a close before headers", raw_reply(Close())),
+    bare("an untrusted certificate", lambda: ChatServer(answer("no"), tls=self_signed()),
+         "bad_certificate", "self-signed"),
+    bare("TLS to a port that has none", lambda: RawServer(b"HTTP/1.1 400 Bad\r\n\r\n", Close()),
+         "connection_failed", "{host} speaks no TLS", "https_url"),
+    bare("no HTTP at all", lambda: RawServer(b"SSH-2.0-OpenSSH_9.9\r\n", Close()),
+         "connection_lost"),
+    lost("a reset in the headers", raw_reply(b"HTTP/1.1 200 OK\r\nconte", Reset())),
+    lost("headers without end", raw_reply(b"HTTP/1.1 200 OK\r\nx: " + b"y" * 200_000, Close())),
 ]  # fmt: skip
 
 CUTS = [
@@ -97,71 +97,29 @@ CUTS = [
     cut_in("content_length", Close(), "connection_lost"),
     cut_in("close_delimited", Reset(), "connection_lost"),
     cut_in("close_delimited", Close(), "cut"),
-    answered("a proper end without marker", stream_reply(HI), 6, "cut", "finish reason",
-             text="Hi"),
-    answered("a cut before any text", stream_reply(chunk(role="assistant"), Close()), 5,
-             "connection_lost"),
-    answered("a close right after the finish", stream_reply(HI, STOP, Close()), 0, text="Hi"),
-    answered("gzip", zipped(gzip.compress(WHOLE)), 0, text="Hi"),
-    answered("gzip, truncated", zipped(gzip.compress(LONG + WHOLE)[:-30]), 6, "cut"),
-    answered("gzip, corrupt", zipped(gzip.compress(WHOLE)[:12] + b"\xff" * 40), 5,
-             "connection_lost", "decompress"),
-]  # fmt: skip
-
-BODIES = [
-    answered("an empty data line", stream_reply(b"data:\n\n", HI, b"data: \n\n", STOP, done()), 0,
-             text="Hi"),
-    answered("blocks without data", stream_reply(b"event: ping\n\nid: 7\n\nretry: 9\n\n", HI, STOP),
-             0, text="Hi"),
-    answered("malformed JSON before text", stream_reply(event("{oops"), STOP), 5,
-             "malformed_stream", "no JSON"),
-    answered("a choice that is no object", stream_reply(HI, chunk(choices=["x"])), 6,
-             "malformed_stream", text="Hi"),
-    answered("an error event before text", stream_reply(
-        b'event: error\ndata: {"error": {"message": "no model x", "code": 404}}\n\n'), 4,
-        "not_found", "no model x"),
-    answered("a rate limit inside the stream", stream_reply(
-        event({"error": {"message": "slow", "code": 429}})), 5, "rate_limited", "slow"),
-    answered("HTML with 200", text_reply(200, "text/html; charset=utf-8", "<html>Login</html>"), 4,
-             "not_an_api", "{host} answered with text/html"),
-    answered("HTML with 502", text_reply(502, "text/html", "<h1>Bad gateway</h1>"), 5,
-             "server_error", "{host} answered 502"),
-    answered("a quota that is used up", error_reply(429, "Pay.", "insufficient_quota"), 4,
-             "insufficient_quota", "Pay."),
+    broken("a proper end without marker", Text("Hi"), code="cut"),
+    stream("a cut before any text", Begin(), Close(), text="", status=5, code="connection_lost"),
+    broken("a cut after reasoning and text", Reasoning("hm"), Text("Hi"), Close(),
+           code="connection_lost", reasoning="hm"),
+    broken("silence", Text("Hi"), Stall(), code="idle_timeout", options=("--idle-timeout", "0.2")),
+    stream("silence before any text", Begin(), Stall(), text="", status=5,
+           code="first_token_timeout", options=("--first-token-timeout", "0.2")),
+    stream("a close right after the end", Text("Hi"), End(), Close()),
+    stream("silence after the end", Text("Hi"), End(), Done(), Stall()),
+    zipped("gzip", "Hi", change=bytes),
+    zipped("gzip, truncated", *LONG, change=lambda data: data[:-30], text="".join(LONG),
+           status=6, code="cut", some=True),
+    zipped("gzip, corrupt", "Hi", change=lambda data: data[:12] + b"\xff" * 40, text="",
+           status=5, code="connection_lost", says="decompress"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("row", [*CONNECTIONS, *CUTS, *BODIES], ids=lambda row: row.name)
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("row", [*CONNECTIONS, *CUTS], ids=lambda row: row.name)
 def test_a_fault_has_its_exit_code_line_output_events_and_record(
-    program: Program, row: Row
+    program: Program, row: Row, api: str
 ) -> None:
-    with row.server() as server:
-        url = getattr(server, row.url)
-        ask = ("ask", "--session", "s", "--retries", "0", "--base-url", url, "hello")
-        plain = program.run(*ask)
-        events = program.run(*ask, "--output-format", "ndjson")
-        requests = getattr(server, "requests", None)
-        assert requests is None or len(requests) in (0, 2)
-
-    assert (plain.status, plain.code) == (row.status, row.code), plain.stderr
-    host = url.removeprefix("https://").removeprefix("http://").removesuffix("/v1")
-    assert row.says.format(host=host) in plain.stderr.decode()
-    assert plain.stderr.count(b"\n") == (1 if row.code else 0)
-
-    last = events.events[-1]
-    text = row.text or (LONG_TEXT + "Hi")[: len(last["answer"])]
-    assert (events.status, last["answer"], last.get("code", "")) == (row.status, text, row.code)
-    assert last["type"] == ("error" if row.code else "end")
-    assert last.get("exit_code", 0) == row.status
-    newline = "" if row.code else "\n"
-    assert plain.stdout.decode() == text + newline
-
-    status = "complete" if not row.code else "partial" if text else "failed"
-    for record in program.records("s"):
-        assert (record["status"], record["answer"]) == (status, text)
-        assert (record["error"] or {}).get("code", "") == row.code
-    assert len(program.records("s")) == 2
-    assert program.spools() == []
+    check(program, row, api)
 
 
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 503])

@@ -7,8 +7,10 @@ import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -23,6 +25,8 @@ from tests.servers import (
     write_key,
 )
 
+pytestmark = pytest.mark.in_process
+
 WAYS = ("text", "ndjson", "batch", "threads")
 HEADER = f"X-Gateway: {PLANTED_HEADER}"
 
@@ -36,12 +40,13 @@ def run(
 ) -> Result:
     """Ask "hello" in one of the WAYS: one question in a format, or a batch, with and without
     aiohttp's client."""
-    env = {**(env or {})}
     if way in ("batch", "threads"):
-        if way == "threads":
-            env |= program.without("aiohttp")
+        env, there = dict(env or {}), find_spec("aiohttp")
+        if way == "threads":  # of this process, or of another
+            env, there = env | program.without("aiohttp"), None
         given = ("batch", "run", "--input-format", "lines", "--retries", "0", *options)
-        return program.run(*given, input=b"hello\n", env=env)
+        with patch("importlib.util.find_spec", return_value=there):
+            return program.run(*given, input=b"hello\n", env=env)
     given = ("ask", "hello", "--output-format", way, "--retries", "0", *options)
     return program.run(*given, env=env, events=events)
 
@@ -186,7 +191,6 @@ WRONG = [
 ]  # fmt: skip
 
 
-@pytest.mark.in_process
 @pytest.mark.parametrize(("header", "says"), WRONG, ids=[ascii(row[0]) for row in WRONG])
 @pytest.mark.parametrize("place", ["flag", "variable", "file"])
 def test_a_header_that_cannot_be_one_is_told_with_who_gave_it(
@@ -217,7 +221,6 @@ def test_a_header_that_cannot_be_one_is_told_with_who_gave_it(
         assert says in result.stderr.decode()
 
 
-@pytest.mark.in_process
 @pytest.mark.parametrize("way", ["text", "ndjson", "batch"])
 @pytest.mark.parametrize("place", ["file", "profile", "variables"])
 def test_a_header_goes_to_the_endpoint_beside_it_and_to_no_other(
@@ -243,7 +246,6 @@ def test_a_header_goes_to_the_endpoint_beside_it_and_to_no_other(
         assert "x-gateway" not in other.requests[0].headers
 
 
-@pytest.mark.in_process
 @pytest.mark.parametrize("value", [PLANTED_HEADER, "@env:GATEWAY"])
 def test_a_file_with_a_headers_value_is_for_nobody_elses_eyes(program: Program, value: str) -> None:
     config = program.home / "config.toml"
@@ -255,7 +257,6 @@ def test_a_file_with_a_headers_value_is_for_nobody_elses_eyes(program: Program, 
         assert b"holds a header's value and others may read it" in result.stderr
 
 
-@pytest.mark.in_process
 @pytest.mark.parametrize("output_format", ["text", "ndjson"])
 @pytest.mark.parametrize("secret", ["header", "query", "key"])
 def test_no_secret_goes_unencrypted_to_another_machine(
@@ -372,13 +373,13 @@ def test_what_is_no_certificate_or_no_key_is_told_with_who_named_it(
         assert says in result.stderr.decode()
 
 
-@pytest.mark.in_process
 def test_a_key_without_its_certificate_is_wrong_usage(program: Program) -> None:
     result = program.run("ask", "--key", "k.pem", "hello")
     assert (result.status, result.code) == (2, "bad_option")
     assert b"--key needs a --cert" in result.stderr
 
 
+@pytest.mark.in_process(False)
 def test_the_processes_of_a_batch_and_a_chat_send_the_header_too(program: Program) -> None:
     with ChatServer(answer("Hi")) as server:
         given = ("--base-url", server.url, "-H", HEADER)
@@ -402,7 +403,6 @@ def test_a_replay_needs_no_headers_value(program: Program) -> None:
     assert (result.status, result.stdout) == (0, b"Hi\n")
 
 
-@pytest.mark.in_process
 def test_a_key_of_azures_is_none_of_the_vendors(program: Program) -> None:
     env = {"OPENAI_API_KEY": None, "AZURE_OPENAI_API_KEY": PLANTED_KEY}
     for form in ("text", "ndjson"):

@@ -188,63 +188,6 @@ def test_behind_the_prompt_of_a_chat_it_fits_as_well(program: Program) -> None:
     assert ("AI: " + ("word " * 7).strip() + "\nword word\n") in shown
 
 
-# No byte for a script: the same on a pipe, with and without a person at stderr, whatever is set.
-
-COMMANDS: dict[str, tuple[str, ...]] = {
-    "ask": ("ask", "--base-url", "URL", "Hi"),
-    "ask ndjson": ("ask", "--base-url", "URL", "--output-format", "ndjson", "Hi"),
-    "ask json": ("ask", "--base-url", "URL", "--output-format", "json", "Hi"),
-    "ask -v --usage": ("ask", "--base-url", "URL", "-v", "--usage", "Hi"),
-    "ask a session": ("ask", "--base-url", "URL", "--session", "new", "--if-busy", "wait", "Hi"),
-    "ask -o -": ("ask", "--base-url", "URL", "-o", "-", "Hi"),
-    "ask --extract": ("ask", "--base-url", "URL", "--extract", "code", "Hi"),
-    "ask --dry-run": ("ask", "--dry-run", "Hi"),
-    "ask --help": ("ask", "--help"),
-    "chat": ("chat", "--base-url", "URL"),
-    "batch run": ("batch", "run", "-", "--base-url", "URL", "-j", "1"),
-    "batch run --events": ("batch", "run", "-", "--base-url", "URL", "-j", "1", "--events"),
-    "history list": ("history", "list"),
-    "history show": ("history", "show", "kept"),
-    "history search": ("history", "search", "bold"),
-    "history path": ("history", "path", "kept"),
-    "schema event": ("schema", "event"),
-    "--version": ("--version",),
-    "--help": ("--help",),
-    "a mistake": ("ask", "--no-such"),
-}
-_VARIES = re.compile(
-    rb"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f-]{21}|[0-9-]{10}T[0-9:.]+Z|(?<=_s\":)[0-9.]+"
-)
-
-
-@pytest.mark.in_process
-@pytest.mark.parametrize("command", COMMANDS)
-def test_a_pipe_gets_the_same_bytes_whoever_looks_at_stderr_and_whatever_is_rendered(
-    program: Program, command: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert isinstance(program, InProcess)
-    monkeypatch.setattr("pipechat.show.waiting._QUIET_S", 0.0)
-    monkeypatch.setattr("pipechat.commands.batch_progress._LIVE_EVERY_S", 0.01)
-    input = b'{"question": "Hi"}\n' if "batch" in command else b"Hi\n"
-    found = set()
-    with ChatServer(answer(ANSWER, gap=0.01)) as server:
-        words = [server.url if each == "URL" else each for each in COMMANDS[command]]
-        program.run("ask", "--base-url", server.url, "--session", "kept", "Hi")
-        kept = program.home / "sessions" / "kept.jsonl"
-        before = kept.read_bytes(), kept.stat()
-        for terminals in (frozenset[str](), frozenset({"stderr"})):
-            for render in ("", "render = true"):
-                configure(program, render)
-                program.terminals = terminals
-                (program.home / "sessions" / "new.jsonl").unlink(missing_ok=True)
-                kept.write_bytes(before[0])
-                os.utime(kept, ns=(before[1].st_atime_ns, before[1].st_mtime_ns))
-                result = program.run(*words, input=input, env={"TERM": "xterm"}, events=False)
-                found.add((result.status, _VARIES.sub(b"~", result.stdout)))
-    ((status, stdout),) = found
-    assert (status, bool(stdout)) == ((2, False) if command == "a mistake" else (0, True))
-
-
 @pytest.mark.parametrize(
     "words",
     [("ask", "--offline", "--render", "Hi"), ("history", "show", "s"), ("--version",)],

@@ -1,9 +1,11 @@
-"""The Responses API: the same answers, events, records and exit codes as by Chat Completions."""
+"""The Responses API: how a request is put, when the API is chosen by itself, and what its servers
+alone send. What both dialects' servers send is in `test_wire_end_to_end.py`, and that the same
+conversation gives the same events and records is in `test_same_by_either_api.py`."""
 
 import json
 import os
 import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,6 @@ import pytest
 from tests.program import Program
 from tests.servers import (
     ChatServer,
-    Close,
     Reply,
     Request,
     WaitFor,
@@ -21,7 +22,6 @@ from tests.servers import (
     chunk,
     done,
     error_reply,
-    event,
     json_reply,
     stream_reply,
 )
@@ -36,30 +36,19 @@ from tests.servers.responses import (
     text_part,
     whole,
 )
+from tests.wire_rows import Row, check, refusal, replied
 
 pytestmark = pytest.mark.in_process
 USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
 LIMIT = ("--max-tokens", "7")
 
 
-@dataclass(frozen=True)
-class Row:
-    """What a server sends, and what comes of it."""
-
-    name: str
-    reply: Reply
-    text: str = "Hi"
-    status: int = 0
-    code: str = ""
-    finish_reason: str | None = "stop"
-    usage: dict[str, Any] | None = field(default_factory=lambda: USAGE)
-    reasoning: str = ""
-    options: tuple[str, ...] = ()
+def row(name: str, *parts: Any, **expected: Any) -> Row:
+    return replied(name, stream_reply(*parts), **{"usage": USAGE} | expected)
 
 
-def cut(name: str, *parts: Any, **more: Any) -> Row:
-    expected: dict[str, Any] = {"status": 6, "code": "cut", "finish_reason": None, "usage": None}
-    return Row(name, stream_reply(*parts), **expected | more)
+def cut(name: str, *parts: Any, **expected: Any) -> Row:
+    return replied(name, stream_reply(*parts), **{"status": 6, "code": "cut"} | expected)
 
 
 HI = [*begun(), delta("H"), delta("i")]
@@ -67,31 +56,18 @@ REASON = {"reason": "max_output_tokens"}
 TOOL = {"type": "function_call", "name": "f", "arguments": "{}"}
 ODD_OUTPUTS: tuple[Any, ...] = (5, True, "x", {"a": 1}, [1, None, [], {"type": []}])
 ROWS = [
-    Row("streamed", spoken("Hi")),
-    Row("text in the end alone", stream_reply(*begun(), ended(whole("Hi")))),
-    Row("end without its text", stream_reply(*HI, ended(whole()))),
-    Row("with [DONE] behind", stream_reply(*HI, ended(whole("Hi")), done())),
-    Row("in one document", response_reply("Hi")),
-    Row(
-        "two messages",
-        stream_reply(*HI, ended(whole(output=[message(text_part("H")), message(text_part("i"))]))),
-    ),
-    Row(
-        "reasoning",
-        stream_reply(
-            {"type": "response.reasoning_text.delta", "delta": "hm"},
-            {"type": "response.reasoning_summary_part.added", "summary_index": 0},
-            {"type": "response.reasoning_summary_text.delta", "delta": "so"},
-            {"type": "response.reasoning_summary_part.added", "summary_index": 1},
-            {"type": "response.reasoning_summary_text.delta", "delta": "thus"},
-            *HI, ended(whole("Hi")),
-        ),
-        reasoning="hmso\n\nthus",
-    ),
-    cut("no end", *HI),
+    row("text in the end alone", *begun(), ended(whole("Hi"))),
+    row("end without its text", *HI, ended(whole())),
+    row("two messages", *HI,
+        ended(whole(output=[message(text_part("H")), message(text_part("i"))]))),
+    row("reasoning and its summary",
+        {"type": "response.reasoning_text.delta", "delta": "hm"},
+        {"type": "response.reasoning_summary_part.added", "summary_index": 0},
+        {"type": "response.reasoning_summary_text.delta", "delta": "so"},
+        {"type": "response.reasoning_summary_part.added", "summary_index": 1},
+        {"type": "response.reasoning_summary_text.delta", "delta": "thus"},
+        *HI, ended(whole("Hi")), reasoning="hmso\n\nthus"),
     cut("[DONE] without an end", *HI, done()),
-    cut("broken off", *HI, Close(), code="connection_lost"),
-    cut("no end and no text", *begun(), text="", status=5, code="no_answer"),
     cut("pieces that are not the answer", *HI, ended(whole("Hi there"))),
     cut("status missing", *HI, ended({"output": []})),
     cut("in progress at its end", *HI, ended(whole("Hi", status="in_progress")),
@@ -100,27 +76,18 @@ ROWS = [
         cut(f"cut by the limit: {name}", *HI, end, code="truncated", finish_reason="length",
             usage=USAGE, options=LIMIT)
         for name, end in {
-            "incomplete": ended(whole("Hi", status="incomplete", incomplete_details=REASON),
-                                "incomplete"),
             "inside completed": ended(whole("Hi", status="incomplete", incomplete_details=REASON)),
             "only details": ended(whole("Hi", incomplete_details=REASON)),
             "only tokens": ended(whole("Hi")),
         }.items()
     ),
-    cut("filtered", *HI,
-        ended(whole(status="incomplete", incomplete_details={"reason": "content_filter"})),
-        code="filtered", finish_reason="content_filter", usage=USAGE),
     cut("incomplete without a reason", *HI, ended(whole(status="incomplete")),
         code="unknown_finish", finish_reason="incomplete", usage=USAGE),
-    cut("refused", *begun(), {"type": "response.refusal.delta", "delta": "No."},
-        ended(whole(output=[message({"type": "refusal", "refusal": "No."})])),
-        text="No.", code="refused", finish_reason="stop", usage=USAGE),
     cut("refused at once", *begun(),
         ended(whole(output=[message({"type": "refusal", "refusal": "No."})])),
         text="No.", code="refused", finish_reason="stop", usage=USAGE),
-    cut("a tool", *begun(), {"type": "response.output_item.added", "item": TOOL},
-        ended(whole(output=[TOOL])), text="", code="tool_calls", finish_reason="stop",
-        usage=USAGE),
+    cut("a tool at the end alone", *begun(), ended(whole(output=[TOOL])), text="",
+        code="tool_calls", finish_reason="tool_calls", usage=USAGE),
     cut("failed", *begun(),
         ended(whole(status="failed", error={"code": "server_error", "message": "oh"}), "failed"),
         text="", status=5, code="server_error"),
@@ -131,9 +98,7 @@ ROWS = [
         code="server_error"),
     cut("an error event", *begun(),
         {"type": "error", "code": "rate_limit_exceeded", "message": "slow down"},
-        text="", status=5, code="rate_limited", options=("--retries", "0")),
-    cut("an error as others say it", {"error": {"message": "bad", "code": 400}},
-        text="", status=4, code="bad_request"),
+        text="", status=5, code="rate_limited"),
     cut("no event of this API", {"choices": []}, text="", status=5, code="malformed_stream"),
     *(
         cut(f"no end that says completed: {name}", *HI, end, code="unknown_finish",
@@ -166,83 +131,32 @@ ROWS = [
         code="refused", finish_reason="stop", usage=USAGE),
     cut("a tool that the vendor has since", *begun(), {"type": "response.output_item.added",
         "item": {"type": "apply_patch_call"}}, ended(whole()), text="", code="tool_calls",
-        finish_reason="stop", usage=USAGE),
+        finish_reason="tool_calls", usage=USAGE),
     *(
-        Row(f"an output that is none: {output!r}", stream_reply(*HI, ended(whole(output=output))))
+        row(f"an output that is none: {output!r}", *HI, ended(whole(output=output)))
         for output in ODD_OUTPUTS
     ),
-    Row("only one of two parts has an end of its own",
-        stream_reply(*begun(), delta("H"), text_done("H"), delta("i"), ended(whole()))),
-    Row("text told at its own end alone",
-        stream_reply(*begun(), text_done("Hi"), text_done("Hi"), ended(whole()))),
-    Row("a message whose content is text",
-        stream_reply(*begun(), ended(whole(output=[{"type": "message", "content": "Hi"}])))),
-    Row("a letter in two halves",
-        stream_reply(*begun(), delta("\ud83d"), delta("\ude00"), text_done("😀"),
-                     ended(whole("😀"))), text="😀"),
-    cut("a delta of another type", *begun(), delta(7),  # type: ignore[arg-type]  # because it is wrong
-        text="", status=5, code="malformed_stream"),
-    cut("no JSON", event("nonsense"), text="", status=5, code="malformed_stream"),
-]  # fmt: skip
-DOCUMENTS = [
-    Row("truncated document",
-        response_reply("Hi", status="incomplete", incomplete_details=REASON), status=6,
-        code="truncated", finish_reason="length"),
-    Row("failed document", json_reply(200, whole(status="failed", error={"message": "oh"})),
-        text="", status=5, code="server_error", finish_reason=None, usage=None),
-    Row("no response at all", json_reply(200, {"hello": 1}), text="", status=5,
-        code="malformed_stream", finish_reason=None, usage=None),
-    Row("a document that is an error", json_reply(200, {"error": {"code": 401, "message": "who"}}),
-        text="", status=3, code="unauthorized", finish_reason=None, usage=None),
+    row("only one of two parts has an end of its own",
+        *begun(), delta("H"), text_done("H"), delta("i"), ended(whole())),
+    row("text told at its own end alone",
+        *begun(), text_done("Hi"), text_done("Hi"), ended(whole())),
+    row("a message whose content is text",
+        *begun(), ended(whole(output=[{"type": "message", "content": "Hi"}]))),
+    row("a letter in two halves", *begun(), delta("\ud83d"), delta("\ude00"), text_done("😀"),
+        ended(whole("😀")), text="😀"),
+    replied("a truncated document",
+            response_reply("Hi", status="incomplete", incomplete_details=REASON), status=6,
+            code="truncated", finish_reason="length", usage=USAGE),
+    refusal("a failed document", json_reply(200, whole(status="failed", error={"message": "oh"})),
+            5, "server_error"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("row", [*ROWS, *DOCUMENTS], ids=lambda row: row.name)
-def test_a_response_is_told_as_chat_completions_are(program: Program, row: Row) -> None:
-    where = ("--api", "responses", "--session", "s", "--retries", "0", *row.options)
-    with ChatServer(row.reply) as server:
-        text = program.run("ask", "--base-url", server.url, *where, "q")
-        told = program.run(
-            "ask", "--base-url", server.url, *where, "--output-format", "ndjson", "q"
-        )
-        assert {request.path for request in server.requests} == {"/v1/responses"}
-    assert (text.status, text.code) == (row.status, row.code)
-    end = "\n" if row.status == 0 else ""
-    assert text.stdout.decode() == row.text + end
-    assert told.status == row.status
-    last = told.events[-1]
-    assert last.get("code", "") == row.code
-    expected = (row.text, row.finish_reason, row.usage)
-    assert (last["answer"], last["finish_reason"], last["usage"]) == expected
-    assert "".join(e["text"] for e in told.events if e["type"] == "reasoning") == row.reasoning
-    for record in program.records("s"):
-        assert (record["answer"], record["finish_reason"], record["usage"]) == expected
-        assert record["api"] == "responses"
-
-
-def test_the_same_conversation_gives_the_same_events_and_records_by_either(
-    program: Program,
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_what_servers_of_the_responses_api_send_is_told_as_chat_completions_are(
+    program: Program, row: Row
 ) -> None:
-    asks = [("--system", "Be brief.", "one"), ("--last-turns", "2", "two")]
-    kept: dict[str, tuple[Any, Any]] = {}
-    for api, reply in {"chat": answer("Hi"), "responses": spoken("Hi")}.items():
-        events: list[Any] = []
-        with ChatServer([reply, reply]) as server:
-            for options in asks:
-                where = ("--base-url", server.url, "--api", api, "--session", api)
-                asked = program.run("ask", *where, "--output-format", "ndjson", *options)
-                events += asked.events
-        kept[api] = events, program.records(api)
-    for chat, other in zip(*(events for events, _ in kept.values()), strict=True):
-        assert strip(chat) == strip(other)
-    for chat, other in zip(*(records for _, records in kept.values()), strict=True):
-        assert strip(chat) == strip(other)
-        assert (chat["api"], other["api"]) == ("chat", "responses")
-
-
-def strip(record: dict[str, Any]) -> dict[str, Any]:
-    other = {"id", "time", "first_token_s", "total_s", "api", "request", "session"}
-    return {name: value for name, value in record.items() if name not in other}
+    check(program, row, "responses")
 
 
 def sent(program: Program, *arguments: str) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from pipechat.show.sinks import NdjsonSink, TextSink
 from pipechat.turn.reducer import TurnReducer
 from pipechat.turn.run import TurnRun
 from tests.program import Program
-from tests.servers import ChatServer, answer
+from tests.servers import ChatServer
+from tests.servers.dialects import APIS, End, Text, document, spoken
 
 HEAVY = {"openai", "httpx2", "httpcore2", "pydantic", "anyio", "asyncio", "ssl", "rich", "click"}
 START = Start("id", "time", None, "model", 0, 0)
@@ -111,14 +112,6 @@ def test_neither_the_version_nor_history_imports_what_asking_needs(program: Prog
     assert "pipechat.commands.history" not in imported(program, "--version")
 
 
-def test_ask_imports_the_sdk_without_its_types_and_resources(program: Program) -> None:
-    with ChatServer(answer("ok")) as server:
-        asked = imported(program, "ask", "--base-url", server.url, "hello")
-    assert "openai._base_client" in asked
-    assert not {name for name in asked if name.startswith("openai.resources.")}
-    assert len({name for name in asked if name.startswith("openai.types.")}) < 20
-
-
 @pytest.mark.parametrize(("kind", "more"), [(TextSink, 1), (NdjsonSink, 2)], ids=["text", "ndjson"])
 def test_a_chunk_is_one_write(monkeypatch: pytest.MonkeyPatch, kind: type[Sink], more: int) -> None:
     written: list[bytes] = []
@@ -155,10 +148,85 @@ def test_a_chunk_is_one_write(monkeypatch: pytest.MonkeyPatch, kind: type[Sink],
     assert len(written) == 50 + more  # text: the newline; ndjson: start and end
 
 
-def test_a_plain_ask_imports_no_client_that_only_a_batch_needs(program: Program) -> None:
-    with ChatServer(answer("so")) as server:
-        asked = imported(program, "ask", "hello", "--base-url", server.url)
-    assert any(name.startswith("openai.") for name in asked)
-    extras = ("aiohttp", "jinja2", "jsonschema_rs", "ray")
-    assert not {name for name in asked if name.partition(".")[0] in extras}
-    assert not {name for name in asked if name.startswith("pipechat.batch")}
+_TELLS_MODULES = """
+import os, sys
+
+leave = os._exit
+
+def told(status):
+    with open({path!r}, "w") as file:
+        file.write("\\n".join(sys.modules))
+    leave(status)
+
+os._exit = told
+"""
+
+
+def modules_of(program: Program, *arguments: str) -> set[str]:
+    """What is in `sys.modules` of a process at its end; imports by name are among it."""
+    path = program.home / "modules"
+    env = program.at_start("tells-modules", _TELLS_MODULES.format(path=str(path)))
+    result = program.run(*arguments, env=env)
+    assert (result.status, result.stdout) == (0, b"Hi\n"), result.stderr
+    return set(path.read_text().split())
+
+
+# Of ours, what an ask needs; room by room.
+NEEDED = {
+    "chat": "wire.chat_completions",
+    "responses": "wire.responses wire.responses_reader",
+    "any": """
+        environment errors events jsonl main messages signals stdin text
+        client client.advice client.chat_client client.deadlines client.exchange client.reading
+        client.request_form client.retries
+        commands commands.app commands.ask commands.loading commands.options commands.reporting
+        commands.showing commands.stores commands.wiring
+        settings settings.config settings.destination settings.endpoint settings.headers
+        settings.json_values settings.key settings.layers settings.named_file settings.proxy
+        settings.resolve settings.secrets settings.table settings.values settings.way
+        show show.sinks
+        turn turn.context turn.conversation turn.endings turn.in_memory turn.prompt turn.reducer
+        turn.request_hash turn.run turn.surrogates
+        wire wire.api_errors wire.body wire.dialect wire.error_body wire.sse
+    """,
+    "network": """
+        client.certificates client.lazy_openai client.network_errors client.own_headers
+        client.proxy_way client.sdk_sender client.trust client.unix_socket
+    """,
+    "recording": """
+        client.near_request client.record_replay client.recording
+        commands.own_files commands.recordings
+        store store.faults store.layout store.locked_file store.locks store.names
+    """,
+}
+WAYS = {
+    "live": ({"any", "network"}, ()),
+    "recorded": ({"any", "network", "recording"}, ("--record",)),
+    "replayed": ({"any", "recording"}, ("--replay",)),
+}
+OF_THE_NETWORK = {"openai", "httpx2", "httpcore2", "pydantic", "anyio", "ssl", "socket", "asyncio"}
+NEVER = {"rich", "click", "jinja2", "jsonschema_rs", "markdown_it", "prompt_toolkit",
+         "aiohttp", "ray", "requests", "numpy"}  # fmt: skip
+
+
+@pytest.mark.parametrize("streamed", [True, False], ids=["streamed", "at once"])
+@pytest.mark.parametrize("api", APIS)
+def test_what_is_imported_is_what_is_needed_live_recorded_and_replayed(
+    program: Program, api: str, streamed: bool
+) -> None:
+    reply = spoken(api, Text("Hi"), End()) if streamed else document(api, "Hi")
+    with ChatServer(reply) as server:
+        ask = ["ask", "hello", "--api", api, "--base-url", server.url]
+        ask += [] if streamed else ["--no-stream"]
+        for way, (parts, option) in WAYS.items():
+            more = (*option, str(program.home / "recording")) if option else ()
+            found = modules_of(program, *ask, *more)
+            ours = {name for name in found if name.partition(".")[0] == "pipechat"}
+            needed = [name for part in {api, *parts} for name in NEEDED[part].split()]
+            assert ours == {"pipechat", *(f"pipechat.{name}" for name in needed)}, way
+            tops = {name.partition(".")[0] for name in found}
+            assert not tops & NEVER, way
+            of_openai = {name for name in found if name.startswith("openai.")}
+            assert not {name for name in of_openai if name.startswith("openai.resources.")}, way
+            assert len({name for name in of_openai if name.startswith("openai.types.")}) < 20, way
+            assert tops & OF_THE_NETWORK == (set() if way == "replayed" else OF_THE_NETWORK), way

@@ -1,7 +1,11 @@
-"""WIRE.md row by row, through the real program: exit code, stdout, events and record."""
+"""WIRE.md row by row, through the real program: exit code, stdout, events and record.
 
-import json
-from dataclasses import dataclass
+Each row is played in both dialects where it exists in both; what only the Responses API has is in
+`test_responses.py`, and what goes wrong below HTTP's body in `test_faults.py`.
+"""
+
+import re
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -11,13 +15,12 @@ from tests.servers import (
     USAGE,
     ChatServer,
     Close,
-    Raw,
     Reply,
     Reset,
+    Step,
     Wait,
     answer,
     chunk,
-    completion,
     done,
     error_reply,
     event,
@@ -25,229 +28,151 @@ from tests.servers import (
     json_reply,
     stream_reply,
     text_reply,
-    usage_chunk,
 )
+from tests.servers.dialects import (
+    APIS,
+    Begin,
+    Done,
+    End,
+    Reasoning,
+    Refusal,
+    Text,
+    Tool,
+    document,
+    spoken,
+)
+from tests.wire_rows import Row, check, refusal, replied, stream
+
+pytestmark = pytest.mark.in_process
 
 STOP = chunk(finish_reason="stop")
 HI = chunk("Hi")
 OTHER_USAGE = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3, "cached": 0}
-
-pytestmark = pytest.mark.in_process
-
-
-@dataclass(frozen=True)
-class Row:
-    """What a server sends, and what comes of it. `text`: the answer, without closing newline."""
-
-    name: str
-    reply: Reply | list[Reply]
-    text: str = "Hi"
-    status: int = 0
-    code: str = ""
-    usage: dict[str, Any] | None = None
-    finish_reason: str | None = "stop"
-    reasoning: str = ""
-
-
-def stream(name: str, *parts: Any, **expected: Any) -> Row:
-    """A row whose reply is an event stream of `parts`."""
-    return Row(name, stream_reply(*parts), **expected)
+DETAILED = USAGE | {
+    "prompt_tokens_details": {"cached_tokens": 4},
+    "completion_tokens_details": {"reasoning_tokens": 2},
+}
 
 
 def bare(delta: Any) -> dict[str, Any]:
     return chunk(delta=delta)
 
 
-FIRST_CHUNKS = [
-    stream("role and empty text", chunk("", role="assistant"), HI, STOP, done()),
-    stream("role and null", chunk(None, role="assistant"), HI, STOP, done()),
-    stream("role alone", chunk(role="assistant"), HI, STOP, done()),
-    stream("role with text", chunk("Hi", role="assistant"), STOP, done()),
-    stream("no role", HI, STOP, done()),
-    stream("role on every chunk", chunk("H", role="a"), chunk("i", role="a"), STOP, done()),
-    stream("no id and no choices", chunk(id="", choices=[]), HI, STOP, done()),
-    stream(
-        "a choice without delta", chunk(choices=[{"index": 0, "finish_reason": None}]), HI, STOP
-    ),
-    stream("delta null", bare(None), HI, STOP, done()),
-    stream("content in parts", chunk([{"type": "text", "text": "H"}, {"text": "i"}]), STOP),
-    stream("extra keys", chunk("Hi", x_extra={"a": [1]}, obfuscation="zzz"), STOP, done()),
-    stream(
-        "a second choice is not mixed in",
-        chunk("Hi"),
-        chunk(choices=[{"index": 1, "delta": {"content": "NO"}, "finish_reason": None}]),
-        STOP,
-    ),
-]
+def chat(name: str, *parts: Any, **expected: Any) -> Row:
+    """A row that there is in Chat Completions alone."""
+    return replied(name, stream_reply(*parts), **expected)
+
 
 REASONING = [
-    stream("reasoning_content", bare({"reasoning_content": "hm"}), HI, STOP, reasoning="hm"),
-    stream("reasoning", bare({"reasoning": "hm", "content": ""}), HI, STOP, reasoning="hm"),
-]
+    stream("reasoning", Reasoning("h"), Reasoning("m"), Text("Hi"), End(), reasoning="hm"),
+    stream("reasoning alone", Reasoning("hm"), text="", status=5, code="no_answer",
+           reasoning="hm"),
+]  # fmt: skip
 
 USAGES = [
-    stream("usage after the finish", HI, STOP, usage_chunk(), done(), usage=USAGE),
-    stream(
-        "usage with an empty choice",
-        HI,
-        STOP,
-        chunk(delta={}, usage=OTHER_USAGE),
-        done(),
-        usage=OTHER_USAGE,
-    ),
-    stream("usage in the finish", HI, chunk(finish_reason="stop", usage=USAGE), usage=USAGE),
-    stream("no usage though asked", HI, STOP, done(), usage=None),
-]
+    stream("usage", Text("Hi"), End(usage=USAGE), Done(), usage=USAGE),
+    stream("usage in detail", Text("Hi"), End(usage=DETAILED), usage=DETAILED),
+    stream("usage with a name of the server's own", Text("Hi"), End(usage=OTHER_USAGE),
+           usage=OTHER_USAGE),
+    stream("no usage though asked", Text("Hi"), End(), Done()),
+]  # fmt: skip
 
 ENDS = [
-    stream("finish and [DONE]", HI, STOP, done()),
-    stream("finish and a clean close", HI, STOP),
-    stream("finish and a reset", HI, STOP, Reset()),
-    stream("null finish, then [DONE]", HI, done(), finish_reason=None),
-    stream("no finish, clean close", HI, status=6, code="cut", finish_reason=None),
-    stream(
-        "finish key missing, [DONE]",
-        chunk(choices=[{"index": 0, "delta": {"content": "Hi"}}]),
-        done(),
-        status=6,
-        code="cut",
-        finish_reason=None,
-    ),
-    stream(
-        "length",
-        HI,
-        chunk(finish_reason="length"),
-        status=6,
-        code="truncated",
-        finish_reason="length",
-    ),
-    stream(
-        "content_filter",
-        HI,
-        chunk(finish_reason="content_filter"),
-        status=6,
-        code="filtered",
-        finish_reason="content_filter",
-    ),
-    stream(
-        "tool_calls",
-        HI,
-        chunk(finish_reason="tool_calls"),
-        status=6,
-        code="tool_calls",
-        finish_reason="tool_calls",
-    ),
-    stream("an unknown reason", HI, chunk(finish_reason="eos"), finish_reason="eos"),
-    stream(
-        "finish_reason error",
-        HI,
-        chunk(finish_reason="error"),
-        status=6,
-        code="stream_error",
-        finish_reason="error",
-    ),
-    stream("a refusal is text", bare({"refusal": "Hi"}), STOP, status=6, code="refused"),
-]
+    stream("a whole answer", Text("H"), Text("i"), End(), Done()),
+    stream("a clean close behind the end", Text("Hi"), End()),
+    stream("a reset behind the end", Text("Hi"), End(), Reset()),
+    stream("no end, clean close", Text("Hi"), status=6, code="cut"),
+    stream("no end, no text", Begin(), text="", status=5, code="no_answer"),
+    stream("no end, broken off", Text("Hi"), Close(), status=6, code="connection_lost"),
+    stream("an end that is cut in two", Text("Hi"), b'data: {"choices":[], "type":"resp', status=6,
+           code="cut"),
+    stream("length", Text("Hi"), End("length", USAGE), status=6, code="truncated",
+           finish_reason="length", usage=USAGE),
+    stream("length, allowed", Text("Hi"), End("length", USAGE), finish_reason="length",
+           usage=USAGE, options=("--allow-truncated",)),
+    stream("content_filter", Text("Hi"), End("content_filter"), status=6, code="filtered",
+           finish_reason="content_filter"),
+    stream("a tool", Tool(), End("tool_calls"), text="", status=6, code="tool_calls",
+           finish_reason="tool_calls"),
+    stream("a tool, cut", Tool(), text="", status=6, code="tool_calls"),
+    stream("a tool after text", Text("Hi"), Tool(), End("tool_calls"), status=6,
+           code="tool_calls", finish_reason="tool_calls"),
+    stream("a refusal is text", Refusal("Hi"), End(), status=6, code="refused",
+           finish_reason="stop"),
+    stream("a refusal after text", Text("H"), Refusal("i"), End(), status=6, code="refused",
+           finish_reason="stop"),
+]  # fmt: skip
 
 NO_ANSWERS = [
-    stream("zero events", text="", status=5, code="no_answer", finish_reason=None),
-    Row("an empty body", text_reply(200, "text/event-stream", ""), "", 5, "no_answer", None, None),
-    Row("a whole completion", json_reply(200, completion("Hi")), usage=USAGE),
-    Row(
-        "an error object",
-        json_reply(200, {"error": {"message": "no", "type": "server_error"}}),
-        "",
-        5,
-        "server_error",
-        None,
-        None,
-    ),
-    Row(
-        "an error word",
-        json_reply(200, {"error": "context length exceeded"}),
-        "",
-        4,
-        "context_too_long",
-        None,
-        None,
-    ),
-    Row("garbage", text_reply(200, "text/plain", "hello?"), "", 4, "not_an_api", None, None),
-    Row(
-        "an HTML page",
-        text_reply(200, "text/html", "<!doctype html><p>Hi"),
-        "",
-        4,
-        "not_an_api",
-        None,
-        None,
-    ),
-]
+    stream("zero events", text="", status=5, code="no_answer"),
+    stream("[DONE] alone", Done(), text="", status=5, code="no_answer"),
+    refusal("an empty body", text_reply(200, "text/event-stream", ""), 5, "no_answer"),
+    Row("a whole document", lambda api: document(api, "Hi", USAGE), usage=USAGE),
+    Row("a document that was asked for", lambda api: document(api, "Hi"),
+        options=("--no-stream",)),
+    Row("a stream where none was asked for", lambda api: spoken(api, Text("Hi"), End()),
+        options=("--no-stream",)),
+    refusal("an error object", json_reply(200, {"error": {"message": "no", "type":
+            "server_error"}}), 5, "server_error", "no"),
+    refusal("an error word", json_reply(200, {"error": "context length exceeded"}), 4,
+            "context_too_long"),
+    refusal("an error in a list", json_reply(200, [{"error": {"message": "no", "code": 404}}]), 4,
+            "not_found", "no"),
+    refusal("an error in base_resp", json_reply(200, {"choices": None, "base_resp": {
+        "status_code": 1008, "status_msg": "no balance"}}), 4, "insufficient_quota", "no balance"),
+    refusal("an error in error_msg", json_reply(200, {"error_code": 17, "error_msg": "no, sir"}), 5,
+            "server_error", "no, sir"),
+    refusal("an error in detail", json_reply(200, {"detail": [{"msg": "field required"}]}), 5,
+            "server_error", "field required"),
+    refusal("an error by its object", json_reply(200, {"object": "error", "message": "no",
+            "code": 404}), 4, "not_found", "no"),
+    refusal("a document of something else", json_reply(200, {"hello": "you"}), 5,
+            "malformed_stream", "hello"),
+    refusal("a list of something else", json_reply(200, [1]), 5, "malformed_stream", "[1]"),
+    refusal("HTML with a login", text_reply(200, "text/html; charset=utf-8", "<html>Login"), 4,
+            "not_an_api", "{host} answered with text/html"),
+    refusal("garbage", text_reply(200, "text/plain", "hello?"), 4, "not_an_api"),
+    refusal("an HTML page", text_reply(200, "text/html", "<!doctype html><p>Hi"), 4, "not_an_api"),
+]  # fmt: skip
 
+CUT: dict[str, Any] = {"status": 6, "says": "boom"}
 STREAM_ERRORS = [
-    stream(
-        "an error object after text",
-        HI,
-        event({"error": {"message": "boom"}}),
-        status=6,
-        code="server_error",
-        finish_reason=None,
-    ),
-    stream(
-        "an error word before text",
-        event({"error": "overloaded"}),
-        text="",
-        status=5,
-        code="server_error",
-        finish_reason=None,
-    ),
-    stream(
-        "an error with unescaped quotes",
-        HI,
-        event('{"error": {"message": "a "b" c"}}'),
-        status=6,
-        code="server_error",
-        finish_reason=None,
-    ),
-    stream(
-        "event: error",
-        HI,
-        b'event: error\ndata: {"message": "boom"}\n\n',
-        status=6,
-        code="server_error",
-        finish_reason=None,
-    ),
-    stream(
-        "malformed JSON",
-        HI,
-        event('{"choices": [}'),
-        status=6,
-        code="malformed_stream",
-        finish_reason=None,
-    ),
-    stream(
-        "data that is no object",
-        event("[1]"),
-        text="",
-        status=5,
-        code="malformed_stream",
-        finish_reason=None,
-    ),
-    stream(
-        "content of another type",
-        chunk(42),
-        text="",
-        status=5,
-        code="malformed_stream",
-        finish_reason=None,
-    ),
-]
-
-_RETRIED = 5
-
-
-def refusal(name: str, reply: Reply, status: int, code: str) -> Row:
-    return Row(name, reply, "", status, code, None, None)
-
+    stream("an error object after text", Text("Hi"), event({"error": {"message": "boom"}}), **CUT,
+           code="server_error"),
+    stream("an error object, then [DONE]", Text("Hi"), event({"error": {"message": "boom"}}),
+           Done(), **CUT, code="server_error"),
+    stream("an error word before text", event({"error": "overloaded"}), text="", status=5,
+           code="server_error"),
+    stream("an error with unescaped quotes", Text("Hi"),
+           event('{"error": {"message": "a "boom" c"}}'), **CUT, code="server_error"),
+    stream("event: error", Text("Hi"), b'event: error\ndata: {"message": "boom"}\n\n', **CUT,
+           code="server_error"),
+    stream("event: error with an error in it", Text("Hi"),
+           b'event: error\ndata: {"error": {"message": "boom", "code": 404}}\n\n', **CUT,
+           code="not_found"),
+    stream("event: error with words alone", Text("Hi"), b"event: error\ndata: boom\n\n", **CUT,
+           code="server_error"),
+    stream("a field named error", Text("Hi"), b'error: {"message": "boom"}\n\n', **CUT,
+           code="server_error"),
+    stream("an error in base_resp in the stream", Text("Hi"), event(
+        {"choices": None, "base_resp": {"status_code": 1008, "status_msg": "boom"}}), **CUT,
+        code="insufficient_quota"),
+    stream("an error in error_msg in the stream", Text("Hi"), event(
+        {"error_code": "17", "error_msg": "boom"}), **CUT, code="server_error"),
+    stream("an error in a list in the stream", Text("Hi"), event(
+        '[{"error": {"message": "boom"}}]'), **CUT, code="server_error"),
+    stream("event: error before text",
+           b'event: error\ndata: {"error": {"message": "no model x", "code": 404}}\n\n', text="",
+           status=4, code="not_found", says="no model x"),
+    stream("a rate limit in the stream", event({"error": {"message": "slow", "code": 429}}),
+           text="", status=5, code="rate_limited", says="slow"),
+    stream("malformed JSON", Text("Hi"), event('{"choices": [}'), status=6,
+           code="malformed_stream"),
+    stream("malformed JSON before text", event("{oops"), End(), text="", status=5,
+           code="malformed_stream", says="no JSON"),
+    stream("data that is no object", event("[1]"), text="", status=5, code="malformed_stream"),
+    stream("text of another type", Text(42), text="", status=5, code="malformed_stream"),
+]  # fmt: skip
 
 ERROR_BODIES = [
     refusal(
@@ -281,27 +206,32 @@ ERROR_BODIES = [
         4,
         "insufficient_quota",
     ),
+    refusal("429 in arrears", error_reply(429, "pay", None, "1113"), 4, "insufficient_quota"),
+    refusal(
+        "429 of one request",
+        error_reply(429, "Limit 100, requested 200", None, "rate_limit_exceeded"),
+        4,
+        "too_large",
+    ),
     refusal(
         "429 rate",
         error_reply(429, "slow down", None, "rate_limit_exceeded"),
-        _RETRIED,
+        5,
         "rate_limited",
     ),
-    refusal("408", text_reply(408, "text/plain", "late"), _RETRIED, "server_timeout"),
-    refusal("409", json_reply(409, {"detail": "busy"}), _RETRIED, "conflict"),
+    refusal("408", text_reply(408, "text/plain", "late"), 5, "server_timeout"),
+    refusal("409", json_reply(409, {"detail": "busy"}), 5, "conflict"),
     refusal(
         "500 code in digits",
         json_reply(500, {"error": {"message": "x", "code": "500"}}),
-        _RETRIED,
+        5,
         "server_error",
     ),
-    refusal(
-        "502 HTML", text_reply(502, "text/html", "<h1>Bad gateway</h1>"), _RETRIED, "server_error"
-    ),
+    refusal("502 HTML", text_reply(502, "text/html", "<h1>Bad gateway</h1>"), 5, "server_error"),
     refusal(
         "529 overloaded",
         json_reply(529, {"error": {"type": "overloaded_error"}}),
-        _RETRIED,
+        5,
         "server_error",
     ),
     refusal(
@@ -314,68 +244,98 @@ ERROR_BODIES = [
     refusal("302", http_reply(302, headers={"location": "http://127.0.0.1:9/"}), 4, "redirected"),
 ]
 
-FACE = json.dumps("😀")[1:-1]  # \ud83d\ude00
+
+def plain(data: bytes) -> bytes:
+    """JSON without its escapes for letters."""
+    return re.sub(rb"\\u([0-9a-f]{4})", lambda found: chr(int(found[1], 16)).encode(), data)
+
+
+def halves(data: bytes) -> Iterable[bytes | Step]:
+    """An event in two segments, cut within its one letter that is no ASCII."""
+    data = plain(data)
+    cut = next((at for at, byte in enumerate(data) if byte > 0x7F), len(data)) + 1
+    return [data[:cut], Wait(0.01), data[cut:]] if cut <= len(data) else [data]
+
+
 TEXTS = [
-    stream("one character over two segments",
-           Raw(b"5\r\ndata:\r\n"), b' {"choices":[{"delta":{"content":"\xe4', Wait(0.01),
-           b'\xbd\xa0"},"finish_reason":"stop"}]}\n\n', done(), text="你"),
-    stream("a surrogate pair over two deltas",
-           event('{"choices":[{"delta":{"content":"' + FACE[:6] + '"}}]}'),
-           event('{"choices":[{"delta":{"content":"' + FACE[6:] + '"}}]}'), STOP, text="😀"),
-    stream("a lone surrogate for good",
-           event('{"choices":[{"delta":{"content":"a' + FACE[:6] + '"}}]}'), STOP, text="a�"),
-    stream("line separators that are none", event(
-        json.dumps(chunk("a\u2028b\u2029c\u0085d"), ensure_ascii=False)), STOP,
-        text="a\u2028b\u2029c\u0085d"),
-    stream("NUL, ESC and U+FFFD", chunk("\0\x1b[31m�"), STOP, text="\0\x1b[31m�"),
-    stream("[DONE] as content", chunk("data: [DONE]"), STOP, done(), text="data: [DONE]"),
-    stream("a line of 3 MB", chunk("x" * 3_000_000), STOP, text="x" * 3_000_000),
+    stream("one character over two segments", Text("你"), End(), form=halves, text="你"),
+    stream("a surrogate pair over two deltas", Text("\ud83d"), Text("\ude00"), End(), text="😀"),
+    stream("a lone surrogate for good", Text("a\ud83d"), End(), text="a�"),
+    stream("line separators that are none", Text("a\u2028b\u2029c\u0085d"), End(),
+           form=lambda data: [plain(data)], text="a\u2028b\u2029c\u0085d"),
+    stream("NUL, ESC and U+FFFD", Text("\0\x1b[31m�"), End(), text="\0\x1b[31m�"),
+    stream("[DONE] as content", Text("data: [DONE]"), End(), Done(), text="data: [DONE]"),
+    stream("a line of 3 MB", Text("x" * 3_000_000), End(), text="x" * 3_000_000),
     stream("comments and fields", b": keep-alive\n\n: OPENROUTER PROCESSING\n\nid: 1\nretry: 3\n\n",
-           b"event: message\n" + event(HI), STOP, b"data:\n\n"),
-    stream("CRLF", (event(HI) + event(STOP) + done()).replace(b"\n", b"\r\n")),
-    stream("CR", (event(HI) + event(STOP) + done()).replace(b"\n", b"\r")),
-    stream("several data lines in one event",
-           b'data: {"choices": [{"delta":\ndata: {"content": "Hi"}}]}\n\n', STOP),
-    stream("a BOM", b"\xef\xbb\xbf" + event(HI), STOP),
-    stream("bytes that are not UTF-8", b": \xff\xfe\n\n",
-           b'data: {"choices":[{"delta":{"content":"H\xff"}}]}\n\n', STOP, text="H�"),
+           Text("Hi"), b"event: message\n\n", End(), b"data:\n\n"),
+    stream("blocks without data", b"event: ping\n\nid: 7\n\nretry: 9\n\n", Text("Hi"), End()),
+    stream("empty data lines", b"data:\n\n", Text("Hi"), b"data: \n\n", End(), Done()),
+    stream("CRLF", Text("Hi"), End(), form=lambda data: [data.replace(b"\n", b"\r\n")]),
+    stream("CR", Text("Hi"), End(), form=lambda data: [data.replace(b"\n", b"\r")]),
+    stream("no blank behind data:", Text("Hi"), End(),
+           form=lambda data: [data.replace(b"data: ", b"data:")]),
+    stream("several data lines in one event", Text("Hi"), End(),
+           form=lambda data: [data.replace(b",", b",\ndata: ", 1)]),
+    stream("a BOM", b"\xef\xbb\xbf", Text("Hi"), End()),
+    stream("bytes that are not UTF-8", b": \xff\xfe\n\n", Text("<H>"), End(), text="<�>",
+           form=lambda data: [data.replace(b"<H>", b"<\xff>")]),
 ]  # fmt: skip
 
-ROWS = [
-    *FIRST_CHUNKS, *REASONING, *USAGES, *ENDS, *NO_ANSWERS, *STREAM_ERRORS, *ERROR_BODIES, *TEXTS,
+BOTH = [*REASONING, *USAGES, *ENDS, *NO_ANSWERS, *STREAM_ERRORS, *ERROR_BODIES, *TEXTS]
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("row", BOTH, ids=lambda row: row.name)
+def test_what_servers_send_is_taken_as_it_stands(program: Program, row: Row, api: str) -> None:
+    check(program, row, api)
+
+
+FIRST_CHUNKS = [
+    chat("role and empty text", chunk("", role="assistant"), HI, STOP, done()),
+    chat("role and null", chunk(None, role="assistant"), HI, STOP, done()),
+    chat("role alone", chunk(role="assistant"), HI, STOP, done()),
+    chat("role with text", chunk("Hi", role="assistant"), STOP, done()),
+    chat("no role", HI, STOP, done()),
+    chat("role on every chunk", chunk("H", role="a"), chunk("i", role="a"), STOP, done()),
+    chat("no id and no choices", chunk(id="", choices=[]), HI, STOP, done()),
+    chat("a choice without delta", chunk(choices=[{"index": 0, "finish_reason": None}]), HI, STOP),
+    chat("delta null", bare(None), HI, STOP, done()),
+    chat("content in parts", chunk([{"type": "text", "text": "H"}, {"text": "i"}]), STOP),
+    chat("extra keys", chunk("Hi", x_extra={"a": [1]}, obfuscation="zzz"), STOP, done()),
+    chat(
+        "a second choice is not mixed in",
+        chunk("Hi"),
+        chunk(choices=[{"index": 1, "delta": {"content": "NO"}, "finish_reason": None}]),
+        STOP,
+    ),
+]
+
+OTHERWISE = [
+    chat("reasoning_content", bare({"reasoning_content": "hm"}), HI, STOP, reasoning="hm"),
+    chat("reasoning beside no content", bare({"reasoning": "hm", "content": ""}), HI, STOP,
+         reasoning="hm"),
+    chat("usage with an empty choice", HI, STOP, chunk(delta={}, usage=OTHER_USAGE), done(),
+         usage=OTHER_USAGE),
+    chat("usage in the finish", HI, chunk(finish_reason="stop", usage=USAGE), usage=USAGE),
+    chat("null finish, then [DONE]", HI, done(), finish_reason=None),
+    chat("finish key missing, [DONE]", chunk(choices=[{"index": 0, "delta": {"content": "Hi"}}]),
+         done(), status=6, code="cut"),
+    chat("an unknown reason of a whole answer", HI, chunk(finish_reason="eos"),
+         finish_reason="eos"),
+    chat("finish_reason error", HI, chunk(finish_reason="error"), status=6, code="stream_error",
+         finish_reason="error"),
+    chat("a choice that is no object", HI, chunk(choices=["x"]), status=6,
+         code="malformed_stream"),
+    chat("an error in a choice", HI, chunk(choices=[{"index": 0, "finish_reason": "stop",
+         "error": {"message": "boom"}}]), status=6, code="server_error", says="boom"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_what_servers_send_is_taken_as_it_stands(program: Program, row: Row) -> None:
-    with ChatServer(row.reply) as server:
-        ask = ("ask", "--session", "s", "--retries", "0", "--base-url", server.url, "hello")
-        plain = program.run(*ask)
-        events = program.run(*ask, "--output-format", "ndjson")
-    text = row.text.encode()
-    newline = b"\n" if row.status == 0 else b""
-    assert (plain.status, plain.stdout) == (row.status, text + newline)
-    assert plain.code == row.code
-    assert plain.stderr.count(b"\n") == (1 if row.code else 0)
-
-    last = events.events[-1]
-    assert events.status == row.status
-    assert last["type"] == ("end" if row.status == 0 else "error")
-    assert last["answer"] == row.text
-    assert last["usage"] == row.usage
-    assert last["finish_reason"] == row.finish_reason
-    assert last.get("code", "") == row.code
-    reasoning = [each["text"] for each in events.events if each["type"] == "reasoning"]
-    assert "".join(reasoning) == row.reasoning
-
-    for record in program.records("s"):
-        assert record["answer"] == row.text
-        assert record["usage"] == row.usage
-        assert (record["error"] or {}).get("code", "") == row.code
-        expected = "complete" if row.status == 0 else "partial" if row.text else "failed"
-        assert record["status"] == expected
-    assert len(program.records("s")) == 2
-    assert program.spools() == []
+@pytest.mark.parametrize("row", [*FIRST_CHUNKS, *OTHERWISE], ids=lambda row: row.name)
+def test_what_servers_of_chat_completions_send_is_taken_as_it_stands(
+    program: Program, row: Row
+) -> None:
+    check(program, row, "chat")
 
 
 @pytest.mark.parametrize("status", [400, 422])
@@ -391,25 +351,3 @@ def test_a_server_that_refuses_stream_options_is_asked_without(
         result = program.run("ask", "--base-url", server.url, "hello")
         assert result.stdout == b"Hi\n"
         assert [("stream_options" in each.body) for each in server.requests] == [True, False]
-
-
-def test_a_stream_where_none_was_asked_for_is_an_answer(program: Program) -> None:
-    with ChatServer(answer("Hi")) as server:
-        result = program.run("ask", "--no-stream", "--base-url", server.url, "hello")
-        assert (result.status, result.stdout) == (0, b"Hi\n")
-        assert "stream" not in server.requests[0].body
-
-
-def test_allow_truncated_takes_an_answer_cut_by_the_token_limit(program: Program) -> None:
-    with ChatServer(answer("Hi", finish_reason="length")) as server:
-        arguments = ("ask", "--base-url", server.url, "--allow-truncated", "hello")
-        assert program.run(*arguments).stdout == b"Hi\n"
-        last = program.run(*arguments, "--output-format", "json").events[-1]
-        assert (last["type"], last["finish_reason"]) == ("end", "length")
-
-
-def test_a_dropped_connection_keeps_what_came_and_is_not_retried(program: Program) -> None:
-    with ChatServer(stream_reply(HI, Close())) as server:
-        result = program.run("ask", "--session", "s", "--base-url", server.url, "hello")
-        assert (result.status, result.stdout) == (6, b"Hi")
-        assert len(server.requests) == 1

@@ -1,11 +1,14 @@
-"""What a server's error means: which of our errors it is, and what to try.
+"""What a server's error means: which of our errors it is, and what to try; and where in a payload
+of either dialect an error may stand.
 
 Pure: statuses, headers and decoded bodies in, errors out. The shapes are WIRE.md's, the exit
 codes DESIGN §4's.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
+from pipechat import jsonl
 from pipechat.errors import PipechatError, RefusedError, SetupError, TryLaterError
 from pipechat.wire.error_body import JUDGED_CHARACTERS, ErrorBody
 
@@ -21,6 +24,12 @@ _ANY_FIELD = (
     "additional propert",
     "not permitted",
 )
+
+# What stands beside no `error`, and is one all the same.
+_ERROR_KEYS = (
+    "message", "msg", "detail", "base_resp", "error_code", "error_msg", "error_message", "errors",
+    "title",
+)  # fmt: skip
 
 _FINAL_CODES = {
     402: ("insufficient_quota", "Check the plan and billing of this key."),
@@ -69,6 +78,50 @@ def status_error(
 def stream_error(error: object, *, host: str) -> PipechatError:
     """The error for an `error` that came with status 200: in the stream, or as the body."""
     return _error_for(ErrorBody({"error": error}), None, f"{host} sent an error", None)
+
+
+def decoded(data: bytes, *, host: str, is_error: bool = False) -> object:
+    """The JSON of one event, or of a whole body. `is_error`: the event's name says so.
+
+    Raises:
+        PipechatError: it is no JSON, or an error.
+    """
+    try:
+        payload = jsonl.loads(data)
+    except ValueError:
+        # Servers forget to escape the quotes in an error; it says what is wrong all the same.
+        head = data[:64].split()
+        if is_error or b"".join(head).startswith(b'{"error":'):
+            said = data.decode("utf-8", "replace")
+            raise stream_error(said, host=host) from None
+        raise malformed("data that is no JSON") from None
+    if is_error:
+        inner = payload.get("error") if isinstance(payload, Mapping) else None
+        raise stream_error(inner or payload, host=host)
+    return payload
+
+
+def is_error_without_its_key(payload: Mapping[str, Any]) -> bool:
+    """Whether a payload that is no answer is a server's error, said in a way of its own."""
+    return (
+        payload.get("object") == "error"
+        or payload.get("success") is False
+        or payload.get("error") is not None  # an empty one, which says no more than that
+        or not payload.keys().isdisjoint(_ERROR_KEYS)
+    )
+
+
+def no_object(payload: object, *, host: str) -> PipechatError:
+    """The error for a payload that is no JSON object: one vendor wraps its errors in a list."""
+    if isinstance(payload, list) and len(payload) == 1 and isinstance(payload[0], dict):
+        return stream_error(payload[0].get("error", payload[0]), host=host)
+    return malformed(f"data that is no JSON object: {shown_value(payload)}")
+
+
+def shown_value(payload: object) -> str:
+    """What a server said that is no completion: its words must reach the user."""
+    text = jsonl.dumps(payload).decode()
+    return text if len(text) <= 200 else text[:200] + "…"
 
 
 def _error_for(

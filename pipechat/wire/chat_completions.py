@@ -7,23 +7,20 @@ never a crash. Owns what `[DONE]` and a stated `finish_reason: null` mean. Pure.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipechat import jsonl
-from pipechat.errors import PipechatError
 from pipechat.events import Chunk
 from pipechat.messages import AnswerFormat, ChatRequest, Message
-from pipechat.wire.api_errors import malformed, stream_error
-from pipechat.wire.dialect import STREAM_PARAMETER
+from pipechat.wire.api_errors import (
+    decoded,
+    is_error_without_its_key,
+    malformed,
+    no_object,
+    shown_value,
+    stream_error,
+)
+from pipechat.wire.dialect import STREAM_PARAMETER, asked_in_words
 from pipechat.wire.sse import ServerEvent
 
 _EMPTY = Chunk()
-_ERROR_KEYS = (
-    "message", "msg", "detail", "base_resp", "error_code", "error_msg", "error_message", "errors",
-    "title",
-)  # fmt: skip
-_ASK = (
-    "Answer with one JSON value and nothing else: no code fence, no comment. "
-    "It must match this JSON Schema:"
-)
 _LONGEST_DONE = 16  # with blanks around it; the length is checked first, it is quicker
 _DEEPEST = 8  # parts within parts: no answer is nested, an attack is
 
@@ -65,19 +62,6 @@ def _formatted(messages: list[Message], wanted: AnswerFormat) -> dict[str, Any]:
     return {"messages": asked_in_words(messages, wanted), **fields}
 
 
-def asked_in_words(messages: list[Message], wanted: AnswerFormat) -> list[Message]:
-    """`messages`, of which the last also asks for what `wanted` is, in plain words."""
-    last = messages[-1]
-    content, ask = last["content"], f"{_ASK}\n{jsonl.dumps(wanted.schema).decode()}"
-    asked: Message = {
-        "role": last["role"],
-        "content": f"{content}\n\n{ask}"
-        if isinstance(content, str)
-        else [*content, {"type": "text", "text": ask}],
-    }
-    return [*messages[:-1], asked]
-
-
 class ChatReader:
     """One response's events in, chunks out.
 
@@ -98,11 +82,7 @@ class ChatReader:
         data = event.data
         if len(data) < _LONGEST_DONE and data.strip() == b"[DONE]":
             return Chunk(done=True, whole=self._null_stated)
-        is_error = event.name == "error"
-        payload = self._decoded(data, is_error=is_error)
-        if is_error:
-            inner = payload.get("error", payload) if isinstance(payload, dict) else payload
-            raise stream_error(inner, host=self._host)
+        payload = decoded(data, host=self._host, is_error=event.name == "error")
         chunk, stated = _read(payload, self._host)
         is_ours = isinstance(payload, dict) and not payload.keys().isdisjoint(("choices", "usage"))
         self._null_stated = stated or (self._null_stated and is_ours and not chunk.text)
@@ -114,23 +94,12 @@ class ChatReader:
         Raises:
             PipechatError: it is none, or it carries an error.
         """
-        payload = self._decoded(data, is_error=False)
+        payload = decoded(data, host=self._host)
         chunk, _ = _read(payload, self._host)
         if not isinstance(payload, dict) or not payload.get("choices"):
             raise malformed(f"JSON that is no completion: {shown_value(payload)}")
         yield chunk
         yield Chunk(done=True, whole=chunk.finish_reason is None)
-
-    def _decoded(self, data: bytes, *, is_error: bool) -> object:
-        try:
-            return jsonl.loads(data)
-        except ValueError:
-            # Servers forget to escape the quotes in an error; it says what is wrong all the same.
-            head = data[:64].split()
-            if is_error or b"".join(head).startswith(b'{"error":'):
-                said = data.decode("utf-8", "replace")
-                raise stream_error(said, host=self._host) from None
-            raise malformed("data that is no JSON") from None
 
 
 def read_payload(payload: object, *, host: str) -> Chunk:
@@ -145,7 +114,7 @@ def read_payload(payload: object, *, host: str) -> Chunk:
 def _read(payload: object, host: str) -> tuple[Chunk, bool]:
     """The chunk, and whether its choice stated `finish_reason: null`."""
     if not isinstance(payload, dict):
-        raise _no_object(payload, host)
+        raise no_object(payload, host=host)
     if payload.get("error"):
         raise stream_error(payload["error"], host=host)
     usage = payload.get("usage")
@@ -153,7 +122,7 @@ def _read(payload: object, host: str) -> tuple[Chunk, bool]:
         usage = None
     choices = payload.get("choices")
     if not choices:
-        if usage is None and _is_error_without_its_key(payload):
+        if usage is None and is_error_without_its_key(payload):
             raise stream_error(payload, host=host)
         return Chunk(usage=usage) if usage else _EMPTY, False
     choice = _first_choice(choices)
@@ -228,24 +197,3 @@ def _part(part: object, depth: int) -> str:
     if isinstance(part, Mapping):
         return _text(part.get("text"), depth)
     raise malformed("a part of another type")
-
-
-def _is_error_without_its_key(payload: Mapping[str, Any]) -> bool:
-    return (
-        payload.get("object") == "error"
-        or payload.get("success") is False
-        or payload.get("error") is not None  # an empty one, which says no more than that
-        or not payload.keys().isdisjoint(_ERROR_KEYS)
-    )
-
-
-def _no_object(payload: object, host: str) -> PipechatError:
-    if isinstance(payload, list) and len(payload) == 1 and isinstance(payload[0], dict):
-        return stream_error(payload[0].get("error", payload[0]), host=host)
-    return malformed(f"data that is no JSON object: {shown_value(payload)}")
-
-
-def shown_value(payload: object) -> str:
-    """What a server said that is no completion: its words must reach the user."""
-    text = jsonl.dumps(payload).decode()
-    return text if len(text) <= 200 else text[:200] + "…"

@@ -1,13 +1,19 @@
-"""What a dialect is: one API of a server, said in our words. Pure."""
+"""What a dialect is: one API of a server, said in our words; and what all of them ask. Pure."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from pipechat.messages import ChatRequest
+from pipechat import jsonl
+from pipechat.messages import AnswerFormat, ChatRequest, Message
 from pipechat.wire.body import Reader
 
 STREAM_PARAMETER = "stream_options"
 """The field of a request that nobody asks for by name, and that some servers answer with 400."""
+
+_ASK = (
+    "Answer with one JSON value and nothing else: no code fence, no comment. "
+    "It must match this JSON Schema:"
+)
 
 
 class Dialect(Protocol):
@@ -49,3 +55,16 @@ def dialect_of(api: str) -> Dialect:
     from pipechat.wire.chat_completions import ChatCompletions
 
     return ChatCompletions()
+
+
+def asked_in_words(messages: list[Message], wanted: AnswerFormat) -> list[Message]:
+    """`messages`, of which the last also asks for what `wanted` is, in plain words."""
+    last = messages[-1]
+    content, ask = last["content"], f"{_ASK}\n{jsonl.dumps(wanted.schema).decode()}"
+    asked: Message = {
+        "role": last["role"],
+        "content": f"{content}\n\n{ask}"
+        if isinstance(content, str)
+        else [*content, {"type": "text", "text": ask}],
+    }
+    return [*messages[:-1], asked]

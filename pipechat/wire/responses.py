@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipechat.messages import AnswerFormat, ChatRequest, Message
-from pipechat.wire.chat_completions import asked_in_words
-from pipechat.wire.dialect import STREAM_PARAMETER
+from pipechat.wire.dialect import STREAM_PARAMETER, asked_in_words
 from pipechat.wire.responses_reader import ResponsesReader, count_of
 
 _LIMIT = "max_output_tokens"

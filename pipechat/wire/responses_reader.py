@@ -9,12 +9,17 @@ an answer completed that the limit cut. Pure.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pipechat import jsonl
-from pipechat.errors import IncompleteError
+from pipechat.errors import IncompleteError, PipechatError
 from pipechat.events import Chunk
 from pipechat.text import whole_text
-from pipechat.wire.api_errors import malformed, stream_error
-from pipechat.wire.chat_completions import shown_value
+from pipechat.wire.api_errors import (
+    decoded,
+    is_error_without_its_key,
+    malformed,
+    no_object,
+    shown_value,
+    stream_error,
+)
 from pipechat.wire.sse import ServerEvent
 
 _EMPTY = Chunk()
@@ -51,6 +56,7 @@ class ResponsesReader:
         self._host = host
         self._limit = limit
         self._texts: list[str] = []
+        self._asked_for_tools = False
         self._ends: dict[str, str] = {}  # the text of each part, as its own end says it
 
     def event(self, event: ServerEvent) -> Chunk:
@@ -62,7 +68,7 @@ class ResponsesReader:
         data = event.data
         if len(data) < _LONGEST_DONE and data.strip() == b"[DONE]":
             return Chunk(done=True)
-        payload = self._decoded(data, is_error=event.name == "error")
+        payload = self._object_in(data, is_error=event.name == "error")
         kind = payload.get("type") or event.name
         if kind == "error" or (payload.get("error") and "response" not in payload):
             raise stream_error(payload.get("error") or payload, host=self._host)
@@ -75,13 +81,13 @@ class ResponsesReader:
         if kind == "response.reasoning_summary_part.added" and payload.get("summary_index"):
             return Chunk(reasoning="\n\n")
         if kind == "response.output_item.added":
-            return Chunk(tool_calls=True) if _is_tool(payload.get("item")) else _EMPTY
+            return self._note_tools([payload.get("item")])
         if kind in ("response.output_text.done", "response.refusal.done"):
             return self._note_end_of_part(payload)
         if kind in _TERMINAL:
             return self._terminal(_object(payload.get("response"), "a response"), kind)
         if not isinstance(kind, str) or not kind.startswith("response."):
-            raise malformed(f"data that is no event of this API: {shown_value(payload)}")
+            raise self._no_answer("data that is no event of this API", payload)
         return _EMPTY
 
     def document(self, data: bytes) -> Iterator[Chunk]:
@@ -90,17 +96,32 @@ class ResponsesReader:
         Raises:
             PipechatError: it is none, or it carries an error.
         """
-        payload = self._decoded(data, is_error=False)
+        payload = self._object_in(data)
         if payload.get("error") and "output" not in payload:
             raise stream_error(payload["error"], host=self._host)
         if not isinstance(payload.get("output"), list):
-            raise malformed(f"JSON that is no response: {shown_value(payload)}")
+            raise self._no_answer("JSON that is no response", payload)
         yield Chunk(reasoning=_reasoning_of(payload["output"]))
         yield self._terminal(payload, "response.completed")
+
+    def _object_in(self, data: bytes, *, is_error: bool = False) -> Mapping[str, Any]:
+        payload = decoded(data, host=self._host, is_error=is_error)
+        if not isinstance(payload, Mapping):
+            raise no_object(payload, host=self._host)
+        return payload
+
+    def _no_answer(self, what: str, payload: Mapping[str, Any]) -> PipechatError:
+        if is_error_without_its_key(payload):
+            return stream_error(payload, host=self._host)
+        return malformed(f"{what}: {shown_value(payload)}")
 
     def _shown(self, chunk: Chunk) -> Chunk:
         self._texts.append(chunk.text)
         return chunk
+
+    def _note_tools(self, items: Sequence[Any]) -> Chunk:
+        self._asked_for_tools = self._asked_for_tools or any(map(_is_tool, items))
+        return Chunk(tool_calls=True) if self._asked_for_tools else _EMPTY
 
     def _note_end_of_part(self, payload: Mapping[str, Any]) -> Chunk:
         text = payload.get("text") or payload.get("refusal")
@@ -116,11 +137,12 @@ class ResponsesReader:
         usage = _usage(response.get("usage"))
         output = response.get("output")
         items = output if isinstance(output, list) else []
+        self._note_tools(items)
         text, refusal = _text_of(items)
         return Chunk(
             text="" if self._was_told(text) else text or "".join(self._ends.values()),
             refusal=refusal,
-            tool_calls=any(map(_is_tool, items)),
+            tool_calls=self._asked_for_tools,
             finish_reason=self._reason(response, items, usage, kind),
             usage=usage,
             done=True,
@@ -160,18 +182,7 @@ class ResponsesReader:
         written = count_of((usage or {}).get("completion_tokens"))
         if self._limit is not None and written is not None and written >= self._limit:
             return "length"
-        return "stop"
-
-    def _decoded(self, data: bytes, *, is_error: bool) -> Mapping[str, Any]:
-        try:
-            payload = jsonl.loads(data)
-        except ValueError:
-            if is_error:
-                raise stream_error(data.decode("utf-8", "replace"), host=self._host) from None
-            raise malformed("data that is no JSON") from None
-        if is_error and not isinstance(payload, Mapping):
-            raise stream_error(payload, host=self._host)
-        return _object(payload, "data")
+        return "tool_calls" if self._asked_for_tools else "stop"
 
 
 def _object(value: object, what: str) -> Mapping[str, Any]:
