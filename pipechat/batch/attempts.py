@@ -22,10 +22,10 @@ from pipechat.batch.records import Records
 from pipechat.batch.stopping import GivenUpError
 from pipechat.batch.summary import Summary
 from pipechat.client.deadlines import total_passed
-from pipechat.client.request_form import RequestForm, Way
+from pipechat.client.request_form import Refusals, RequestForm, Way, told
 from pipechat.client.retries import RetryPolicy
 from pipechat.errors import ExitCode, TryLaterError
-from pipechat.events import Again, Event, Retry
+from pipechat.events import Again, Error, Event, Retry
 from pipechat.messages import ChatRequest, Usage
 from pipechat.settings.resolve import Settings
 from pipechat.turn.prompt import corrections_of
@@ -61,6 +61,7 @@ class _Tries:
         self._began = time.monotonic()
         self._limit_s = settings.timeout_s
         self._tokens: Counter[str] = Counter()
+        self.refusals: Refusals = []
 
     def left_s(self) -> float | None:
         """Seconds that are left of the item's time; None: it has no end."""
@@ -87,6 +88,10 @@ class _Tries:
             for event in self._held:
                 self._shown(event)
         terminal = asked.terminal
+        if self.refusals and asked.cause is not None and isinstance(terminal, Error):
+            cause = told(asked.cause, self.way, self.refusals)
+            terminal = replace(terminal, code=cause.code, message=cause.message)
+            asked = asked._replace(terminal=terminal, cause=cause)
         if self._tokens:
             self._tokens.update(_counts(terminal.usage))
             usage = {**(terminal.usage or {}), **self._tokens}
@@ -181,6 +186,7 @@ class Attempts:
         if asked.terminal.answer:
             return None
         if self._form(tries.request).otherwise(tries.request, cause, tries.way):
+            tries.refusals.append((tries.way, cause))
             return Again()
         if not isinstance(cause, TryLaterError) or not cause.again:
             return None
@@ -194,7 +200,7 @@ class Attempts:
     def _form(self, request: ChatRequest) -> RequestForm:
         """What was learned of a model holds for that model."""
         if request.model not in self._forms:
-            self._forms[request.model] = RequestForm(self._settings.api, self._tell)
+            self._forms[request.model] = RequestForm(self._settings, self._tell)
         return self._forms[request.model]
 
     def _may_correct(self, tries: _Tries) -> bool:

@@ -15,10 +15,10 @@ from pipechat import jsonl
 from pipechat.client.deadlines import Deadlines
 from pipechat.client.exchange import Response
 from pipechat.client.retries import retry_after_s
-from pipechat.errors import NetworkError, PipechatError, RefusedError, TryLaterError
+from pipechat.errors import NetworkError, PipechatError, TryLaterError
 from pipechat.events import Chunk, Judge
 from pipechat.text import redacted, redacted_values
-from pipechat.wire.api_errors import blamed_parameters, status_error
+from pipechat.wire.api_errors import status_error
 from pipechat.wire.body import BodyDecoder
 from pipechat.wire.dialect import Dialect
 
@@ -182,9 +182,10 @@ class ResponseReading:
             host=self._host + (self._by_way_of if response.status in _OF_PROXIES else ""),
             retry_after_s=retry_after_s(response.headers, time.time()),
         )
-        if isinstance(error, RefusedError) and response.status in (400, 422):
-            said = content.decode("utf-8", "replace")
-            error.parameters = blamed_parameters(said, self._own_parameters)
+        if response.status in (400, 422, 500):  # one server raises what it does not know
+            from pipechat.client.refusal import look_at_fields  # most answers are none
+
+            look_at_fields(error, content, self._asked, self._own_parameters)
         return error
 
     def _clean_chunk(self, chunk: Chunk) -> Chunk:

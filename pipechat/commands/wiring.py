@@ -116,7 +116,7 @@ def _client_of(
 def learned_api(env: Environment, settings: Settings) -> Callable[[str], LearnedApi] | None:
     """What was found of the endpoint before, for a model; nothing where no server is asked."""
     # A recording has all of what a replay needs, elsewhere and later: how it was learned too.
-    if settings.api != "auto" or settings.offline or settings.replay or settings.record:
+    if settings.offline or settings.replay or settings.record:
         return None
     from pipechat.settings.learned_api import LearnedApi
 

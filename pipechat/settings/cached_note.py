@@ -4,6 +4,7 @@ What lies there is a hint, never a rule: what cannot be read, or is of something
 and a note that cannot be written is none.
 """
 
+import math
 import os
 import time
 from contextlib import suppress
@@ -14,6 +15,7 @@ from pipechat.settings.named_file import read_named
 _LONGEST_NAME = 200
 _MOST_BYTES = 4096
 _LONGEST_S = 0.2  # for what is no plain file
+_MOST_NOTES = 500  # then those that were written first go
 
 
 class CachedNote:
@@ -21,12 +23,15 @@ class CachedNote:
 
     def __init__(self, folder: str, kind: str, url: str, model: str) -> None:
         self._key = f"{url}\n{model}\n"
+        self._folder = folder
         self._path = os.path.join(folder, f"{kind}-" + quote(f"{url} {model}", "")[:_LONGEST_NAME])
 
-    def read(self) -> str | None:
-        """What was noted; None where nothing was."""
+    def read(self, longest_s: float = math.inf) -> str | None:
+        """What was noted, no longer than `longest_s` ago; None where nothing was."""
         try:
             data = read_named(self._path, _MOST_BYTES, time.monotonic() + _LONGEST_S)
+            if longest_s < math.inf and time.time() - os.stat(self._path).st_mtime > longest_s:
+                return None
         except OSError:
             return None
         said = data.decode("utf-8", "replace")
@@ -37,7 +42,8 @@ class CachedNote:
         """Keep what was found."""
         beside = f"{self._path}.{os.getpid()}"
         with suppress(OSError):
-            os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
+            os.makedirs(self._folder, mode=0o700, exist_ok=True)
+            self._make_room()
             fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
             try:
                 with os.fdopen(fd, "wb") as file:
@@ -45,3 +51,19 @@ class CachedNote:
                 os.replace(beside, self._path)
             except OSError:
                 os.unlink(beside)
+
+    def _make_room(self) -> None:
+        with os.scandir(self._folder) as entries:
+            found = [entry.path for entry in entries]
+        if len(found) < _MOST_NOTES:
+            return
+        for path in sorted(found, key=_written)[: len(found) - _MOST_NOTES + 1]:
+            with suppress(OSError):  # another process may have been quicker
+                os.unlink(path)
+
+
+def _written(path: str) -> float:
+    try:
+        return os.lstat(path).st_mtime
+    except OSError:
+        return 0.0
