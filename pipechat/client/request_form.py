@@ -62,8 +62,7 @@ class RequestForm:
         self.dialect = dialect_of(api)
         self.way = Way(api, self._refused_before(api))
         self._believed = self.way.refused  # and not refused to us
-        self._learned = False
-        if self._believed or self._before.api not in (None, "chat"):
+        if self._believed or (self._may_turn_from and api != "chat"):
             tell(f"asking by {_CALLED[api]}{_without(self._believed)}, as learned before")
 
     def body(self, request: ChatRequest) -> Mapping[str, Any]:
@@ -74,7 +73,7 @@ class RequestForm:
             limit = self._own_limit(request, self.way.api)
             if limit in refused:
                 options[_other_name(limit)] = options.pop(limit)
-            stream = request.stream and _STREAM not in refused
+            stream = request.stream and not (_STREAM in refused and self._may_stop_streaming)
             request = request._replace(options=options, stream=stream)
         index = min(self.way.format_index, max(len(request.formats) - 1, 0))
         body = self.dialect.body(request, index)
@@ -88,8 +87,7 @@ class RequestForm:
         formats = self.dialect.format_parameters if request.formats else ()
         body = self.body(request)
         own = [name for name in self.dialect.own_parameters if name not in request.options]
-        asked_to_stream = any(name in self._settings.origins for name in (_STREAM, "batch_stream"))
-        if not asked_to_stream:
+        if self._may_stop_streaming:
             own.append(_STREAM)
         return (*(name for name in own if name in body), *formats)
 
@@ -107,27 +105,24 @@ class RequestForm:
 
     def worked(self) -> None:
         """An answer came: what was learned on the way to it is worth keeping."""
-        if not self._learned or self._memory is None:
-            return
-        self._learned = False
-        api = self.way.api if self._may_turn_from else self._before.api
-        self._before = self._before.with_refused(self.way.api, self.way.refused)._replace(api=api)
-        self._memory.note(self._before)
+        turned = self._may_turn_from not in (None, self.way.api)
+        learned = self._before.with_refused(self.way.api, self.way.refused)
+        learned = learned._replace(api=self.way.api) if turned else learned
+        if learned != self._before and self._memory is not None:
+            self._memory.note(learned)
+            self._before = learned
 
     def _go(self, other: Way, request: ChatRequest, error: PipechatError) -> None:
-        how = ""
         if other.api != self.way.api:
             self.dialect = dialect_of(other.api)
             self._believed = other.refused
-            how = f"by {_CALLED[other.api]} instead"
-        elif new := other.refused - self.way.refused:
-            self._believed &= other.refused
-            how = _without(new).lstrip()
-        if other.format_index != self.way.format_index:
-            how = f"by {request.formats[other.format_index].kind} instead"
+            how = f" by {_CALLED[other.api]} instead"
+        elif other.format_index != self.way.format_index:
+            how = f" by {request.formats[other.format_index].kind} instead"
         else:
-            self._learned = True
-        self._tell(f"{error.message}: asking {how}")
+            self._believed &= other.refused
+            how = _without(other.refused - self.way.refused)
+        self._tell(f"{error.message}: asking{how}")
         self.way = other
 
     def _other_way(self, request: ChatRequest, error: RefusedError, asked: Way) -> Way | None:
@@ -145,6 +140,11 @@ class RequestForm:
         if blamed and asked.format_index + 1 < len(request.formats):
             return asked._replace(format_index=asked.format_index + 1)
         return None
+
+    @property
+    def _may_stop_streaming(self) -> bool:
+        """Whether nobody asked for a stream by name."""
+        return not any(name in self._settings.origins for name in (_STREAM, "batch_stream"))
 
     def _refused_before(self, api: str) -> frozenset[str]:
         """What was noted of the fields that this could do without."""
