@@ -66,12 +66,22 @@ def with_key(env: Environment, settings: Settings, spent_s: float = 0.0) -> Sett
         )
     check_key_is_safe(settings)
     if env.verbose and not (settings.offline or settings.only_replays):
-        origin = settings.origins["api_key"]
-        key = f"the key of {origin}" if settings.api_key and origin else "no key"
-        env.stderr.note(f"asking {settings.host} for {settings.model}, with {key}")
+        known_by = _known_by(settings)
+        env.stderr.note(f"asking {settings.host} for {settings.model}, with {known_by}")
     if settings.offline and not settings.only_replays:
         env.warn("offline: no model is asked")
     return settings
+
+
+def _known_by(settings: Settings) -> str:
+    """By what the endpoint knows who asks: whose key it is, or the header in its place."""
+    origin = settings.origins["api_key"]
+    if settings.api_key and origin:
+        return f"the key of {origin}"
+    for header in settings.headers:
+        if header.name.lower() in ("authorization", settings.auth):
+            return f"the {header.name} header of {header.origin}"
+    return "no key"
 
 
 def make_client(env: Environment, settings: Settings, spent_s: float = 0.0) -> ChatClient:
