@@ -292,3 +292,78 @@ def test_an_item_that_names_its_limit_itself_keeps_the_name() -> None:
     assert not form.otherwise(own, *refusal(form, own, vendor("max_tokens")))
     assert form.otherwise(request, *refusal(form, request, vendor("max_tokens")))
     assert form.body(own)["max_tokens"] == 3
+
+
+def batch(
+    program: Program, server: ChatServer, lines: bytes, *options: str
+) -> tuple[Result, dict[str, dict[str, Any]]]:
+    """A run, and its records by item."""
+    out = program.home / "out.jsonl"
+    where = ("--base-url", server.url, "-m", "m", "-j", "2", "-o", str(out))
+    result = program.run("batch", "run", *where, *options, input=lines, events=False)
+    records = [json.loads(line) for line in out.read_text().splitlines()]
+    return result, {each["item"]: each for each in records}
+
+
+THREE = b"".join(b'{"id":"%d","question":"q"}\n' % number for number in range(3))
+
+
+@pytest.mark.parametrize(
+    ("api", "field", "options"),
+    [
+        ("chat", "stream_options", ("--stream",)),
+        ("chat", "max_tokens", ("--max-tokens", "9")),
+        ("responses", "store", ()),
+    ],
+)
+def test_a_batch_leaves_out_what_is_refused_for_every_item(
+    program: Program, api: str, field: str, options: tuple[str, ...]
+) -> None:
+    with ChatServer(refusing({field: vendor(field)})) as server:
+        result, records = batch(program, server, THREE, "--api", api, *options)
+        assert len(server.requests) <= 5  # the two that were on their way, and each once
+    assert result.status == 0, result.stderr
+    assert {each["answer"] for each in records.values()} == {"Hi"}
+
+
+@pytest.mark.parametrize(
+    ("options", "own", "origin"),
+    [
+        ((), '{"seed":7}', "the item"),
+        (("-O", "seed=7"), "{}", "--option"),
+        (("-O", "seed=5"), '{"seed":7}', "the item"),
+    ],
+)
+def test_an_items_own_field_is_never_dropped_and_its_record_says_whose_it_is(
+    program: Program, options: tuple[str, ...], own: str, origin: str
+) -> None:
+    line = f'{{"id":"a","question":"q","options":{own}}}\n'.encode()
+    with ChatServer(vendor("seed")) as server:
+        result, records = batch(program, server, line, *options)
+        assert len(server.requests) == 1
+    assert result.status == 10
+    assert f"(seed comes from {origin})" in records["a"]["error"]["message"]
+    assert f"(seed comes from {origin})".encode() in result.stderr
+
+
+@pytest.mark.parametrize("second", [error_reply(400, "bad"), error_reply(404, "Not Found")])
+def test_an_item_that_both_apis_refuse_says_what_both_said(program: Program, second: Reply) -> None:
+    first = error_reply(400, "'what is the responses API' is too long")
+
+    def script(request: Request) -> Reply:
+        return second if request.path.endswith("/responses") else first
+
+    with ChatServer(script) as server:
+        result, records = batch(program, server, b'{"id":"a","question":"q"}\n')
+        assert len(server.requests) == 2
+    error = records["a"]["error"]
+    assert (result.status, error["code"]) == (10, "bad_request")
+    assert "is too long; by the Responses API: " in error["message"]
+    assert b"is too long; by the Responses API: " in result.stderr
+
+
+def test_an_item_whose_limit_is_refused_by_both_names_says_so(program: Program) -> None:
+    refusals = {name: azure(name) for name in ("max_tokens", "max_completion_tokens")}
+    with ChatServer(refusing(refusals)) as server:
+        _, records = batch(program, server, b'{"id":"a","question":"q"}\n', "--max-tokens", "9")
+    assert "; before that, to max_tokens: " in records["a"]["error"]["message"]

@@ -31,7 +31,8 @@ def look_at_fields(
     """
     said = said_of_the_request(content)
     role = _role_of_system(asked)
-    if role and refuses_role(said, role):
+    is_of_role = bool(role) and refuses_role(said, role)
+    if is_of_role:
         other = '"user"' if role == "developer" else '"developer" or "user"'
         error.hint = f"This model takes no {role} message: set system_role = {other}."
     if not isinstance(error, RefusedError) or error.code not in ("bad_request", "not_found"):
@@ -41,7 +42,7 @@ def look_at_fields(
     error.asked_for = named(said, by_name)
     error.parameters = named(said, own)
     error.is_unknown = is_unknown(said)
-    if not (error.asked_for or error.parameters) and may_be_any(said):
+    if not (is_of_role or error.asked_for or error.parameters) and may_be_any(said):
         error.parameters = tuple(name for name in own if name not in _NEVER_GUESSED)
 
 

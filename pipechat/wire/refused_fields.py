@@ -134,7 +134,6 @@ def refuses_role(said: str, role: str) -> bool:
     if _OTHERS_ALONE.search(said):
         return True
     kinds = "role|message|prompt|instruction"
-    about = re.search(rf"\b(?:system|developer) (?:{kinds})", said) if role == "system" else None
-    if about is None and (role not in said or re.search(r"\broles?\b", said) is None):
-        return False
-    return any(word in said for word in _NO_SUCH_ROLE)
+    about = re.search(rf"\b(?:{role}|developer) (?:{kinds})", said) is not None
+    about = about or (role in said and re.search(r"\broles?\b", said) is not None)
+    return about and any(word in said for word in _NO_SUCH_ROLE)
