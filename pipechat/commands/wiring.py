@@ -114,10 +114,13 @@ def _client_of(
             env.stderr.note(what)
 
     def heard(headers: Mapping[str, str]) -> None:
-        if ("deprecation" in headers or "sunset" in headers) and not settings.replay:
+        if settings.replay or settings.offline or env.quiet:
+            return
+        listed = _listed_end(env, settings)
+        if listed or "deprecation" in headers or "sunset" in headers:
             from pipechat.commands.deprecation import warn_of_end
 
-            warn_of_end(env, settings, headers)
+            warn_of_end(env, settings, headers, listed)
 
     memory = learned_api(env, settings)
     return ChatClient(settings, sender, env.waits, spent_s, tell, memory, heard)
@@ -130,11 +133,24 @@ def learned_api(env: Environment, settings: Settings) -> Callable[[str], Learned
         return None
     from pipechat.settings.learned_api import LearnedApi
 
+    folder = cache_of(env)
+    return partial(LearnedApi, folder, settings.endpoint.url) if folder else None
+
+
+def cache_of(env: Environment) -> str | None:
+    """The folder of what was learned; None for who has no home, and learns nothing."""
     try:
-        folder = find_cache(env.environ)
-    except SetupError:  # who has no home learns nothing
+        return find_cache(env.environ)
+    except SetupError:
         return None
-    return partial(LearnedApi, folder, settings.endpoint.url)
+
+
+def _listed_end(env: Environment, settings: Settings) -> str | None:
+    """The day on which the model is gone, where the endpoint's list told."""
+    from pipechat.settings.cached_note import ListedEnds
+
+    folder = cache_of(env)
+    return ListedEnds(folder, settings.endpoint.url).of(settings.model) if folder else None
 
 
 def make_async_sender(env: Environment, settings: Settings) -> AsyncSender:
