@@ -14,7 +14,19 @@ from pipechat.errors import RefusedError
 from pipechat.messages import ChatRequest
 from pipechat.settings.resolve import resolve_settings
 from tests.program import Program, Result
-from tests.servers import ChatServer, Reply, Request, answer, error_reply, http_reply, json_reply
+from tests.servers import (
+    ChatServer,
+    Reply,
+    Request,
+    answer,
+    chunk,
+    done,
+    error_reply,
+    event,
+    http_reply,
+    json_reply,
+    stream_reply,
+)
 from tests.servers.responses import spoken
 
 pytestmark = pytest.mark.in_process
@@ -257,6 +269,48 @@ def test_nothing_is_asked_again_after_text_or_where_a_word_is_no_field(program: 
             for api in ("chat", "responses"):
                 assert ask(program, server, "--api", api).status == 4
             assert len(server.requests) == 2
+
+
+ERROR = {"message": "Unknown parameter: 'stream_options'.", "code": 400}
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
+@pytest.mark.parametrize(
+    "reply",
+    [
+        json_reply(200, {"error": ERROR}),
+        stream_reply(event({"error": ERROR})),
+        stream_reply(chunk(""), event({"error": ERROR}), done()),
+    ],
+    ids=["body", "stream", "behind an empty text"],
+)
+def test_a_refusal_that_comes_with_status_200_is_one_as_well(
+    program: Program, reply: Reply, output_format: str
+) -> None:
+    with ChatServer(refusing({"stream_options": reply})) as server:
+        result = ask(program, server, "--output-format", output_format)
+        assert len(server.requests) == 2
+    assert result.status == 0, result.stderr
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
+@pytest.mark.parametrize(
+    ("message", "text", "status"),
+    [
+        ("Unknown parameter: 'stream_options'.", "Once ", 6),
+        ("an unknown error", "", 4),
+        ("Unknown parameter: 'seed'.", "", 4),
+    ],
+)
+def test_nothing_is_asked_again_by_a_guess_or_after_text(
+    program: Program, message: str, text: str, status: int, output_format: str
+) -> None:
+    reply = stream_reply(chunk(text), event({"error": {"message": message, "code": 400}}))
+    with ChatServer(reply) as server:
+        result = ask(program, server, "-O", "seed=7", "--output-format", output_format)
+        assert len(server.requests) == 1
+    assert result.status == status
+    assert (b"(seed comes from --option)" in result.stderr) == ("seed" in message)
 
 
 def form_of(base_url: str, **flags: Any) -> tuple[RequestForm, ChatRequest]:

@@ -19,7 +19,12 @@ _NEVER_GUESSED = ("stream",)
 
 
 def look_at_fields(
-    error: PipechatError, content: bytes, asked: Mapping[str, Any], own: Sequence[str]
+    error: PipechatError,
+    content: bytes,
+    asked: Mapping[str, Any],
+    own: Sequence[str],
+    *,
+    may_guess: bool = True,
 ) -> None:
     """Let `error` say which fields of the request it is about, and what to try where it is the
     role of the system message.
@@ -28,6 +33,7 @@ def look_at_fields(
         content: the body of the response.
         asked: the body of the request.
         own: the fields that nobody asked for by name.
+        may_guess: a refusal that names no field may be about those.
     """
     said = said_of_the_request(content)
     role = _role_of_system(asked)
@@ -42,7 +48,8 @@ def look_at_fields(
     error.asked_for = named(said, by_name)
     error.parameters = named(said, own)
     error.is_unknown = is_unknown(said)
-    if not (is_of_role or error.asked_for or error.parameters) and may_be_any(said):
+    is_of_another = is_of_role or error.asked_for or error.parameters
+    if may_guess and not is_of_another and may_be_any(said):
         error.parameters = tuple(name for name in own if name not in _NEVER_GUESSED)
 
 
