@@ -11,7 +11,7 @@ from pipechat.settings import cached_note
 from pipechat.settings.cached_note import CachedNote
 from pipechat.settings.learned_api import NOTHING, Learned, LearnedApi
 from tests.program import Program, Result
-from tests.servers import ChatServer, error_reply
+from tests.servers import Batches, ChatServer, error_reply
 from tests.test_refused_fields import azure, groq, refusing, vendor
 
 pytestmark = pytest.mark.in_process
@@ -163,3 +163,45 @@ def test_a_note_makes_no_request_another_than_it_may(program: Program, words: st
         CachedNote(folder, "api", server.url, "m").write(words)
         assert bodies(program, server, "-m", "m") == [body]
         assert ask(program, server, "-m", "m", "-v").stderr.count(b"learned") == 0
+
+
+LINES = b"".join(b'{"id":"%d","question":"q"}\n' % number for number in range(3))
+
+
+@pytest.mark.parametrize(
+    ("api", "field", "options"),
+    [
+        ("auto", "max_tokens", ("--max-tokens", "9")),
+        ("chat", "stream_options", ("--stream",)),
+        ("responses", "store", ()),
+    ],
+)
+def test_a_batch_learns_for_the_next_one_and_for_ask(
+    program: Program, api: str, field: str, options: tuple[str, ...]
+) -> None:
+    with ChatServer(refusing({field: vendor(field)})) as server:
+        where = ("--base-url", server.url, "--api", api)
+        words = ("batch", "run", "-q", "-j", "1", *where, *options)
+        for asked in (4, 3):
+            before = len(server.requests)
+            result = program.run(*words, input=LINES, events=False)
+            assert (result.status, len(server.requests) - before) == (0, asked)
+        more = () if "--stream" in options else options
+        assert len(bodies(program, server, "--api", api, *more)) == 1
+
+
+def test_what_is_handed_to_the_provider_is_put_as_the_model_takes_it(
+    program: Program, tmp_path: Path
+) -> None:
+    out = str(tmp_path / "out.jsonl")
+    batches = Batches()
+    with ChatServer(batches) as server:
+        LearnedApi(str(program.home / "cache"), server.url, "m").note(
+            Learned(None, frozenset({"chat:max_tokens"}))
+        )
+        where = ("--base-url", server.url, "-m", "m", "--max-tokens", "9", "-o", out)
+        lines = b'{"question":"q"}\n{"question":"p","model":"n"}\n'
+        result = program.run("batch", "submit", *where, input=lines, events=False)
+    assert result.status == 0, result.stderr
+    limits = {each["body"]["model"]: each["body"] for each in batches.asked}
+    assert limits["m"]["max_completion_tokens"] == limits["n"]["max_tokens"] == 9

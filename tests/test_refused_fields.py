@@ -81,6 +81,10 @@ def asp_net(field: str) -> Reply:
     return json_reply(400, {"title": "One or more validation errors occurred.", "errors": errors})
 
 
+def zhipu(field: str) -> Reply:
+    return json_reply(400, {"error": {"code": "1210", "message": f"API不支持参数{field}，请检查"}})
+
+
 def vendor(field: str) -> Reply:
     other = {"max_tokens": "max_completion_tokens"}.get(field)
     use = f" Use '{other}' instead." if other else ""
@@ -89,7 +93,7 @@ def vendor(field: str) -> Reply:
 
 
 WORDINGS: tuple[Callable[[str], Reply], ...] = (
-    vendor, pydantic, vllm, litellm, serde, go, groq, azure, asp_net,
+    vendor, pydantic, vllm, litellm, serde, go, groq, azure, asp_net, zhipu,
 )  # fmt: skip
 
 
@@ -175,6 +179,7 @@ USERS: list[tuple[str, tuple[str, ...], str, dict[str, str], str]] = [
     ("seed", (), "[options]\nseed = 7\n", {}, "config.toml: options"),
     ("seed", (), 'profile = "p"\n[profiles.p.options]\nseed = 7\n', {}, "profiles.p.options"),
     ("store", ("-O", "store=true"), "", {}, "--option"),
+    ("topK", ("-O", "topK=3"), "", {}, "--option"),
     ("max_tokens", ("-O", "max_tokens=9"), "max_tokens = 7\n", {}, "--option"),
     ("stream", (), "stream = true\n", {}, "config.toml: stream"),
 ]
@@ -421,3 +426,50 @@ def test_an_item_whose_limit_is_refused_by_both_names_says_so(program: Program) 
     with ChatServer(refusing(refusals)) as server:
         _, records = batch(program, server, b'{"id":"a","question":"q"}\n', "--max-tokens", "9")
     assert "; before that, to max_tokens: " in records["a"]["error"]["message"]
+
+
+PROFILE = """
+[profiles.other]
+base_url = "{url}"
+model = "n"
+api_key = "of-its-own"
+{more}"""
+
+
+@pytest.mark.parametrize(
+    ("more", "options", "refused", "origin"),
+    [
+        ("[profiles.other.options]\nseed = 7\n", (), "seed", "profiles.other.options"),
+        ("temperature = 1\n", (), "temperature", "profiles.other.temperature"),
+        ("temperature = 1\n", ("-t", "0"), "temperature", "--temperature"),
+        ("", ("-O", "max_tokens=9"), "max_tokens", "--option"),
+    ],
+)
+def test_the_refusal_of_a_fallback_names_who_asked_for_the_field(
+    program: Program, more: str, options: tuple[str, ...], refused: str, origin: str
+) -> None:
+    config = program.home / "config.toml"
+    with ChatServer(error_reply(503, "busy")) as busy, ChatServer(vendor(refused)) as other:
+        config.write_text(PROFILE.format(url=other.url, more=more))
+        config.chmod(0o600)
+        result = ask(program, busy, "--retries", "0", "--fallback", "other", *options)
+        assert len(other.requests) == 1
+    assert result.status == 4
+    assert f"({refused} comes from " in result.stderr.decode()
+    assert f"{origin})" in result.stderr.decode()
+
+
+@pytest.mark.parametrize("more", ["", "max_tokens = 5\n"])
+def test_a_fallback_is_asked_by_the_name_of_the_limit_that_it_takes(
+    program: Program, more: str
+) -> None:
+    options = () if more else ("--max-tokens", "9")
+    config = program.home / "config.toml"
+    refuses = refusing({"max_tokens": vendor("max_tokens")})
+    with ChatServer(error_reply(503, "busy")) as busy, ChatServer(refuses) as other:
+        config.write_text(PROFILE.format(url=other.url, more=more))
+        config.chmod(0o600)
+        result = ask(program, busy, "--retries", "0", "--fallback", "other", *options)
+        last = other.requests[-1].body
+    assert result.status == 0, result.stderr
+    assert last["max_completion_tokens"] == (5 if more else 9)

@@ -22,7 +22,7 @@ from pipechat.batch.records import Records
 from pipechat.batch.stopping import GivenUpError
 from pipechat.batch.summary import Summary
 from pipechat.client.deadlines import total_passed
-from pipechat.client.request_form import Refusals, RequestForm, Way, told
+from pipechat.client.request_form import MemoryOf, Refusals, RequestForm, Way, told
 from pipechat.client.retries import RetryPolicy
 from pipechat.errors import ExitCode, TryLaterError
 from pipechat.events import Again, Error, Event, Retry
@@ -109,6 +109,7 @@ class Attempts:
     Args:
         stopping: set once the run is to stop: nothing more is sent.
         tell: is told what is asked for in another way.
+        memory: what the endpoint refused before, for a model.
     """
 
     def __init__(
@@ -120,6 +121,7 @@ class Attempts:
         summary: Summary,
         stopping: asyncio.Event,
         tell: Callable[[str], None],
+        memory: MemoryOf | None = None,
     ) -> None:
         self._settings = settings
         self._worker = worker
@@ -128,6 +130,7 @@ class Attempts:
         self._summary = summary
         self._stopping = stopping
         self._tell = tell
+        self._memory = memory
         self._forms: dict[str, RequestForm] = {}
         self._pacing = asyncio.Lock()
 
@@ -180,6 +183,7 @@ class Attempts:
         """Whether the item is asked again, and when; None where what came of it stands."""
         cause = asked.cause
         if cause is None:
+            self._form(tries.request).worked()
             return None
         if asked.terminal.exit_code == ExitCode.MISMATCH and self._may_correct(tries):
             return Retry(tries.corrections + 1, 0.0, None, cause.code)
@@ -200,7 +204,8 @@ class Attempts:
     def _form(self, request: ChatRequest) -> RequestForm:
         """What was learned of a model holds for that model."""
         if request.model not in self._forms:
-            self._forms[request.model] = RequestForm(self._settings, self._tell)
+            memory = self._memory(request.model) if self._memory is not None else None
+            self._forms[request.model] = RequestForm(self._settings, self._tell, memory)
         return self._forms[request.model]
 
     def _may_correct(self, tries: _Tries) -> bool:

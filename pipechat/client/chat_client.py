@@ -16,7 +16,7 @@ from pipechat.client.advice import advise
 from pipechat.client.deadlines import Deadlines, Limits
 from pipechat.client.exchange import Exchange, Request, Sender
 from pipechat.client.reading import ResponseReading, Steps
-from pipechat.client.request_form import Memory, Refusals, RequestForm, told
+from pipechat.client.request_form import MemoryOf, Refusals, RequestForm, told
 from pipechat.client.retries import RetryPolicy
 from pipechat.errors import PipechatError, TryLaterError
 from pipechat.events import Again, Chunk, Fallback, Judge, Retry, Step
@@ -48,7 +48,7 @@ class ChatClient:
         waits: AbstractContextManager[object] = nullcontext(),  # noqa: B008 — it holds nothing
         spent_s: float = 0.0,
         tell: Callable[[str], None] = lambda _: None,
-        memory: Callable[[str], Memory] | None = None,
+        memory: MemoryOf | None = None,
         heard: Callable[[Mapping[str, str]], None] = lambda _: None,
         alternatives: Sequence[Alternative] = (),
     ) -> None:

@@ -22,6 +22,10 @@ class Memory(Protocol):
     def note(self, learned: Learned) -> None: ...
 
 
+MemoryOf = Callable[[str], Memory]
+"""That of a model."""
+
+
 class Way(NamedTuple):
     """How a request was put: by which API, without which of the fields that are pipechat's own (of
     two names of one field: by the other), by which of its formats."""

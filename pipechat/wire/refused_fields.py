@@ -65,9 +65,7 @@ _ECHOES = ("input", "ctx", "received")  # of the request, in the bodies of pydan
 _DEEPEST = 8
 # A shorter name is a word of the language as well, and a field only where it looks like one.
 _LONG_NAME = 8
-_AS_A_FIELD = (
-    r"(?:['\"`“‘\[.]|\b(?:parameter|argument|field|property|key|option|supplied|input)s?\W{1,3})"
-)
+_AS_A_FIELD = r"(?:['\"`\[.]|[^\x00-\x7f]|\b(?:parameter|argument|field|property|key|option|supplied|input)s?\W{1,3})"
 _NO_SUCH_ROLE = (
     *_NO_SUCH_FIELD,
     "invalid",
@@ -108,13 +106,15 @@ def _without_echoes(value: Any, depth: int = 0) -> Any:
 
 def named(said: str, names: Iterable[str]) -> tuple[str, ...]:
     """Those of the fields `names` that `said` names."""
-    return tuple(name for name in names if name in said and _is_named(said, name))
+    return tuple(name for name in names if _is_named(said, name.lower()))
 
 
 def _is_named(said: str, name: str) -> bool:
-    if len(name) >= _LONG_NAME or not name.isalpha():
-        return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", said) is not None
-    return re.search(rf"{_AS_A_FIELD}{name}(?!\w)", said) is not None
+    if name not in said:
+        return False
+    before = r"(?<!\w)" if len(name) >= _LONG_NAME or not name.isalpha() else _AS_A_FIELD
+    # In Chinese no blank stands around a name.
+    return re.search(rf"{before}{re.escape(name)}(?!\w)", said, re.ASCII) is not None
 
 
 def may_be_any(said: str) -> bool:
