@@ -1,6 +1,7 @@
 """A model that knows no system role: a refusal says what to set, and the setting is obeyed."""
 
 import json
+from itertools import cycle
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from tests.servers.responses import spoken
 
 pytestmark = pytest.mark.in_process
 
+FORMATS = ("text", "ndjson")
 REFUSALS = [
     (400, "Unsupported value: 'messages[0].role' does not support 'system' with this model."),
     (400, "role 'system' is not supported on this model"),
@@ -29,8 +31,10 @@ SYSTEM = ("--system", "Be brief.")
 HINT = b'set system_role = "developer" or "user".'
 
 
-@pytest.mark.parametrize("output_format", ["text", "ndjson"])
-@pytest.mark.parametrize(("status", "message"), REFUSALS)
+@pytest.mark.parametrize(
+    ("status", "message", "output_format"),
+    [(*refusal, output_format) for refusal, output_format in zip(REFUSALS, cycle(FORMATS))],
+)
 def test_a_refusal_of_the_system_role_says_which_setting_changes_it(
     program: Program, status: int, message: str, output_format: str
 ) -> None:

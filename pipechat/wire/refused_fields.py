@@ -65,7 +65,8 @@ _ECHOES = ("input", "ctx", "received")  # of the request, in the bodies of pydan
 _DEEPEST = 8
 # A shorter name is a word of the language as well, and a field only where it looks like one.
 _LONG_NAME = 8
-_AS_A_FIELD = r"(?:['\"`\[.]|[^\x00-\x7f]|\b(?:parameter|argument|field|property|key|option|supplied|input)s?\W{1,3})"
+_CALLED_A_FIELD = r"\b(?:parameter|argument|field|property|key|option|supplied|input)s?\W{1,3}"
+_AS_A_FIELD = rf"(?:['\"`\[.]|[^\x00-\x7f]|{_CALLED_A_FIELD})"
 _NO_SUCH_ROLE = (
     *_NO_SUCH_FIELD,
     "invalid",
