@@ -12,7 +12,7 @@ from pipechat.settings.cached_note import CachedNote
 from pipechat.settings.learned_api import NOTHING, Learned, LearnedApi
 from tests.program import Program, Result
 from tests.servers import Batches, ChatServer, error_reply
-from tests.test_refused_fields import azure, groq, refusing, vendor
+from tests.test_refused_fields import azure, form_of, groq, refusal, refusing, vendor
 
 pytestmark = pytest.mark.in_process
 
@@ -205,3 +205,41 @@ def test_what_is_handed_to_the_provider_is_put_as_the_model_takes_it(
     assert result.status == 0, result.stderr
     limits = {each["body"]["model"]: each["body"] for each in batches.asked}
     assert limits["m"]["max_completion_tokens"] == limits["n"]["max_tokens"] == 9
+
+
+class Kept:
+    """What was learned, in memory."""
+
+    def __init__(self, learned: Learned) -> None:
+        self.learned = learned
+
+    def read(self) -> Learned:
+        return self.learned
+
+    def note(self, learned: Learned) -> None:
+        self.learned = learned
+
+
+def test_all_that_are_on_their_way_by_a_name_that_is_no_longer_taken_are_asked_by_the_other() -> (
+    None
+):
+    kept = Kept(Learned(None, frozenset({"chat:max_tokens"})))
+    form, request = form_of("http://127.0.0.1:1/v1", kept, max_tokens=9)
+    first = refusal(form, request, azure("max_completion_tokens"))
+    second = refusal(form, request, azure("max_completion_tokens"))
+    assert form.otherwise(request, *first)
+    assert form.otherwise(request, *second)
+    assert form.body(request)["max_tokens"] == 9
+    form.worked()
+    assert kept.learned.refused == {"chat:max_completion_tokens"}
+    assert not form.otherwise(request, *refusal(form, request, azure("max_tokens")))
+
+
+@pytest.mark.parametrize("flags", [{}, {"options": ["max_tokens=9"]}])
+def test_v_says_nothing_of_a_limit_that_is_not_asked_for_or_by_its_name(
+    flags: dict[str, Any],
+) -> None:
+    kept = Kept(Learned(None, frozenset({"chat:max_tokens", "chat:stream_options"})))
+    told: list[str] = []
+    form_of("http://127.0.0.1:1/v1", kept, told.append, **flags)
+    assert told == ["asking by Chat Completions without stream_options, as learned before"]

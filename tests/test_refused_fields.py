@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipechat.client.refusal import look_at_fields
-from pipechat.client.request_form import RequestForm, Way
+from pipechat.client.request_form import Memory, RequestForm, Way
 from pipechat.errors import RefusedError
 from pipechat.messages import ChatRequest
 from pipechat.settings.resolve import resolve_settings
@@ -318,10 +318,24 @@ def test_nothing_is_asked_again_by_a_guess_or_after_text(
     assert (b"(seed comes from --option)" in result.stderr) == ("seed" in message)
 
 
-def form_of(base_url: str, **flags: Any) -> tuple[RequestForm, ChatRequest]:
+@pytest.mark.parametrize("option", ["input=hello", "input=7", "messages_=x", "instructions=7"])
+def test_whatever_stands_in_the_place_of_messages_a_refusal_is_one(
+    program: Program, option: str
+) -> None:
+    with ChatServer(error_reply(400, "no system role in 'input' is supported")) as server:
+        result = ask(program, server, "--api", "responses", "-O", option)
+    assert (result.status, result.code) == (4, "bad_request")
+
+
+def form_of(
+    base_url: str,
+    memory: Memory | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+    **flags: Any,
+) -> tuple[RequestForm, ChatRequest]:
     settings = resolve_settings({"base_url": base_url, "model": "m", **flags}, {}, {})
     request = ChatRequest("m", [{"role": "user", "content": "q"}], options=settings.options)
-    return RequestForm(settings, lambda _: None), request
+    return RequestForm(settings, tell, memory), request
 
 
 def refusal(form: RequestForm, request: ChatRequest, reply: Reply) -> tuple[RefusedError, Way]:

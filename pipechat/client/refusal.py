@@ -57,6 +57,7 @@ def _role_of_system(asked: Mapping[str, Any]) -> str:
     """As whom the system message of a request is said, "" where it has none, or a user says it."""
     if "instructions" in asked:
         return "system"
-    messages = asked.get("messages", asked.get("input", ()))
-    roles = (message.get("role") for message in messages)
+    messages = asked.get("messages", asked.get("input"))
+    there = messages if isinstance(messages, list) else []  # -O may say anything
+    roles = (message.get("role") for message in there if isinstance(message, Mapping))
     return next((role for role in roles if role in ("system", "developer")), "")

@@ -28,10 +28,12 @@ MemoryOf = Callable[[str], Memory]
 
 class Way(NamedTuple):
     """How a request was put: by which API, without which of the fields that are pipechat's own (of
-    two names of one field: by the other), by which of its formats."""
+    two names of one field: by the other), by which of its formats. `believed`: the fields that are
+    left out since they were refused before, and not now."""
 
     api: str
     refused: frozenset[str] = frozenset()
+    believed: frozenset[str] = frozenset()
     format_index: int = 0
 
 
@@ -64,10 +66,11 @@ class RequestForm:
         if api == "auto":
             api = self._may_turn_from = self._before.api or "chat"
         self.dialect = dialect_of(api)
-        self.way = Way(api, self._refused_before(api))
-        self._believed = self.way.refused  # and not refused to us
-        if self._believed or (self._may_turn_from and api != "chat"):
-            tell(f"asking by {_CALLED[api]}{_without(self._believed)}, as learned before")
+        self.way = self._first_way(api)
+        named = () if settings.own_limit_field else TOKEN_FIELDS
+        how = _without(self.way.believed.difference(named))
+        if how or (self._may_turn_from and api != "chat"):
+            tell(f"asking by {_CALLED[api]}{how}, as learned before")
 
     def body(self, request: ChatRequest) -> Mapping[str, Any]:
         """The JSON body of `request`."""
@@ -119,27 +122,26 @@ class RequestForm:
     def _go(self, other: Way, request: ChatRequest, error: PipechatError) -> None:
         if other.api != self.way.api:
             self.dialect = dialect_of(other.api)
-            self._believed = other.refused
             how = f" by {_CALLED[other.api]} instead"
         elif other.format_index != self.way.format_index:
             how = f" by {request.formats[other.format_index].kind} instead"
         else:
-            self._believed &= other.refused
             how = _without(other.refused - self.way.refused)
         self._tell(f"{error.message}: asking{how}")
         self.way = other
 
     def _other_way(self, request: ChatRequest, error: RefusedError, asked: Way) -> Way | None:
         if asked.api == self._may_turn_from and (other := _other_api(error, asked.api)):
-            return Way(other, self._refused_before(other))
+            return self._first_way(other)
         for name in (*dialect_of(asked.api).own_parameters, _STREAM):
             if name in error.parameters and name not in asked.refused:
                 return asked._replace(refused=asked.refused | {name})
         limit = self._limit_sent(request, asked)
         if limit in error.asked_for and error.is_unknown:
             other = _other_name(limit)
-            if other not in asked.refused - self._believed:
-                return asked._replace(refused=asked.refused - {other} | {limit})
+            if other not in asked.refused - asked.believed:
+                refused = asked.refused - {other} | {limit}
+                return asked._replace(refused=refused, believed=asked.believed - {other})
         blamed = set(error.parameters) & set(dialect_of(asked.api).format_parameters)
         if blamed and asked.format_index + 1 < len(request.formats):
             return asked._replace(format_index=asked.format_index + 1)
@@ -150,10 +152,11 @@ class RequestForm:
         """Whether nobody asked for a stream by name."""
         return not any(name in self._settings.origins for name in (_STREAM, "batch_stream"))
 
-    def _refused_before(self, api: str) -> frozenset[str]:
-        """What was noted of the fields that this could do without."""
+    def _first_way(self, api: str) -> Way:
+        """How a request is put first by an API: without what it was noted to refuse."""
         able = (*dialect_of(api).own_parameters, *TOKEN_FIELDS, _STREAM)
-        return self._before.refused_by(api).intersection(able)
+        believed = self._before.refused_by(api).intersection(able)
+        return Way(api, believed, believed)
 
     def _own_limit(self, request: ChatRequest, api: str) -> str:
         """The field that bounds an answer where pipechat chose its name, else ""."""
