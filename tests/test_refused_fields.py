@@ -487,3 +487,16 @@ def test_a_fallback_is_asked_by_the_name_of_the_limit_that_it_takes(
         last = other.requests[-1].body
     assert result.status == 0, result.stderr
     assert last["max_completion_tokens"] == (5 if more else 9)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"null", b"12", b"\xff\xfe", b'{"message": NaN}', b'{"a": 1e999}', b"[" * 5000,
+     b'{"a": "\\ud800 the store"}', b'{"a":' * 3000 + b"1" + b"}" * 3000,
+     b'{"a": ' + b"9" * 400 + b"}", b"store " * 100_000],
+)  # fmt: skip
+def test_whatever_a_refusal_holds_no_field_is_seen_where_none_is_named(content: bytes) -> None:
+    error = RefusedError("bad_request", "no")
+    own = ("stream_options", "store", "stream")
+    look_at_fields(error, content, {"model": "m", "n": 1}, own, may_guess=False)
+    assert (error.parameters, error.asked_for, error.is_unknown) == ((), (), False)

@@ -111,8 +111,8 @@ def named(said: str, names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _is_named(said: str, name: str) -> bool:
-    if name not in said:
-        return False
+    if name not in said or " " in name:  # words: also of several
+        return name in said
     before = r"(?<!\w)" if len(name) >= _LONG_NAME or not name.isalpha() else _AS_A_FIELD
     # In Chinese no blank stands around a name.
     return re.search(rf"{before}{re.escape(name)}(?!\w)", said, re.ASCII) is not None
