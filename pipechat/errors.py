@@ -130,11 +130,15 @@ class SetupError(PipechatError):
 class RefusedError(PipechatError):
     """The API refused the request and will refuse it again.
 
-    `parameters`: those that pipechat sent by itself and that the refusal can be about.
+    Fields of the request that the refusal can be about: `parameters`, which pipechat sent by
+    itself, and `asked_for`, which it names and somebody asked for. `is_unknown`: such a field is
+    refused itself, and not its value.
     """
 
     exit_code = ExitCode.REFUSED
     parameters: tuple[str, ...] = ()
+    asked_for: tuple[str, ...] = ()
+    is_unknown: bool = False
 
 
 class TryLaterError(PipechatError):

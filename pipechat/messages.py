@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple, TypedDict
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "developer", "user", "assistant"]
+SystemRole = Literal["system", "developer", "user"]
 TurnStatus = Literal["complete", "partial", "failed"]
 
 _LARGEST_S = 1e15
@@ -54,7 +55,8 @@ class ChatRequest(NamedTuple):
     """What is asked of a model, in no dialect yet.
 
     `options` are further fields of the body (temperature, max_tokens, what -O gave), sent as
-    they are. `formats`: the first that the server does not refuse holds.
+    they are. `formats`: the first that the server does not refuse holds. `system_role`: as whom
+    the system message is said.
     """
 
     model: str
@@ -62,6 +64,7 @@ class ChatRequest(NamedTuple):
     stream: bool = True
     options: Mapping[str, Any] = _NOTHING_MORE
     formats: Sequence[AnswerFormat] = ()
+    system_role: SystemRole = "system"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -92,12 +92,57 @@ def test_no_secret_that_goes_along_is_shown_or_kept_in_any_form_that_is_said_bac
     check_hidden(program, result)
 
 
-def check_hidden(program: Program, result: Result) -> None:
+BASIC_KINDS = {
+    "user and password": f"proxyuser:{PASSWORD}",
+    "password alone": f":{PASSWORD}",
+    "token as the user": f"{PASSWORD}:",
+    "no colon": PASSWORD,
+}
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("output_format", FORMATS)
+@pytest.mark.parametrize(
+    ("kind", "place"),
+    [
+        ("user and password", "authorization"),
+        ("password alone", "x-gateway"),
+        ("token as the user", "OPENAI_CUSTOM_HEADERS"),
+        ("no colon", "authorization"),
+    ],
+)
+def test_what_a_basic_header_encodes_is_as_secret_as_the_header(
+    program: Program, kind: str, place: str, output_format: str
+) -> None:
+    said = f"Basic {base64.b64encode(BASIC_KINDS[kind].encode()).decode()}"
+    given = ("-H", f"{place}: {said}") if place.islower() else ()
+    env = {} if given else {place: f"x-gateway: {said}"}
+    name = place if given else "x-gateway"
+
+    def echo(request: Request) -> Reply:
+        basic = request.headers[name].partition(" ")[2]
+        login = base64.b64decode(basic).decode()
+        assert login == BASIC_KINDS[kind]
+        return _said(403)(f"{basic} {basic.rstrip('=')} {login} {ENCODED} is no login of ours")
+
+    with ChatServer(echo) as server:
+        result = program.run(
+            "ask", *given, "--session", "s", "--record", f"{program.home}/rec",
+            "--output-format", output_format, "-v", "hello",
+            env={**env, "OPENAI_BASE_URL": server.url},
+        )  # fmt: skip
+        assert len(server.requests) == 1
+    assert b"is no login of ours" in result.stderr
+    encoded = said.partition(" ")[2].rstrip("=")
+    check_hidden(program, result, encoded)
+
+
+def check_hidden(program: Program, result: Result, *more: str) -> None:
     """None of the secrets is in what a run wrote."""
     kept = [path.read_bytes() for path in program.home.rglob("*") if path.is_file()]
     assert kept, "nothing was kept that could hold one"
     for written in (result.stdout, result.stderr, *kept):
-        for secret in SECRETS:
+        for secret in (*SECRETS, *more):
             assert secret.encode() not in written
 
 

@@ -1,13 +1,14 @@
 """A model that its endpoint says will be gone is warned of once a day; nothing else changes."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pipechat.wire.deprecation import told_end
 from tests.program import Program, Result
-from tests.servers import ChatServer, answer
+from tests.servers import ChatServer, Reply, Request, answer, json_reply
 
 pytestmark = pytest.mark.in_process
 
@@ -90,3 +91,102 @@ def test_the_answer_is_the_same_in_its_events(program: Program) -> None:
     events = ask(program, SUNSET, "--output-format", "ndjson").events
     assert {each["type"] for each in events} == {"start", "chunk", "end"}
     assert json.dumps(events[-1]).count("2026-12-31") == 0
+
+
+LISTED = [
+    {"id": "one", "shutdown_date": "2027-01-02"},
+    {"id": "two", "deprecation": "2027-03-04T00:00:00Z"},
+    {"id": "three"},
+    {"id": "o", "expiration_date": "2027-05-06"},
+]
+
+
+def listing(
+    *entries: dict[str, str], headers: dict[str, str] | None = None
+) -> Callable[..., Reply]:
+    def script(request: Request) -> Reply:
+        if request.path.endswith("/models"):
+            return json_reply(200, {"object": "list", "data": list(entries)})
+        return answer("yes", headers=headers)
+
+    return script
+
+
+@pytest.mark.parametrize("output_format", ["text", "json", "ndjson"])
+def test_ask_warns_once_a_day_of_the_end_that_the_list_of_models_told(
+    program: Program, output_format: str
+) -> None:
+    with ChatServer(listing(*LISTED)) as server:
+        env = {"OPENAI_BASE_URL": server.url}
+        words = ("ask", "hi", "--output-format", output_format, "-m")
+        unlisted = program.run(*words, "one", env=env)
+        assert program.run("models", env=env).status == 0
+        first, again, other, none, near = (
+            program.run(*words, model, env=env) for model in ("one", "one", "two", "three", "on")
+        )
+        asked = [request.method for request in server.requests]
+    assert unlisted.stderr == again.stderr == none.stderr == near.stderr == b""
+    assert first.stderr.count(b"says that one is gone after 2027-01-02") == 1
+    assert b"says that two is gone after 2027-03-04" in other.stderr
+    assert {each.status for each in (first, again, other, none, near)} == {0}
+    assert asked.count("GET") == 1  # none by `ask`
+
+
+def test_the_newest_list_holds_and_is_of_its_endpoint_alone(program: Program) -> None:
+    with ChatServer(listing(*LISTED)) as server, ChatServer(listing()) as elsewhere:
+        env = {"OPENAI_BASE_URL": server.url}
+        program.run("models", env=env)
+        other = program.run("ask", "hi", "-m", "one", env={"OPENAI_BASE_URL": elsewhere.url})
+        server.play(listing({"id": "one"}))
+        program.run("models", env=env)
+        renewed = program.run("ask", "hi", "-m", "one", env=env)
+    assert other.stderr == renewed.stderr == b""
+
+
+def test_what_the_answer_says_of_the_end_is_stronger_than_the_list_and_said_alone(
+    program: Program,
+) -> None:
+    with ChatServer(listing(*LISTED, headers=SUNSET)) as server:
+        env = {"OPENAI_BASE_URL": server.url}
+        program.run("models", env=env)
+        first, again = (program.run("ask", "hi", "-m", "one", env=env) for _ in range(2))
+    assert b"gone after 2026-12-31" in first.stderr
+    assert b"2027" not in first.stderr + again.stderr
+
+
+def test_with_q_and_in_a_replay_nothing_of_the_list_is_said(program: Program) -> None:
+    recording = str(program.home / "recording")
+    with ChatServer(listing(*LISTED)) as server:
+        env = {"OPENAI_BASE_URL": server.url}
+        program.run("models", env=env)
+        quiet = program.run("ask", "hi", "-q", "-m", "one", "--record", recording, env=env)
+        replayed = program.run("ask", "hi", "-m", "one", "--replay", recording, env=env)
+        offline = program.run("ask", "hi", "-m", "one", "--offline", env=env)
+    assert quiet.stderr == replayed.stderr == b""
+    assert b"gone" not in offline.stderr
+
+
+def test_of_a_long_list_the_ends_that_come_first_are_kept(program: Program) -> None:
+    long = [
+        {"id": f"model-{number:04}" + "x" * 60, "shutdown_date": f"{2027 + number % 7}-01-02"}
+        for number in range(2000)
+    ]
+    with ChatServer(listing(*long)) as server:
+        env = {"OPENAI_BASE_URL": server.url}
+        assert program.run("models", env=env).status == 0
+        (note,) = (program.home / "cache").glob("ends-*")
+        assert note.stat().st_size <= 65_536
+        soon, late = (program.run("ask", "hi", "-m", long[n]["id"], env=env) for n in (0, 6))
+    assert b"2027-01-02" in soon.stderr
+    assert late.stderr == b""
+
+
+@pytest.mark.parametrize("content", [b"nonsense", b"\xff\x00", b"{url}\n\none\tsoon\n", b""])
+def test_a_list_in_the_cache_that_says_nothing_is_none(program: Program, content: bytes) -> None:
+    with ChatServer(listing(*LISTED)) as server:
+        env = {"OPENAI_BASE_URL": server.url}
+        program.run("models", env=env)
+        (note,) = (program.home / "cache").glob("ends-*")
+        note.write_bytes(content.replace(b"{url}", server.url.encode()))
+        result = program.run("ask", "hi", "-m", "one", env=env)
+    assert (result.status, result.stderr) == (0, b"")

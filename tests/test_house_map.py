@@ -81,6 +81,7 @@ PURE: dict[str, tuple[str, ...]] = {
     "settings.proxy": ("ipaddress",),
     "settings.table": (),
     "client.reading": ("math", "time"),  # how long a server is listened to
+    "client.refusal": (),
     "client.request_form": (),
     "client.retries": ("email", "random"),  # dates; jitter
     "client.network_errors": ("errno", "socket"),  # the types of their errors

@@ -100,21 +100,18 @@ MESSAGES: list[Message] = [{"role": "user", "content": "q"}]
 
 
 @pytest.mark.parametrize(
-    ("request_", "usage_asked", "body"),
+    ("request_", "body"),
     [
-        (ChatRequest("m", MESSAGES), True,
-         {"stream": True, "stream_options": {"include_usage": True}}),
-        (ChatRequest("m", MESSAGES), False, {"stream": True}),
-        (ChatRequest("m", MESSAGES, stream=False), True, {}),
-        (ChatRequest("m", MESSAGES, options={"temperature": 0, "stop": ["x"]}), False,
-         {"stream": True, "temperature": 0, "stop": ["x"]}),
+        (ChatRequest("m", MESSAGES), {"stream": True, "stream_options": {"include_usage": True}}),
+        (ChatRequest("m", MESSAGES, stream=False), {}),
+        (ChatRequest("m", MESSAGES, stream=False, options={"temperature": 0, "stop": ["x"]}),
+         {"temperature": 0, "stop": ["x"]}),
     ],
 )  # fmt: skip
 def test_a_request_is_its_model_messages_and_options(
-    request_: ChatRequest, usage_asked: bool, body: dict[str, Any]
+    request_: ChatRequest, body: dict[str, Any]
 ) -> None:
-    expected = {"model": "m", "messages": MESSAGES, **body}
-    assert ChatCompletions().body(request_, usage_asked=usage_asked) == expected
+    assert ChatCompletions().body(request_) == {"model": "m", "messages": MESSAGES, **body}
 
 
 def test_ids_are_uuids_of_version_7_that_sort_by_time(monkeypatch: pytest.MonkeyPatch) -> None:

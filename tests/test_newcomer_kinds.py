@@ -625,3 +625,26 @@ def test_with_v_it_is_told_where_it_is_asked_and_whose_key_goes_there(
     told = f"the key of {f'{config}: api_key' if name == 'api_key' else name}" if name else "no key"
     assert first == f"pipechat: asking {host} for m, with {told}"
     assert key not in result.stderr.decode()
+
+
+@pytest.mark.parametrize("command", [("ask", "Hello"), ("batch", "run")])
+@pytest.mark.parametrize(
+    ("config", "options", "told"),
+    [
+        ("", ("-H", "Authorization: Basic abc"), "the Authorization header of --header"),
+        ("", ("-H", "X-Team: red"), "the key of OPENAI_API_KEY"),
+        ('auth = "api-key"\n', ("-H", "api-key: abc"), "the api-key header of --header"),
+        ('[headers]\nauthorization = "abc"\n', (),
+         "the authorization header of {config}: headers"),
+    ],
+)  # fmt: skip
+def test_with_v_it_is_told_which_header_goes_in_the_place_of_a_key(
+    program: Program, command: tuple[str, ...], config: str, options: tuple[str, ...], told: str
+) -> None:
+    path = program.home / "config.toml"
+    with ChatServer(answer("Bonjour")) as server:
+        path.write_text(f'base_url = "{server.url}"\n{config}')
+        path.chmod(0o600)
+        result = program.run(*command, "-v", *options, events=False, input=b'{"question":"x"}\n')
+    assert result.status == 0
+    assert f", with {told.format(config=path)}\n" in result.stderr.decode()

@@ -14,7 +14,7 @@ from pipechat.show.sinks import NdjsonSink, TextSink
 from pipechat.turn.reducer import TurnReducer
 from pipechat.turn.run import TurnRun
 from tests.program import Program
-from tests.servers import ChatServer
+from tests.servers import ChatServer, answer
 from tests.servers.dialects import APIS, End, Text, document, spoken
 
 HEAVY = {"openai", "httpx2", "httpcore2", "pydantic", "anyio", "asyncio", "ssl", "rich", "click"}
@@ -191,7 +191,8 @@ NEEDED = {
     """,
     "network": """
         client.certificates client.lazy_openai client.network_errors client.own_headers
-        client.proxy_way client.sdk_sender client.trust client.unix_socket
+        client.proxy_way client.put_off client.sdk_sender client.trust client.unix_socket
+        settings.cached_note settings.learned_api
     """,
     "recording": """
         client.near_request client.record_replay client.recording

@@ -94,7 +94,7 @@ class LocalWorker:
             await read_response(self._sender, request, reading, take)
             events = reducer.close()
         except PipechatError as error:
-            advise(error, settings, dialect.path)
+            advise(error, settings, dialect.path, job.body)
             events = reducer.fail(error)
         except Exception as error:
             events = reducer.fail(as_ours(error))

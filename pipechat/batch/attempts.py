@@ -22,10 +22,10 @@ from pipechat.batch.records import Records
 from pipechat.batch.stopping import GivenUpError
 from pipechat.batch.summary import Summary
 from pipechat.client.deadlines import total_passed
-from pipechat.client.request_form import RequestForm, Way
+from pipechat.client.request_form import MemoryOf, Refusals, RequestForm, Way, told
 from pipechat.client.retries import RetryPolicy
 from pipechat.errors import ExitCode, TryLaterError
-from pipechat.events import Again, Event, Retry
+from pipechat.events import Again, Error, Event, Retry
 from pipechat.messages import ChatRequest, Usage
 from pipechat.settings.resolve import Settings
 from pipechat.turn.prompt import corrections_of
@@ -61,6 +61,7 @@ class _Tries:
         self._began = time.monotonic()
         self._limit_s = settings.timeout_s
         self._tokens: Counter[str] = Counter()
+        self.refusals: Refusals = []
 
     def left_s(self) -> float | None:
         """Seconds that are left of the item's time; None: it has no end."""
@@ -87,6 +88,10 @@ class _Tries:
             for event in self._held:
                 self._shown(event)
         terminal = asked.terminal
+        if self.refusals and asked.cause is not None and isinstance(terminal, Error):
+            cause = told(asked.cause, self.way, self.refusals)
+            terminal = replace(terminal, code=cause.code, message=cause.message)
+            asked = asked._replace(terminal=terminal, cause=cause)
         if self._tokens:
             self._tokens.update(_counts(terminal.usage))
             usage = {**(terminal.usage or {}), **self._tokens}
@@ -104,6 +109,7 @@ class Attempts:
     Args:
         stopping: set once the run is to stop: nothing more is sent.
         tell: is told what is asked for in another way.
+        memory: what the endpoint refused before, for a model.
     """
 
     def __init__(
@@ -115,6 +121,7 @@ class Attempts:
         summary: Summary,
         stopping: asyncio.Event,
         tell: Callable[[str], None],
+        memory: MemoryOf | None = None,
     ) -> None:
         self._settings = settings
         self._worker = worker
@@ -123,6 +130,7 @@ class Attempts:
         self._summary = summary
         self._stopping = stopping
         self._tell = tell
+        self._memory = memory
         self._forms: dict[str, RequestForm] = {}
         self._pacing = asyncio.Lock()
 
@@ -175,12 +183,14 @@ class Attempts:
         """Whether the item is asked again, and when; None where what came of it stands."""
         cause = asked.cause
         if cause is None:
+            self._form(tries.request).worked()
             return None
         if asked.terminal.exit_code == ExitCode.MISMATCH and self._may_correct(tries):
             return Retry(tries.corrections + 1, 0.0, None, cause.code)
         if asked.terminal.answer:
             return None
         if self._form(tries.request).otherwise(tries.request, cause, tries.way):
+            tries.refusals.append((tries.way, cause))
             return Again()
         if not isinstance(cause, TryLaterError) or not cause.again:
             return None
@@ -194,7 +204,8 @@ class Attempts:
     def _form(self, request: ChatRequest) -> RequestForm:
         """What was learned of a model holds for that model."""
         if request.model not in self._forms:
-            self._forms[request.model] = RequestForm(self._settings.api, self._tell)
+            memory = self._memory(request.model) if self._memory is not None else None
+            self._forms[request.model] = RequestForm(self._settings, self._tell, memory)
         return self._forms[request.model]
 
     def _may_correct(self, tries: _Tries) -> bool:

@@ -91,6 +91,7 @@ class ItemReader:
             stream=settings.stream,
             options=settings.options,
             formats=formats,
+            system_role=settings.system_role,
         )
 
     def item(self, row: Row) -> Item:
@@ -125,12 +126,10 @@ class ItemReader:
         if session is not None:
             check_name(session)
         holding = system if system is not None else self._system
-        request = ChatRequest(
-            self._model(model),
-            compose_messages(holding, (), question),
-            self._plain.stream,
-            self._merged(_options(own.get("options"))),
-            self._formats,
+        request = self._plain._replace(
+            model=self._model(model),
+            messages=compose_messages(holding, (), question),
+            options=self._merged(_options(own.get("options"))),
         )
         hashed = request_hash(self._dialect, request)
         return Item(

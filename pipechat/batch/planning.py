@@ -4,7 +4,7 @@ before any is sent."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -21,9 +21,8 @@ from pipechat.batch.rows import Row
 from pipechat.batch.source import Skipped, found_in
 from pipechat.client.batch_api import CHAT_PATH
 from pipechat.errors import ExitCode, PipechatError
-from pipechat.messages import new_turn_id, now
+from pipechat.messages import ChatRequest, new_turn_id, now
 from pipechat.text import counted
-from pipechat.wire.chat_completions import ChatCompletions
 
 _LONGEST_CUSTOM_ID = 64
 _TOGETHER = 256  # records of bad items that are written as one
@@ -81,6 +80,7 @@ class Planner:
     """Checks all items of an input, and writes the parts that those which are new make.
 
     Args:
+        body: the body of a request, as the endpoint takes it.
         wanted: what the answers have to be, as the job keeps it.
     """
 
@@ -89,6 +89,7 @@ class Planner:
         files: JobFiles,
         output: OutputFile,
         reader: ItemReader,
+        body: Callable[[ChatRequest], Mapping[str, Any]],
         wanted: Mapping[str, Any] | None,
         *,
         retry_failed: bool,
@@ -98,7 +99,7 @@ class Planner:
         self._reader = reader
         self._wanted = wanted
         self._retry_failed = retry_failed
-        self._dialect = ChatCompletions()
+        self._body = body
         self._bad: list[bytes] = []
 
     def plan(self, job: BatchJob, rows: Iterator[Row], summary: Submitted) -> BatchJob:
@@ -150,7 +151,7 @@ class Planner:
         self, item: Item, splitter: Splitter, writer: PartWriter, parts: dict[int, Part]
     ) -> BadItemError | None:
         """Put an item into its part; why it cannot be in any, where it cannot."""
-        body = self._dialect.body(item.request)
+        body = self._body(item.request)
         if item.session is not None:
             return _bad(item, "bad_item", "it names a session, and the provider keeps none")
         if body.get("stream"):

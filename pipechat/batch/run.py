@@ -19,6 +19,7 @@ from pipechat.batch.records import Records
 from pipechat.batch.source import SessionOrder
 from pipechat.batch.stopping import GivenUpError, Limit, TooManyFailedError
 from pipechat.batch.summary import Summary
+from pipechat.client.request_form import MemoryOf
 from pipechat.errors import (
     ExitCode,
     Interrupted,
@@ -42,6 +43,7 @@ class BatchRun:
         order: gives the items.
         records: takes what became of each.
         grace_s: how long what is in flight may take once the run is to stop.
+        memory: what the endpoint refused before, for a model.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class BatchRun:
         grace_s: float,
         limit: Limit,
         tell: Callable[[str], None],
+        memory: MemoryOf | None = None,
     ) -> None:
         self.summary = summary
         self._order = order
@@ -69,7 +72,9 @@ class BatchRun:
         self._lanes: set[asyncio.Task[None]] = set()
         self._asking: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
-        self._attempts = Attempts(settings, worker, records, pace, summary, self._stopping, tell)
+        self._attempts = Attempts(
+            settings, worker, records, pace, summary, self._stopping, tell, memory
+        )
 
     async def run(self) -> Summary:
         """Ask all of the input, or until the run is to stop. Raises nothing: why it stopped

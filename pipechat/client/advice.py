@@ -4,18 +4,31 @@ What a server's error means, `wire.api_errors` knows; where it was asked and who
 the settings know.
 """
 
-from pipechat.errors import PipechatError
-from pipechat.settings.resolve import Settings
+from collections.abc import Mapping
+from typing import Any
+
+from pipechat.errors import PipechatError, RefusedError
+from pipechat.settings.resolve import OF_FIELD, TOKEN_FIELDS, Settings
 from pipechat.text import redacted
 
+_NOTHING: Mapping[str, Any] = {}
+# Fields that settings know by another name: the API's own one comes first.
+_ALSO = (("reasoning", "reasoning_effort"), ("max_output_tokens", *TOKEN_FIELDS))
 
-def advise(error: PipechatError, settings: Settings, path: str) -> None:
-    """Let `error` say who named the key that is refused, and where it was that nothing is.
+
+def advise(
+    error: PipechatError, settings: Settings, path: str, body: Mapping[str, Any] = _NOTHING
+) -> None:
+    """Let `error` say who named the key, or a field of the request, that is refused, and where it
+    was that nothing is.
 
     Args:
         path: of the request, below the base URL.
+        body: of the request.
     """
     advise_of_key(error, settings)
+    if isinstance(error, RefusedError) and error.asked_for:
+        _advise_of_fields(error, settings, body)
     if error.code == "not_found" and not settings.offline:
         url = redacted(settings.endpoint.url, settings.secrets).rstrip("/")
         error.message += f" (asked: {url}{path})"
@@ -26,6 +39,24 @@ def advise(error: PipechatError, settings: Settings, path: str) -> None:
             error.hint = f"Does the base URL lack {lacking}, as in {url}{lacking}?"
         else:
             error.hint = "Check the model (-m) and the base URL."
+
+
+def _advise_of_fields(error: RefusedError, settings: Settings, body: Mapping[str, Any]) -> None:
+    told = [f"{name} comes from {_who_set(name, settings, body)}" for name in error.asked_for]
+    error.message += f" ({', '.join(told)})"
+    error.hint = error.hint or "Leave it out, or give another value."
+
+
+def _who_set(name: str, settings: Settings, body: Mapping[str, Any]) -> str:
+    """Who gave a field of the request: a setting, or the item itself."""
+    said = body[name]
+    values = (said, said.get("effort")) if isinstance(said, Mapping) else (said,)
+    for each in next((also for also in _ALSO if name in also), (name,)):
+        if each in settings.options and settings.options[each] in values:
+            return settings.origins[OF_FIELD + each]
+    of_stream = ("batch_stream", "stream") if name == "stream" else ()
+    found = (settings.origins[each] for each in of_stream if each in settings.origins)
+    return next(found, "the item")
 
 
 def advise_of_key(error: PipechatError, settings: Settings) -> None:

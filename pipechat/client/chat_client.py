@@ -16,7 +16,7 @@ from pipechat.client.advice import advise
 from pipechat.client.deadlines import Deadlines, Limits
 from pipechat.client.exchange import Exchange, Request, Sender
 from pipechat.client.reading import ResponseReading, Steps
-from pipechat.client.request_form import ApiMemory, RequestForm
+from pipechat.client.request_form import MemoryOf, Refusals, RequestForm, told
 from pipechat.client.retries import RetryPolicy
 from pipechat.errors import PipechatError, TryLaterError
 from pipechat.events import Again, Chunk, Fallback, Judge, Retry, Step
@@ -37,7 +37,7 @@ class Alternative(NamedTuple):
 class ChatClient:
     """Sends requests with one set of settings, any number at once. It waits for the server in
     `waits`. `spent_s`: what of the turn's time was gone before it could ask. `tell` is told what
-    a server refused that is asked for in another way; `memory` knows which API it asks for, for a
+    a server refused that is asked for in another way; `memory` knows what it refused before, for a
     model; `heard` is told the headers of each response; `alternatives` are asked, one after the
     other, where all tries failed for now."""
 
@@ -48,7 +48,7 @@ class ChatClient:
         waits: AbstractContextManager[object] = nullcontext(),  # noqa: B008 — it holds nothing
         spent_s: float = 0.0,
         tell: Callable[[str], None] = lambda _: None,
-        memory: Callable[[str], ApiMemory] | None = None,
+        memory: MemoryOf | None = None,
         heard: Callable[[Mapping[str, str]], None] = lambda _: None,
         alternatives: Sequence[Alternative] = (),
     ) -> None:
@@ -97,6 +97,7 @@ class AnswerInFlight:
         self._pause = SimpleQueue[None]()  # its put may be called from a signal handler
         self._cancelled: PipechatError | None = None
         self._form = _form(client, request)
+        self._refusals: Refusals = []
 
     @property
     def api(self) -> str:
@@ -127,8 +128,12 @@ class AnswerInFlight:
             except PipechatError as error:
                 if not self._judge.may_send_again():
                     raise
-                otherwise = self._form.otherwise(self._request, error, asked)
-                again: Step | None = Again() if otherwise else self._retry(policy, error)
+                again: Step | None
+                if self._form.otherwise(self._request, error, asked):
+                    self._refusals.append((asked, error))
+                    again = Again()
+                else:
+                    again = self._retry(policy, error)
                 if again is None:
                     again = self._turn_to_another(error)
                     policy = RetryPolicy(self._client.settings.retries)
@@ -154,11 +159,13 @@ class AnswerInFlight:
                 settings = client.settings
                 self._client = client
                 self._request = self._request._replace(
-                    model=settings.model, options=settings.options
+                    model=settings.model,
+                    options=settings.options,
+                    system_role=settings.system_role,
                 )
-                self._form = _form(client, self._request)
+                self._form, self._refusals = _form(client, self._request), []
                 return Fallback(each.name, error.code)
-        raise self._form.told(error)
+        raise told(error, self._form.way, self._refusals)
 
     def _attempt(self) -> Iterator[Chunk]:
         client = self._client
@@ -182,7 +189,7 @@ class AnswerInFlight:
         try:
             yield from _driven(reading.steps(), exchange)
         except PipechatError as error:
-            advise(error, client.settings, dialect.path)
+            advise(error, client.settings, dialect.path, body)
             raise
         finally:
             exchange.stop()
@@ -199,7 +206,7 @@ class AnswerInFlight:
 
 def _form(client: ChatClient, request: ChatRequest) -> RequestForm:
     memory = client.memory(request.model) if client.memory is not None else None
-    return RequestForm(client.settings.api, client.tell, memory)
+    return RequestForm(client.settings, client.tell, memory)
 
 
 def _driven(steps: Steps, exchange: Exchange) -> Iterator[Chunk]:

@@ -18,7 +18,7 @@ from pipechat.client.retries import retry_after_s
 from pipechat.errors import NetworkError, PipechatError, RefusedError, TryLaterError
 from pipechat.events import Chunk, Judge
 from pipechat.text import redacted, redacted_values
-from pipechat.wire.api_errors import blamed_parameters, status_error
+from pipechat.wire.api_errors import status_error
 from pipechat.wire.body import BodyDecoder
 from pipechat.wire.dialect import Dialect
 
@@ -27,6 +27,8 @@ _ERROR_BYTES = 64 * 1024
 # What is whole by its content may still be a part by its status (RFC 9110 §15.3.7); the other
 # successes say nothing of the kind, so there the content alone is judged.
 _PARTIAL = 206
+# What is said of the fields of a request; one server raises what it does not know.
+_OF_FIELDS = (400, 422, 500)
 # What a proxy says for itself as often as a server does.
 _OF_PROXIES = (403, 407, 502, 503, 504)
 
@@ -79,6 +81,7 @@ class ResponseReading:
         self._longest_wait_s = longest_wait_s
         self._clock = clock
         self._heard = heard
+        self._refused: tuple[int, bytes] | None = None  # the status and what was said
         self._waited_s = 0.0  # for the piece that came last
         self.headers: Mapping[str, str] = {}
 
@@ -92,6 +95,7 @@ class ResponseReading:
         try:
             yield from self._steps()
         except PipechatError as error:
+            self._look_at_fields(error)
             error.message = cleaned(error.message, self._secrets)
             raise
 
@@ -176,16 +180,23 @@ class ResponseReading:
         return b"".join(parts)[:_ERROR_BYTES]
 
     def _refusal(self, response: Response, content: bytes) -> PipechatError:
-        error = status_error(
+        self._refused = (response.status, content)
+        return status_error(
             response.status,
             decoded_error(content),
             host=self._host + (self._by_way_of if response.status in _OF_PROXIES else ""),
             retry_after_s=retry_after_s(response.headers, time.time()),
         )
-        if isinstance(error, RefusedError) and response.status in (400, 422):
-            said = content.decode("utf-8", "replace")
-            error.parameters = blamed_parameters(said, self._own_parameters)
-        return error
+
+    def _look_at_fields(self, error: PipechatError) -> None:
+        """Let `error` say which fields of the request it is about, by its status or, in an answer,
+        by its own words."""
+        status, content = self._refused or (None, error.message.encode("utf-8", "replace"))
+        if status in _OF_FIELDS or (status is None and isinstance(error, RefusedError)):
+            from pipechat.client.refusal import look_at_fields  # most answers are none
+
+            may_guess = status is not None
+            look_at_fields(error, content, self._asked, self._own_parameters, may_guess=may_guess)
 
     def _clean_chunk(self, chunk: Chunk) -> Chunk:
         """No secret in what events and records carry of a server's words."""

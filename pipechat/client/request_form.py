@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from pipechat.errors import PipechatError, RefusedError
 from pipechat.messages import ChatRequest
-from pipechat.wire.dialect import STREAM_PARAMETER, dialect_of
+from pipechat.settings.learned_api import NOTHING, Learned
+from pipechat.settings.resolve import TOKEN_FIELDS, Settings
+from pipechat.wire.dialect import dialect_of
 
 _CALLED = {"chat": "Chat Completions", "responses": "the Responses API"}
+_STREAM = "stream"
 
 
-class ApiMemory(Protocol):
-    """Which API one endpoint wants for one model. `api`: as it was noted, or None."""
+class Memory(Protocol):
+    """What one endpoint was found to refuse for one model."""
 
-    @property
-    def api(self) -> str | None: ...
-    def note(self, api: str) -> None: ...
+    def read(self) -> Learned: ...
+    def note(self, learned: Learned) -> None: ...
+
+
+MemoryOf = Callable[[str], Memory]
+"""That of a model."""
 
 
 class Way(NamedTuple):
-    """How a request was put: by which API, with `stream_options` or without, by which of its
-    formats."""
+    """How a request was put: by which API, without which of the fields that are pipechat's own (of
+    two names of one field: by the other), by which of its formats. `believed`: the fields that are
+    left out since they were refused before, and not now."""
 
     api: str
-    usage_asked: bool = True
+    refused: frozenset[str] = frozenset()
+    believed: frozenset[str] = frozenset()
     format_index: int = 0
+
+
+Refusals = list[tuple[Way, PipechatError]]
+"""What one request was asked again for: how it was put, and what was said to that."""
 
 
 class RequestForm:
@@ -34,33 +46,57 @@ class RequestForm:
     be on their way at once.
 
     Args:
-        api: `chat`, `responses`, or `auto`: chat, until the server asks for the other.
+        settings: say which API is asked (of `auto`: chat, until the server asks for the other),
+            and what of a request somebody asked for by name.
         tell: is told what is asked for in another way.
-        memory: of `auto`: which API the server asked for before, and asks for now.
+        memory: what the server refused before, and refuses now.
 
     `dialect`, `way`: the API that is spoken now, and how a request is put now.
     """
 
     def __init__(
-        self, api: str, tell: Callable[[str], None], memory: ApiMemory | None = None
+        self, settings: Settings, tell: Callable[[str], None], memory: Memory | None = None
     ) -> None:
+        self._settings = settings
         self._tell = tell
-        self._memory = memory if api == "auto" else None
-        self.dialect = dialect_of((self._memory and self._memory.api) or api)
-        self.way = Way(self.dialect.name)
-        self._may_turn_from = self.way.api if api == "auto" else None
-        self._turned_by: PipechatError | None = None
+        self._memory = memory
+        self._before = memory.read() if memory is not None else NOTHING
+        api = settings.api
+        self._may_turn_from = None
+        if api == "auto":
+            api = self._may_turn_from = self._before.api or "chat"
+        self.dialect = dialect_of(api)
+        self.way = self._first_way(api)
+        named = () if settings.own_limit_field else TOKEN_FIELDS
+        how = _without(self.way.believed.difference(named))
+        if how or (self._may_turn_from and api != "chat"):
+            tell(f"asking by {_CALLED[api]}{how}, as learned before")
 
     def body(self, request: ChatRequest) -> Mapping[str, Any]:
         """The JSON body of `request`."""
+        refused = self.way.refused
+        if refused:
+            options = dict(request.options)
+            limit = self._own_limit(request, self.way.api)
+            if limit in refused:
+                options[_other_name(limit)] = options.pop(limit)
+            stream = request.stream and not (_STREAM in refused and self._may_stop_streaming)
+            request = request._replace(options=options, stream=stream)
         index = min(self.way.format_index, max(len(request.formats) - 1, 0))
-        return self.dialect.body(request, usage_asked=self.way.usage_asked, format_index=index)
+        body = self.dialect.body(request, index)
+        for name in refused.intersection(self.dialect.own_parameters):
+            if name not in request.options:
+                body.pop(name, None)
+        return body
 
     def own_parameters(self, request: ChatRequest) -> tuple[str, ...]:
         """Those of the request that nobody asked for by name."""
         formats = self.dialect.format_parameters if request.formats else ()
-        asks_usage = request.stream and self.way.usage_asked
-        return (STREAM_PARAMETER, *formats) if asks_usage else formats
+        body = self.body(request)
+        own = [name for name in self.dialect.own_parameters if name not in request.options]
+        if self._may_stop_streaming:
+            own.append(_STREAM)
+        return (*(name for name in own if name in body), *formats)
 
     def otherwise(self, request: ChatRequest, error: PipechatError, asked: Way) -> bool:
         """Whether `request`, which was put as `asked`, can be put without what was refused, as it
@@ -74,39 +110,98 @@ class RequestForm:
             self._go(other, request, error)
         return True
 
-    def told(self, error: PipechatError) -> PipechatError:
-        """`error`, with what the other API said where both refused."""
-        first = self._turned_by
-        if first is None or not isinstance(error, RefusedError):
-            return error
-        asked, other = (error, first) if self.way.api == "chat" else (first, error)
-        asked.message += f"; by {_CALLED['responses']}: {other.message}"
-        return asked
-
     def worked(self) -> None:
-        """An answer came: what was learned of the API is worth keeping."""
-        if self._turned_by is not None and self._memory is not None:
-            self._memory.note(self.way.api)
+        """An answer came: what was learned on the way to it is worth keeping."""
+        turned = self._may_turn_from not in (None, self.way.api)
+        learned = self._before.with_refused(self.way.api, self.way.refused)
+        learned = learned._replace(api=self.way.api) if turned else learned
+        if learned != self._before and self._memory is not None:
+            self._memory.note(learned)
+            self._before = learned
 
     def _go(self, other: Way, request: ChatRequest, error: PipechatError) -> None:
         if other.api != self.way.api:
             self.dialect = dialect_of(other.api)
-            self._turned_by = error
-            self._tell(f"{error.message}: asking by {_CALLED[other.api]} instead")
+            how = f" by {_CALLED[other.api]} instead"
         elif other.format_index != self.way.format_index:
-            kind = request.formats[other.format_index].kind
-            self._tell(f"{error.message}: asking by {kind} instead")
+            how = f" by {request.formats[other.format_index].kind} instead"
+        else:
+            how = _without(other.refused - self.way.refused)
+        self._tell(f"{error.message}: asking{how}")
         self.way = other
 
     def _other_way(self, request: ChatRequest, error: RefusedError, asked: Way) -> Way | None:
         if asked.api == self._may_turn_from and (other := _other_api(error, asked.api)):
-            return Way(other)
-        if request.stream and asked.usage_asked and STREAM_PARAMETER in error.parameters:
-            return asked._replace(usage_asked=False)
+            return self._first_way(other)
+        for name in (*dialect_of(asked.api).own_parameters, _STREAM):
+            if name in error.parameters and name not in asked.refused:
+                return asked._replace(refused=asked.refused | {name})
+        limit = self._limit_sent(request, asked)
+        if limit in error.asked_for and error.is_unknown:
+            other = _other_name(limit)
+            if other not in asked.refused - asked.believed:
+                refused = asked.refused - {other} | {limit}
+                return asked._replace(refused=refused, believed=asked.believed - {other})
         blamed = set(error.parameters) & set(dialect_of(asked.api).format_parameters)
         if blamed and asked.format_index + 1 < len(request.formats):
             return asked._replace(format_index=asked.format_index + 1)
         return None
+
+    @property
+    def _may_stop_streaming(self) -> bool:
+        """Whether nobody asked for a stream by name."""
+        return not any(name in self._settings.origins for name in (_STREAM, "batch_stream"))
+
+    def _first_way(self, api: str) -> Way:
+        """How a request is put first by an API: without what it was noted to refuse."""
+        able = (*dialect_of(api).own_parameters, *TOKEN_FIELDS, _STREAM)
+        believed = self._before.refused_by(api).intersection(able)
+        return Way(api, believed, believed)
+
+    def _own_limit(self, request: ChatRequest, api: str) -> str:
+        """The field that bounds an answer where pipechat chose its name, else ""."""
+        field = self._settings.own_limit_field
+        if api != "chat" or field not in request.options:  # the other has one name for it
+            return ""
+        return field if request.options[field] == self._settings.options[field] else ""
+
+    def _limit_sent(self, request: ChatRequest, asked: Way) -> str:
+        limit = self._own_limit(request, asked.api)
+        return _other_name(limit) if limit in asked.refused else limit
+
+
+def told(error: PipechatError, way: Way, before: Refusals) -> PipechatError:
+    """The refusal of a request that was put as `way`, with what was said to it `before`, by the
+    other API or to the other name of a field."""
+    if not isinstance(error, RefusedError):
+        return error
+    for asked, first in reversed(before):
+        if asked.api != way.api:
+            said, other = (error, first) if way.api == "chat" else (first, error)
+            said.message += f"; by {_CALLED['responses']}: {other.message}"
+            return said
+        if _limits_of(first) and _limits_of(error):
+            error.message += f"; before that, to {_limits_of(first)[0]}: {first.message}"
+            return error
+    return error
+
+
+def _limits_of(error: PipechatError) -> list[str]:
+    named = error.asked_for if isinstance(error, RefusedError) else ()
+    return [name for name in named if name in TOKEN_FIELDS]
+
+
+def _other_name(limit: str) -> str:
+    return next((name for name in TOKEN_FIELDS if limit and name != limit), "")
+
+
+def _without(refused: Collection[str]) -> str:
+    """` without store, with max_tokens`"""
+    ways = [
+        f"with {_other_name(name)}" if name in TOKEN_FIELDS else f"without {name}"
+        for name in sorted(refused)
+    ]
+    return f" {', '.join(ways)}" if ways else ""
 
 
 def _other_api(error: PipechatError, asked: str) -> str | None:

@@ -19,6 +19,7 @@ from pipechat.commands.wiring import (
     TellingSink,
     failed_before_start,
     guard_against_signals,
+    learned_api,
     make_client,
     usage_line,
 )
@@ -31,7 +32,6 @@ from pipechat.show.sinks import OnceBroken, make_sink
 from pipechat.text import check_argument, decode_text
 from pipechat.turn.conversation import Conversation, Keeper, Wanted, prepare_turn
 from pipechat.turn.prompt import Question, compose_question
-from pipechat.wire.dialect import dialect_of
 
 if TYPE_CHECKING:
     from pipechat.turn.attachments import Attachment
@@ -203,7 +203,11 @@ def _print_request(
     with blaming(settings, "session"):
         keeper = open_keeper(env, settings.session)
     prepared = prepare_turn(settings, keeper, new_turn_id(), question, wanted)
-    env.stdout.write(jsonl.dumps(dialect_of(settings.api).body(prepared.request)) + b"\n")
+    from pipechat.client.request_form import RequestForm
+
+    memory = learned_api(env, settings)
+    form = RequestForm(settings, lambda _: None, memory and memory(settings.model))
+    env.stdout.write(jsonl.dumps(form.body(prepared.request)) + b"\n")
 
 
 @contextmanager

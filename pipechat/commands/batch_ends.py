@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pipechat import jsonl
 from pipechat.batch.failures import FirstFailures
@@ -18,10 +18,13 @@ from pipechat.batch.job_files import JobFiles
 from pipechat.batch.journal import OutputFile
 from pipechat.batch.rows import InputFormat, Row, format_of_name, read_rows
 from pipechat.batch.summary import Summary
+from pipechat.client.request_form import RequestForm
 from pipechat.commands.own_files import RECORDS, check_kind
 from pipechat.commands.reporting import report
+from pipechat.commands.wiring import learned_api
 from pipechat.environment import Environment
 from pipechat.errors import Interrupted, PipechatError, ReaderLeft, SessionError, UsageError
+from pipechat.messages import ChatRequest
 from pipechat.settings.resolve import Settings
 from pipechat.signals import die_by
 from pipechat.text import counted
@@ -81,6 +84,23 @@ def _known_format(name: str) -> InputFormat:
         "ndjson": "ndjson", "csv": "csv", "tsv": "tsv", "lines": "lines",
     }  # fmt: skip
     return formats[name]
+
+
+def bodies_of(env: Environment, settings: Settings) -> Callable[[ChatRequest], Mapping[str, Any]]:
+    """Makes bodies of requests, without what each model was found to refuse: here nobody can ask
+    again. The engine takes Chat Completions alone."""
+    settings = settings._replace(api="chat")
+    memory = learned_api(env, settings)
+    tell = env.stderr.note if env.verbose else lambda _: None
+    forms: dict[str, RequestForm] = {}
+
+    def body(request: ChatRequest) -> Mapping[str, Any]:
+        if request.model not in forms:
+            of_model = memory(request.model) if memory is not None else None
+            forms[request.model] = RequestForm(settings, tell, of_model)
+        return forms[request.model].body(request)
+
+    return body
 
 
 def item_reader(env: Environment, settings: Settings, wanted: Wanted | None) -> ItemReader:

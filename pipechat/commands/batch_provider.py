@@ -21,6 +21,7 @@ from pipechat.batch.standing import Standing, status_record
 from pipechat.batch.submitting import Submitter, new_job
 from pipechat.client.batch_api import BatchApi, advise_of_batches
 from pipechat.commands.batch_ends import (
+    bodies_of,
     conclude,
     forget,
     item_reader,
@@ -59,7 +60,8 @@ def submit_batch(env: Environment, settings: Settings, source_name: str) -> int:
         job = _job_to_go_on_with(files, provider)
         summary = Submitted()
         kept = wanted.record() if wanted is not None else None
-        planner = Planner(files, output, reader, kept, retry_failed=settings.retry_failed)
+        body = bodies_of(env, settings)
+        planner = Planner(files, output, reader, body, kept, retry_failed=settings.retry_failed)
         job = planner.plan(job, rows, summary)
 
         def created(part: Part) -> None:

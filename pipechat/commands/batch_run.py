@@ -36,7 +36,7 @@ from pipechat.commands.batch_engine import check_engine, make_worker, with_jobs_
 from pipechat.commands.batch_progress import Progress
 from pipechat.commands.stores import open_keeper, open_store
 from pipechat.commands.wanted import read_wanted
-from pipechat.commands.wiring import with_key
+from pipechat.commands.wiring import learned_api, with_key
 from pipechat.environment import Environment
 from pipechat.errors import Interrupted, OutputError, PipechatError, UsageError
 from pipechat.settings.resolve import Settings
@@ -145,6 +145,7 @@ async def _run(batch: _Batch, known: KnownItems) -> Summary:
         grace_s=settings.grace,
         limit=_limit(settings.max_failures),
         tell=env.stderr.note if env.verbose else lambda _: None,
+        memory=learned_api(env, settings),
     )
     try:
         with _signals_taken(run), batch.progress.shown(run.summary):

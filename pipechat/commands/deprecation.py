@@ -5,24 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from pipechat.commands.wiring import cache_of
 from pipechat.environment import Environment
-from pipechat.errors import SetupError
 from pipechat.settings.cached_note import CachedNote
-from pipechat.settings.config import find_cache
 from pipechat.settings.resolve import Settings
 from pipechat.wire.deprecation import told_end
 
 
-def warn_of_end(env: Environment, settings: Settings, headers: Mapping[str, str]) -> None:
-    """Warn of what `headers` say of the model, unless it was said today. Never a failure."""
-    end = told_end(headers)
+def warn_of_end(
+    env: Environment, settings: Settings, headers: Mapping[str, str], listed: str | None = None
+) -> None:
+    """Warn of what `headers` say of the model, unless it was said today. Never a failure.
+
+    Args:
+        listed: the day of its shutdown by the list of models.
+    """
+    end = told_end(headers) or (f"is gone after {listed}" if listed else None)
     if end is None or env.quiet:
         return
     today = datetime.now(UTC).strftime("%Y-%m-%d")
-    try:
-        folder = find_cache(env.environ)
-    except SetupError:  # who has no home is told each time
-        folder = ""
+    folder = cache_of(env)  # who has none is told each time
     note = CachedNote(folder, "end", settings.endpoint.url, settings.model) if folder else None
     if note is not None and note.read() == today:
         return

@@ -14,9 +14,10 @@ from pipechat.commands.calling import check_online, make_calls
 from pipechat.commands.columns import table
 from pipechat.commands.history_output import look_of, open_page
 from pipechat.commands.loading import load_settings
-from pipechat.commands.wiring import with_key
+from pipechat.commands.wiring import cache_of, with_key
 from pipechat.environment import Environment
 from pipechat.errors import PipechatError
+from pipechat.settings.cached_note import ListedEnds
 from pipechat.settings.resolve import Settings
 from pipechat.text import visible_line
 from pipechat.wire.model_list import ServedModel
@@ -35,6 +36,9 @@ def models(context: typer.Context, **given: Any) -> int:
     settings = load_settings(env, given, "models")
     check_online(settings, "what an endpoint serves it tells itself")
     served = _served(env, settings)
+    if folder := cache_of(env):
+        ends = {each.id: each.shutdown_date for each in served if each.shutdown_date}
+        ListedEnds(folder, settings.endpoint.url).write(ends)  # `ask` warns of them
     if not served:
         env.warn(f"{settings.host} lists no model")
     with open_page(env) as page:

@@ -66,12 +66,22 @@ def with_key(env: Environment, settings: Settings, spent_s: float = 0.0) -> Sett
         )
     check_key_is_safe(settings)
     if env.verbose and not (settings.offline or settings.only_replays):
-        origin = settings.origins["api_key"]
-        key = f"the key of {origin}" if settings.api_key and origin else "no key"
-        env.stderr.note(f"asking {settings.host} for {settings.model}, with {key}")
+        known_by = _known_by(settings)
+        env.stderr.note(f"asking {settings.host} for {settings.model}, with {known_by}")
     if settings.offline and not settings.only_replays:
         env.warn("offline: no model is asked")
     return settings
+
+
+def _known_by(settings: Settings) -> str:
+    """By what the endpoint knows who asks: whose key it is, or the header in its place."""
+    origin = settings.origins["api_key"]
+    if settings.api_key and origin:
+        return f"the key of {origin}"
+    for header in settings.headers:
+        if header.name.lower() in ("authorization", settings.auth):
+            return f"the {header.name} header of {header.origin}"
+    return "no key"
 
 
 def make_client(env: Environment, settings: Settings, spent_s: float = 0.0) -> ChatClient:
@@ -104,10 +114,13 @@ def _client_of(
             env.stderr.note(what)
 
     def heard(headers: Mapping[str, str]) -> None:
-        if ("deprecation" in headers or "sunset" in headers) and not settings.replay:
+        if settings.replay or settings.offline or env.quiet:
+            return
+        listed = _listed_end(env, settings)
+        if listed or "deprecation" in headers or "sunset" in headers:
             from pipechat.commands.deprecation import warn_of_end
 
-            warn_of_end(env, settings, headers)
+            warn_of_end(env, settings, headers, listed)
 
     memory = learned_api(env, settings)
     return ChatClient(settings, sender, env.waits, spent_s, tell, memory, heard)
@@ -116,15 +129,28 @@ def _client_of(
 def learned_api(env: Environment, settings: Settings) -> Callable[[str], LearnedApi] | None:
     """What was found of the endpoint before, for a model; nothing where no server is asked."""
     # A recording has all of what a replay needs, elsewhere and later: how it was learned too.
-    if settings.api != "auto" or settings.offline or settings.replay or settings.record:
+    if settings.offline or settings.replay or settings.record:
         return None
     from pipechat.settings.learned_api import LearnedApi
 
+    folder = cache_of(env)
+    return partial(LearnedApi, folder, settings.endpoint.url) if folder else None
+
+
+def cache_of(env: Environment) -> str | None:
+    """The folder of what was learned; None for who has no home, and learns nothing."""
     try:
-        folder = find_cache(env.environ)
-    except SetupError:  # who has no home learns nothing
+        return find_cache(env.environ)
+    except SetupError:
         return None
-    return partial(LearnedApi, folder, settings.endpoint.url)
+
+
+def _listed_end(env: Environment, settings: Settings) -> str | None:
+    """The day on which the model is gone, where the endpoint's list told."""
+    from pipechat.settings.cached_note import ListedEnds
+
+    folder = cache_of(env)
+    return ListedEnds(folder, settings.endpoint.url).of(settings.model) if folder else None
 
 
 def make_async_sender(env: Environment, settings: Settings) -> AsyncSender:

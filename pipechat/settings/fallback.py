@@ -7,7 +7,7 @@ from pipechat.errors import SetupError
 from pipechat.settings.endpoint import API_VERSION, Endpoint
 from pipechat.settings.headers import Header
 from pipechat.settings.layers import profiles_of
-from pipechat.settings.resolve import TOKEN_FIELDS, Settings, resolve_settings
+from pipechat.settings.resolve import OF_FIELD, TOKEN_FIELDS, Settings, resolve_settings
 from pipechat.settings.secrets import Secret, account_may_go_to, secrets_beside_the_key
 
 _KEYS = ("api_key", "api_key_command")
@@ -45,9 +45,11 @@ def fallback_settings(
         fallback=(),
         model=own.model if "model" in table else asked.model,
         api=own.api if "api" in table else asked.api,
+        system_role=own.system_role if "system_role" in table else asked.system_role,
         options={**own.options, **_with_limit_for(way["endpoint"], asked.options)},
         **way,
     )
+    found = found._replace(origins=_field_origins(asked, own, found))
     if found.needs_key and not (found.api_key or found.api_key_command):
         message = f"{asked.origins['fallback']}: the profile {name} names no key for {found.host}"
         raise SetupError("no_key", message, "Add an api_key_command to the profile.")
@@ -125,6 +127,21 @@ def _at_version(endpoint: Endpoint, table: Mapping[str, Any]) -> Endpoint:
         return endpoint
     others = tuple(field for field in endpoint.query if field[0].lower() != API_VERSION)
     return endpoint._replace(query=others).with_api_version(table["api_version"])
+
+
+def _field_origins(asked: Settings, own: Settings, found: Settings) -> dict[str, str]:
+    """The origins of `found`, with those of each field of its requests."""
+    of_profile = {
+        name: who
+        for name, who in own.origins.items()
+        if name.startswith(OF_FIELD) or name == "max_tokens"
+    }
+    renamed = {}
+    for field in TOKEN_FIELDS:
+        if field in asked.options:
+            limit = OF_FIELD + found.endpoint.token_limit_field
+            renamed[limit] = asked.origins[OF_FIELD + field]
+    return {**of_profile, **found.origins, **renamed}
 
 
 def _with_limit_for(endpoint: Endpoint, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Pure: mappings in, one frozen `Settings` out. Reads no file and no environment o
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from pipechat.messages import SystemRole
 from pipechat.settings.endpoint import Endpoint
 from pipechat.settings.headers import Header
 from pipechat.settings.layers import Layer, check_at_odds, check_needs, make_layers
@@ -24,6 +25,7 @@ _SAME_FIELDS = {
     "effort": ("reasoning_effort",),
     "max_tokens": (*TOKEN_FIELDS, "max_output_tokens"),
 }
+OF_FIELD = "options."  # in `origins`, in front of a field of the request
 _LIMITS = ("timeout", "first_token_timeout", "idle_timeout")  # 0: none
 
 
@@ -53,6 +55,7 @@ class Settings(NamedTuple):
     retries: int
     last_turns: int
     context_tokens: int | None
+    system_role: SystemRole
     system: str | None
     default_system: str | None
     stream: bool
@@ -135,6 +138,14 @@ class Settings(NamedTuple):
         return (*beside, *secrets_of_headers(self.headers))
 
     @property
+    def own_limit_field(self) -> str:
+        """The field that bounds an answer where --max-tokens asks for it, and nobody for the
+        name; else ""."""
+        said = self.origins.get("max_tokens")
+        named = (field for field in TOKEN_FIELDS if field in self.options)
+        return next((field for field in named if self.origins.get(OF_FIELD + field) == said), "")
+
+    @property
     def only_replays(self) -> bool:
         """Whether every answer comes from a recording, so that no key is needed and none sent."""
         return self.replay is not None and self.record is None
@@ -181,7 +192,7 @@ def resolve_settings(
         "model": OFFLINE_MODEL if found["offline"] else found["model"],
         **{f"{name}_s": found[name] or None for name in _LIMITS},
         **_systems(layers),
-        "options": _options(layers, way["endpoint"]),
+        "options": _options(layers, way["endpoint"], origins),
         "whole_reasons": frozenset(found["whole_reasons"]),
         "max_input_bytes": int(found["max_input_mib"] * MEBIBYTE),
         "origins": origins,
@@ -216,11 +227,12 @@ def _systems(layers: list[Layer]) -> dict[str, Any]:
     return found
 
 
-def _options(layers: list[Layer], endpoint: Endpoint) -> dict[str, Any]:
-    """Further fields of the body, the stronger layer's last."""
+def _options(layers: list[Layer], endpoint: Endpoint, origins: dict[str, str]) -> dict[str, Any]:
+    """Further fields of the body, the stronger layer's last; `origins` says who gave each."""
     fields: dict[str, Any] = {}
     for layer in reversed(layers):
         more = dict(layer.read(BY_NAME["options"]) or {})
+        origins |= {OF_FIELD + key: layer.origin("options") for key in more}
         for name, same in _SAME_FIELDS.items():
             value = layer.read(BY_NAME[name])
             twice = [key for key in same if key in more]
@@ -228,7 +240,8 @@ def _options(layers: list[Layer], endpoint: Endpoint) -> dict[str, Any]:
                 option = BY_NAME[name].flags[0]
                 layer.complain("options", f"{twice[0]} is said twice, here and by {option}")
             if value is not None:
-                more[endpoint.token_limit_field if name == "max_tokens" else same[0]] = value
+                key = endpoint.token_limit_field if name == "max_tokens" else same[0]
+                more[key], origins[OF_FIELD + key] = value, layer.origin(name)
             if value is not None or twice:
                 for key in same:
                     fields.pop(key, None)

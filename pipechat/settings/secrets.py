@@ -77,21 +77,40 @@ def header_names(headers: str) -> list[str]:
     return [line.partition(":")[0].strip() for line in headers.split("\n") if ":" in line]
 
 
-def _value_forms(value: str) -> tuple[str, str]:
-    """A header's value, and of `Bearer TOKEN` the token alone."""
-    return value.strip(), value.strip().rpartition(" ")[2]
+def _value_forms(value: str) -> Iterator[str]:
+    """A header's value, of `Bearer TOKEN` the token alone, and of `Basic LOGIN` what it says."""
+    value = value.strip()
+    scheme, _, token = value.rpartition(" ")
+    yield from (value, token)
+    if scheme.strip().lower() != "basic":
+        return
+    from base64 import b64decode
+
+    token = token.rstrip("=")
+    yield token  # without the padding, which an echo may leave out
+    try:
+        login = b64decode(token + "=" * (-len(token) % 4)).decode("utf-8", "replace")
+    except ValueError:  # it is none
+        return
+    user, _, password = login.partition(":")
+    yield login
+    yield from _password_forms(password or user, login)
 
 
 def _login_forms(url: str) -> Iterator[str]:
     parts = urlsplit(url)
     if parts.username is None:
         return
-    import base64  # only where a proxy wants a login
+    from base64 import b64encode  # only where a proxy wants a login
 
     user, password = parts.username, parts.password or ""
     plain = f"{unquote(user)}:{unquote(password)}"
     # RFC 7617; without the padding, which an echo may leave out.
-    yield base64.b64encode(plain.encode()).decode().rstrip("=")
+    yield b64encode(plain.encode()).decode().rstrip("=")
     # A token may stand alone, as the user.
-    for secret in (password or user, f"{user}:{password}"):
+    yield from _password_forms(password or user, f"{user}:{password}")
+
+
+def _password_forms(*secrets: str) -> Iterator[str]:
+    for secret in secrets:
         yield from (secret, unquote(secret), quote(unquote(secret), safe=""))

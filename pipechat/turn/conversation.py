@@ -199,6 +199,7 @@ def prepare_turn(
         stream=settings.stream,
         options=settings.options,
         formats=wanted.formats if wanted is not None else (),
+        system_role=settings.system_role,
     )
     head = Turn(
         id=turn_id,

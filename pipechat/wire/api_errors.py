@@ -5,25 +5,15 @@ Pure: statuses, headers and decoded bodies in, errors out. The shapes are WIRE.m
 codes DESIGN §4's.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pipechat import jsonl
 from pipechat.errors import PipechatError, RefusedError, SetupError, TryLaterError
-from pipechat.wire.error_body import JUDGED_CHARACTERS, ErrorBody
+from pipechat.wire.error_body import ErrorBody
 
 _TRY_LATER_STATUSES = (408, 409, 425, 429)
 _SETUP_STATUSES = (401, 403)
-
-# A server's words that may be about any field of ours, since they name none.
-_ANY_FIELD = (
-    "extra",
-    "unrecognized",
-    "unexpected",
-    "unknown",
-    "additional propert",
-    "not permitted",
-)
 
 # What stands beside no `error`, and is one all the same.
 _ERROR_KEYS = (
@@ -42,17 +32,6 @@ def malformed(what: str) -> TryLaterError:
     """The error for a stream that is not what the API documents. Not sent again: a server
     that talks nonsense once does so again. Once text came it makes the turn incomplete."""
     return TryLaterError("malformed_stream", f"the server sent {what}", again=False)
-
-
-def blamed_parameters(said: str, ours: Iterable[str]) -> tuple[str, ...]:
-    """Those of the parameters `ours` that a refusal (400, 422) can be about: the ones that its
-    text names; all of them where it names none and says nothing, or speaks of a field too many.
-    """
-    text = said[:JUDGED_CHARACTERS].lower()
-    named = tuple(name for name in ours if name in text)
-    if named:
-        return named
-    return tuple(ours) if not text.strip() or any(word in text for word in _ANY_FIELD) else ()
 
 
 def status_error(

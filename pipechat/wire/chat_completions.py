@@ -17,7 +17,7 @@ from pipechat.wire.api_errors import (
     shown_value,
     stream_error,
 )
-from pipechat.wire.dialect import STREAM_PARAMETER, asked_in_words
+from pipechat.wire.dialect import asked_in_words
 from pipechat.wire.sse import ServerEvent
 
 _EMPTY = Chunk()
@@ -30,21 +30,23 @@ class ChatCompletions:
 
     name = "chat"
     path = "/chat/completions"
+    own_parameters: tuple[str, ...] = ("stream_options",)
     format_parameters: tuple[str, ...] = (
         "response_format", "json_schema", "json_object", "structured output", "json mode",
     )  # fmt: skip
 
-    def body(
-        self, request: ChatRequest, *, usage_asked: bool = True, format_index: int = 0
-    ) -> dict[str, Any]:
+    def body(self, request: ChatRequest, format_index: int = 0) -> dict[str, Any]:
         """As `Dialect.body`."""
-        body: dict[str, Any] = {"model": request.model, "messages": list(request.messages)}
+        messages = list(request.messages)
+        if request.system_role != "system":
+            from pipechat.wire.system_role import spoken_as
+
+            messages = spoken_as(request.system_role, messages)
+        body: dict[str, Any] = {"model": request.model, "messages": messages}
         if request.formats:
             body |= _formatted(body["messages"], request.formats[format_index])
         if request.stream:
-            body["stream"] = True
-            if usage_asked:
-                body[STREAM_PARAMETER] = {"include_usage": True}
+            body |= {"stream": True, "stream_options": {"include_usage": True}}
         return {**body, **request.options}
 
     def reader(self, host: str, asked: Mapping[str, Any]) -> "ChatReader":  # noqa: ARG002 — of `Dialect`

@@ -7,9 +7,6 @@ from pipechat import jsonl
 from pipechat.messages import AnswerFormat, ChatRequest, Message
 from pipechat.wire.body import Reader
 
-STREAM_PARAMETER = "stream_options"
-"""The field of a request that nobody asks for by name, and that some servers answer with 400."""
-
 _ASK = (
     "Answer with one JSON value and nothing else: no code fence, no comment. "
     "It must match this JSON Schema:"
@@ -19,21 +16,20 @@ _ASK = (
 class Dialect(Protocol):
     """How one API is asked, and how its responses are read.
 
-    `name`: what records call it. `path`: behind the base URL. `format_parameters`: what servers
-    call the field that asks for JSON, and what it asks for.
+    `name`: what records call it. `path`: behind the base URL. `own_parameters`: the fields of a
+    body that nobody asks for by name, and without which it asks for the same.
+    `format_parameters`: what servers call the field that asks for JSON, and what it asks for.
     """
 
     name: str
     path: str
+    own_parameters: tuple[str, ...]
     format_parameters: tuple[str, ...]
 
-    def body(
-        self, request: ChatRequest, *, usage_asked: bool = True, format_index: int = 0
-    ) -> dict[str, Any]:
+    def body(self, request: ChatRequest, format_index: int = 0) -> dict[str, Any]:
         """The JSON body of a request.
 
         Args:
-            usage_asked: False leaves out `stream_options`.
             format_index: which of the request's formats is tried.
         """
 

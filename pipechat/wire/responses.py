@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipechat.messages import AnswerFormat, ChatRequest, Message
-from pipechat.wire.dialect import STREAM_PARAMETER, asked_in_words
+from pipechat.wire.dialect import asked_in_words
 from pipechat.wire.responses_reader import ResponsesReader, count_of
 
 _LIMIT = "max_output_tokens"
@@ -16,15 +16,18 @@ class Responses:
 
     name = "responses"
     path = "/responses"
+    own_parameters: tuple[str, ...] = ("stream_options", "store")
     format_parameters: tuple[str, ...] = (
         "text.format", "json_schema", "json_object", "structured output", "json mode",
     )  # fmt: skip
 
-    def body(
-        self, request: ChatRequest, *, usage_asked: bool = True, format_index: int = 0
-    ) -> dict[str, Any]:
+    def body(self, request: ChatRequest, format_index: int = 0) -> dict[str, Any]:
         """As `Dialect.body`."""
         messages: list[Message] = list(request.messages)
+        if request.system_role != "system":
+            from pipechat.wire.system_role import spoken_as
+
+            messages = spoken_as(request.system_role, messages)
         more: dict[str, Any] = {}
         if request.formats:
             messages, more = _formatted(messages, request.formats[format_index])
@@ -33,9 +36,7 @@ class Responses:
             body["instructions"] = messages.pop(0)["content"]
         body |= {"input": [_item(message) for message in messages], "store": False, **more}
         if request.stream:
-            body["stream"] = True
-            if usage_asked:
-                body[STREAM_PARAMETER] = {"include_obfuscation": False}
+            body |= {"stream": True, "stream_options": {"include_obfuscation": False}}
         options = {_NAMES.get(name, name): value for name, value in request.options.items()}
         if isinstance(effort := options.pop("reasoning_effort", None), str):
             options["reasoning"] = {**options.get("reasoning", {}), "effort": effort}

@@ -10,6 +10,8 @@ NOTES = {
     "existing": "So a typo starts no conversation.",
     "api": "`auto` is chat, until a server says that a model is to be had by the other; what was "
     "learned lies in `cache/`, which may be deleted. The Responses API is asked to store nothing.",
+    "system_role": "A user's stands in front of the question, in one message. The session keeps "
+    "the message, whoever says it.",
     "render": "It streams so; code stays as it is. Elsewhere bytes are bytes. Not with `--raw`.",
     "if_busy": "Waiting is within `--timeout`; fail is exit 9.",
     "once": "It needs `--session`.",
@@ -17,7 +19,8 @@ NOTES = {
     "model count. Its key, headers and client certificate are its own: with another `base_url` it "
     "gets none but what it names. The record names the model that answered.",
     "temperature": "Reasoning models reject it.",
-    "max_tokens": "It goes out as `max_completion_tokens` to OpenAI, else as `max_tokens`.",
+    "max_tokens": "It goes out as `max_completion_tokens` to OpenAI, else as `max_tokens`, and by "
+    "the other name where a server refuses that.",
     "system": "A file's name without its `@` is exit 2, here and in `--template`; so is `@-`, "
     "here, there and in `--schema`: stdin is the question's.",
     "template": "A name without a value is exit 2, and so is input, or a `--var`, that it does not "
