@@ -249,19 +249,14 @@ def count_lines(fd: int, size: int) -> int:
 
 
 def newlines(data: bytes) -> int:
-    """How many newlines `data` holds. Lines as long as turns are are leapt over: `count` would
-    look at each byte."""
-    lines = sum(1 for _ in BytesIO(data))
-    return lines if data.endswith(b"\n") or not data else lines - 1
+    """How many there are. Lines as long as turns are leapt over; `count` looks at each byte."""
+    return sum(1 for _ in BytesIO(data[: data.rfind(b"\n") + 1]))
 
 
 def _pread_whole(fd: int, size: int, offset: int) -> bytes:
-    data = os.pread(fd, size, offset)
-    if len(data) == size:
-        return data
-    parts = [data]
-    while data and (size := size - len(data)):
-        offset += len(data)
-        data = os.pread(fd, size, offset)
+    parts = []
+    while size and (data := os.pread(fd, size, offset)):
         parts.append(data)
+        offset += len(data)
+        size -= len(data)
     return b"".join(parts)
