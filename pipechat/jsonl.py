@@ -222,8 +222,7 @@ def lines_forwards(
         start: the offset of the first line.
     """
     end = os.fstat(fd).st_size if size is None else size
-    position = start
-    number = 0
+    position, number = start, 0
     begun: list[bytes] = []
     while position < end and (data := os.pread(fd, min(block, end - position), position)):
         position += len(data)
@@ -239,13 +238,12 @@ def lines_forwards(
 
 def count_lines(fd: int, size: int) -> int:
     """How many lines the first `size` bytes hold, without looking into them."""
-    position = count = 0
-    data = b"\n"
-    while block := os.pread(fd, min(_LARGEST_BLOCK, size - position), position):
-        data = block
-        count += newlines(data)
+    position, count, is_ended = 0, 0, True
+    while data := os.pread(fd, min(_LARGEST_BLOCK, size - position), position):
         position += len(data)
-    return count if data.endswith(b"\n") else count + 1
+        count += newlines(data)
+        is_ended = data.endswith(b"\n")
+    return count if is_ended else count + 1
 
 
 def newlines(data: bytes) -> int:
