@@ -115,12 +115,17 @@ def test_json_tells_where_in_the_text_it_was_found(program: Program, form: str) 
     }
 
 
+def address(side: str) -> str:
+    separator = "\x1b[36m:\x1b[0m"
+    return f"\x1b[35mw\x1b[0m{separator}\x1b[32m1\x1b[0m{separator}\x1b[32m{side}\x1b[0m{separator}"
+
+
 def test_what_matches_is_highlighted_on_a_terminal_and_nothing_is_obeyed(program: Program) -> None:
     write_session(program, "w", [turn(1, "\x1b[2J a pipe\x07, a pipe")])
     screen = on_a_terminal(program, "history", "search", "-E", "a pip[e]?|x*").stdout
     assert screen.decode() == (
-        "\x1b[2mw:1:question:\x1b[0m ^[[2J \x1b[1;31ma pipe\x1b[0m^G, \x1b[1;31ma pipe\x1b[0m\n"
-        "\x1b[2mw:1:answer:\x1b[0m so\n"
+        f"{address('question')} ^[[2J \x1b[1;31ma pipe\x1b[0m^G, \x1b[1;31ma pipe\x1b[0m\n"
+        f"{address('answer')} so\n"
     )
     plain = on_a_terminal(program, "history", "search", "a pipe", env={"NO_COLOR": "1"}).stdout
     assert plain == b"w:1:question: ^[[2J a pipe^G, a pipe\n"

@@ -8,7 +8,7 @@ text. Knows no store and no output.
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Literal, NamedTuple
 
 from pipechat import jsonl
@@ -24,7 +24,7 @@ _RECENT_IDS = 4096
 _NEAR_BYTES = 1 << 18
 
 Side = Literal["question", "answer"]
-_SIDES: tuple[Side, ...] = ("question", "answer")
+SIDES: tuple[Side, ...] = ("question", "answer")
 
 
 class Hit(NamedTuple):
@@ -92,7 +92,7 @@ def lines_of(text: str) -> list[str]:
     return text.removesuffix("\n").split("\n") if text else []
 
 
-def search(session: Session, query: Query) -> Iterator[Hit]:
+def search(session: Session, query: Query) -> Generator[Hit, None, None]:
     """What matches in `session`, oldest first, in flat memory. A turn that stands there twice
     is told once; lines that are no JSON are counted in a warning."""
     recent: dict[str, None] = {}
@@ -135,7 +135,7 @@ def _found_in(
 ) -> Iterator[tuple[Side, int, str, list[tuple[int, int]]]]:
     if not isinstance(record, dict):
         return
-    for side in _SIDES:
+    for side in SIDES:
         text = record.get(side)
         if isinstance(text, str):
             for line_number, line, spans in query.matches(text):
