@@ -14,9 +14,12 @@ from hypothesis import strategies as st
 
 from pipechat import jsonl
 from pipechat.errors import UsageError
+from pipechat.store.candidates import candidates
 from pipechat.store.reading import Session
-from pipechat.store.search import Hit, Query, candidates, search
-from pipechat.store.search_bytes import Needles, needles_of, required_literal
+from pipechat.store.search import Hit, Query, search
+from pipechat.store.search_bytes import Needles, needles_of
+from pipechat.store.search_finders import Finder, finders_of
+from pipechat.store.search_literals import required
 from tests.history_kit import limit_memory, line, on_a_terminal, turn, write_session
 from tests.program import Program
 
@@ -112,12 +115,17 @@ def test_json_tells_where_in_the_text_it_was_found(program: Program, form: str) 
     }
 
 
+def address(side: str) -> str:
+    separator = "\x1b[36m:\x1b[0m"
+    return f"\x1b[35mw\x1b[0m{separator}\x1b[32m1\x1b[0m{separator}\x1b[32m{side}\x1b[0m{separator}"
+
+
 def test_what_matches_is_highlighted_on_a_terminal_and_nothing_is_obeyed(program: Program) -> None:
     write_session(program, "w", [turn(1, "\x1b[2J a pipe\x07, a pipe")])
     screen = on_a_terminal(program, "history", "search", "-E", "a pip[e]?|x*").stdout
     assert screen.decode() == (
-        "\x1b[2mw:1:question:\x1b[0m ^[[2J \x1b[1;31ma pipe\x1b[0m^G, \x1b[1;31ma pipe\x1b[0m\n"
-        "\x1b[2mw:1:answer:\x1b[0m so\n"
+        f"{address('question')} ^[[2J \x1b[1;31ma pipe\x1b[0m^G, \x1b[1;31ma pipe\x1b[0m\n"
+        f"{address('answer')} so\n"
     )
     plain = on_a_terminal(program, "history", "search", "a pipe", env={"NO_COLOR": "1"}).stdout
     assert plain == b"w:1:question: ^[[2J a pipe^G, a pipe\n"
@@ -165,6 +173,7 @@ LETTERS = (
     'aAkKsSiI\u212a\u017f\u0130\u0131éÉßẞσςΣ"\\/\t\x1b\x7f.u0\U0001f600\U00010400\U00010428\ufffd'
 )
 TEXTS = st.text(st.sampled_from(LETTERS), max_size=8)
+MORE_TEXTS = st.text(st.sampled_from('akKsSéß/\\"\n'), max_size=12)
 
 
 def always_escaped(text: str) -> str:
@@ -195,14 +204,14 @@ def test_what_is_in_the_text_is_in_the_candidates_whoever_wrote_the_json(
     for text in (before + pattern + after, other):
         record = '{"question":' + WRITERS[writer](text) + "}"
         if any(query.matches(text)):
-            assert list(found_in(record.encode(), query.needles)) == [(1, record.encode())]
+            assert list(found_in(record.encode(), query.finders)) == [(1, record.encode())]
 
 
-def found_in(data: bytes, needles: Needles | None, block: int = 1 << 20) -> Any:
+def found_in(data: bytes, finders: list[Finder] | None, block: int = 1 << 20) -> Any:
     fd = os.memfd_create("lines") if sys.platform == "linux" else os.open(".", os.O_TMPFILE)
     try:
         os.write(fd, data)
-        found = list(candidates(fd, len(data), needles, block=block))
+        found = list(candidates(fd, len(data), finders, block=block))
         assert all(data[offset:].startswith(line) for _, offset, line in found)
         return [(number, line) for number, _, line in found]
     finally:
@@ -218,51 +227,160 @@ def found_in(data: bytes, needles: Needles | None, block: int = 1 << 20) -> Any:
 def test_candidates_have_their_number_wherever_the_blocks_cut(
     lines: list[bytes], end: bytes, block: int, fold: bool
 ) -> None:
-    found = found_in(b"\n".join(lines) + end, needles_of("ab", fold=fold), block)
+    needles = needles_of(["ab"], fold=fold)
+    assert needles is not None
+    found = found_in(b"\n".join(lines) + end, finders_of(needles), block)
     numbered = [each for each in enumerate(lines, 1) if b"ab" in each[1] or b"\\u00" in each[1]]
     assert found == numbered
 
 
-@given(pattern=TEXTS.filter(bool), text=TEXTS)
-def test_what_a_literal_is_required_for_holds_it(pattern: str, text: str) -> None:
-    expression = re.escape(pattern) + r"(x|\d)*"
-    literal = required_literal(expression, 0)
-    assert literal == pattern
-    assert not re.search(expression, text) or literal in text
-
-
 @pytest.mark.parametrize(
-    ("expression", "literal"),
+    ("expression", "texts"),
     [
         ("abc", "abc"),
         (r"error \d+ in file", " in file"),
-        ("abc|abd", "ab"),
-        ("abc|xyz", ""),
-        ("(abc)", ""),
-        ("ab(?=cde)f", "ab"),
-        ("ab?cd", "cd"),
-        ("(?i)abc", "abc"),
+        ("abc|abd", "abc|abd"),
+        ("abc|xyz|abcd", "abc|xyz"),
+        ("(abc)d", "abcd"),
+        ("(the )?Zug|zug[a-z]+", "Zug|zug"),
+        ("zug(zwang|luft)", "zugzwang|zugluft"),
+        ("(x|a+)+bc", "bc"),
+        ("(abc|x)+", "abc|x"),
+        ("ab(?=x)f(?!abcd)", "abf"),
+        ("(?=.*rain)x", "rain"),
+        ("ab?cd", "acd|abcd"),
+        (r"\babc$", "abc"),
         ("(?x) a b c", "abc"),
-        ("a{2}b", "b"),
-        ("[a]b", "ab"),
+        ("a{2}b", "aab"),
+        ("[zZ]ug", "zug|Zug"),
+        ("[a-z]bc|[^a]bcd", "bc"),
+        (r"(abc)\1x", "abc"),
+        ("(?>abc)d++e", "abc"),
+        ("[abcdefghi]", ""),
+        ("abc|d*", ""),
+        ("abc|.", ""),
+        ("a|b|c|d|e|f|g|h|ii", ""),
         (".*", ""),
         ("", ""),
     ],
 )
-def test_only_what_is_plainly_required_is(expression: str, literal: str) -> None:
-    assert required_literal(expression, 0) == literal
+def test_of_an_expression_it_is_known_what_must_be_there(expression: str, texts: str) -> None:
+    assert required(re.compile(expression)).texts == frozenset(texts.split("|")) - {""}
+
+
+EXPRESSIONS = st.recursive(
+    st.sampled_from(
+        [
+            "a",
+            "k",
+            "S",
+            "ß",
+            "é",
+            "/",
+            r"\\",
+            '"',
+            ".",
+            "[kK]",
+            "[^a]",
+            r"\w",
+            "^",
+            "$",
+            r"\b",
+            "(?=k)",
+        ]
+    ),
+    lambda inner: st.one_of(
+        st.tuples(inner, inner).map("".join),
+        st.tuples(inner, inner).map("(?:{0[0]}|{0[1]})".format),
+        st.tuples(inner, st.sampled_from("?*+")).map("(?:{0[0]}){0[1]}".format),
+        inner.map("(?i:{})".format),
+        inner.map("(?:{}){{2}}".format),
+        inner.map("(?!{})".format),
+    ),
+    max_leaves=8,
+)
+
+
+@given(
+    expression=EXPRESSIONS,
+    regexp=st.booleans(),
+    ignore_case=st.booleans(),
+    texts=st.lists(st.tuples(st.sampled_from(sorted(WRITERS)), TEXTS | MORE_TEXTS), max_size=4),
+    block=st.integers(1, 300),
+)
+def test_what_is_found_is_what_is_there(
+    expression: str, regexp: bool, ignore_case: bool, texts: list[tuple[str, str]], block: int
+) -> None:
+    query = Query(expression, regexp=regexp, ignore_case=ignore_case)
+    plain = re.compile(
+        expression if regexp else re.escape(expression), re.IGNORECASE if ignore_case else 0
+    )
+    there = [
+        (number, each.span())
+        for number, (_, text) in enumerate(texts, 1)
+        for line in text.removesuffix("\n").split("\n" if text else "x")
+        for each in plain.finditer(line)
+        if text
+    ]
+    lines = [f'{{"question":{WRITERS[writer](text)}}}' for writer, text in texts]
+    found = [
+        (number, span)
+        for number, line in found_in("\n".join(lines).encode(), query.finders, block)
+        for _, _, spans in query.matches(jsonl.loads_line(line)["question"])
+        for span in spans
+    ]
+    assert found == there
+
+
+@pytest.mark.parametrize("needle", [b"needle", b"\xc4\xb0", b"a needle that is long", b"zz"])
+def test_bytes_are_found_where_they_are_rare_and_where_they_are_not_after_all(
+    needle: bytes,
+) -> None:
+    fields = [
+        b"x" * 70_000,
+        needle,
+        (needle[:1] + b"y") * 50_000,
+        needle,
+        b"y" + needle[-1:],
+        needle,
+        b"x",
+    ]
+    lines = [b"y%by" % field for field in fields]
+    needles = Needles(exact=(needle,))
+    found = found_in(b"\n".join(lines) + b"\n", finders_of(needles), 1 << 17)
+    assert [number for number, _ in found] == [2, 4, 6]
+
+
+def alike(letter: str) -> set[str]:
+    return set(re.findall(re.escape(letter), EVERYTHING, re.IGNORECASE))
+
+
+EVERYTHING = "".join(map(chr, (*range(0xD800), *range(0xE000, 0x110000))))
 
 
 def test_the_partners_of_ascii_letters_are_all_that_unicode_has() -> None:
-    everything = "".join(map(chr, (*range(0xD800), *range(0xE000, 0x110000))))
     for code in set(range(0x80)) - {ord("\n")}:
         letter = chr(code)
-        others = set(re.findall(re.escape(letter), everything, re.IGNORECASE))
-        beyond = "".join(sorted(other for other in others if not other.isascii()))
-        needles = needles_of(letter, fold=True)
+        beyond = {other for other in alike(letter) if not other.isascii()}
+        needles = needles_of([letter], fold=True)
         assert needles is not None
-        assert "".join(b.decode() for b in needles.escapes if b[0] > 0x7F) == beyond
-        assert {other.lower() for other in others if other.isascii()} == {letter.lower()}
+        assert {b.decode() for b in needles.exact if b[0] > 0x7F} == beyond
+        assert {other.lower() for other in alike(letter) if other.isascii()} == {letter.lower()}
+
+
+@pytest.mark.parametrize(
+    "letter", ["é", "ß", "ς", "İ", "ſ", "\u212a", "ǅ", "\U00010400", "\U0001e900"]
+)
+def test_a_letter_is_found_in_every_case_that_re_knows(letter: str) -> None:
+    needles = needles_of([letter], fold=True)
+    assert needles is not None
+    (expression,) = needles.expressions
+    assert {each.decode() for each in re.findall(expression, EVERYTHING.encode())} == alike(letter)
+
+
+def test_no_letter_with_two_cases_stands_where_none_is_looked_for() -> None:
+    late = [chr(code) for code in range(0x1F000, 0x110000)]
+    assert all(letter.lower() == letter.upper() for letter in late)
 
 
 def test_a_scoped_flag_folds_only_what_it_is_for(tmp_path: Path) -> None:
@@ -277,8 +395,8 @@ def test_a_scoped_flag_folds_only_what_it_is_for(tmp_path: Path) -> None:
 def test_an_expression_is_searched_without_re_s_own_parser_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delattr("re._constants.LITERAL")
-    assert Query("abc", regexp=True).needles is None
+    monkeypatch.setitem(sys.modules, "re._parser", None)
+    assert Query("[a-c]bc", regexp=True).finders is None
 
 
 def test_only_lines_that_may_match_are_parsed(

@@ -9,7 +9,8 @@ import pytest
 
 from pipechat.settings import cached_note
 from pipechat.settings.cached_note import CachedNote
-from pipechat.settings.learned_api import NOTHING, Learned, LearnedApi
+from pipechat.settings.learned import NOTHING, Learned
+from pipechat.settings.learned_api import LearnedApi
 from tests.program import Program, Result
 from tests.servers import Batches, ChatServer, error_reply
 from tests.test_refused_fields import azure, form_of, groq, refusal, refusing, vendor

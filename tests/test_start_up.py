@@ -182,8 +182,8 @@ NEEDED = {
         commands commands.app commands.ask commands.loading commands.options commands.reporting
         commands.showing commands.stores commands.wiring
         settings settings.config settings.destination settings.endpoint settings.headers
-        settings.json_values settings.key settings.layers settings.named_file settings.proxy
-        settings.resolve settings.secrets settings.table settings.values settings.way
+        settings.json_values settings.key settings.layers settings.learned settings.named_file
+        settings.proxy settings.resolve settings.secrets settings.table settings.values settings.way
         show show.sinks
         turn turn.context turn.conversation turn.endings turn.in_memory turn.prompt turn.reducer
         turn.request_hash turn.run turn.surrogates
@@ -192,8 +192,9 @@ NEEDED = {
     "network": """
         client.certificates client.lazy_openai client.network_errors client.own_headers
         client.proxy_way client.put_off client.sdk_sender client.trust client.unix_socket
-        settings.cached_note settings.learned_api
+        settings.cached_note
     """,
+    "learning": "settings.learned_api",
     "recording": """
         client.near_request client.record_replay client.recording
         commands.own_files commands.recordings
@@ -201,7 +202,7 @@ NEEDED = {
     """,
 }
 WAYS = {
-    "live": ({"any", "network"}, ()),
+    "live": ({"any", "network", "learning"}, ()),
     "recorded": ({"any", "network", "recording"}, ("--record",)),
     "replayed": ({"any", "recording"}, ("--replay",)),
 }

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from pipechat.errors import PipechatError, RefusedError
 from pipechat.messages import ChatRequest
-from pipechat.settings.learned_api import NOTHING, Learned
+from pipechat.settings.learned import NOTHING, Learned
 from pipechat.settings.resolve import TOKEN_FIELDS, Settings
 from pipechat.wire.dialect import dialect_of
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _BATCH_BYTES = 1 << 16
 _FORMATS = {"text": "text", "json": "json", "ndjson": "ndjson", "stream-json": "ndjson"}
+_COLORS = ("auto", "always", "never")
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No warnings on stderr, only errors.")]
 Verbose = Annotated[
@@ -54,9 +55,20 @@ def check_format(output_format: str) -> str:
     return _FORMATS[output_format]
 
 
-def look_of(env: Environment) -> Look:
+def check_color(color: str) -> str:
+    """`auto`, `always` or `never`.
+
+    Raises:
+        UsageError: `bad_option`.
+    """
+    if color not in _COLORS:
+        raise UsageError("bad_option", f"--color: {not_one_of(color, _COLORS)}")
+    return color
+
+
+def look_of(env: Environment, color: str = "auto") -> Look:
     """Plain into a pipe; on a terminal with colors unless NO_COLOR (no-color.org) is set."""
-    return Look.of(terminal=env.stdout.is_terminal, environ=env.environ)
+    return Look.of(terminal=env.stdout.is_terminal, environ=env.environ, color=color)
 
 
 class Page:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipechat import jsonl
+from pipechat.commands.found_output import check_shown, print_text, records
 from pipechat.commands.history_output import (
     OutputFormat,
-    Page,
     Quiet,
     Verbose,
+    check_color,
     check_format,
     look_of,
     open_page,
@@ -22,8 +22,8 @@ from pipechat.commands.history_output import (
 from pipechat.commands.reporting import report
 from pipechat.environment import Environment
 from pipechat.errors import ExitCode, SessionError
-from pipechat.show.transcript import Look
-from pipechat.text import check_argument, visible_line, whole_text
+from pipechat.show.found import FoundText
+from pipechat.text import check_argument
 
 if TYPE_CHECKING:
     from pipechat.store.search import Hit, Query
@@ -55,6 +55,34 @@ IgnoreCase = Annotated[
     bool, typer.Option("--ignore-case", "-i", help="Upper and lower case are the same.")
 ]
 
+NamesOnly = Annotated[
+    bool,
+    typer.Option("--files-with-matches", "-l", help="Only the names of sessions that match."),
+]
+CountOnly = Annotated[
+    bool, typer.Option("--count", "-c", help="Only how many turns match, a session a line.")
+]
+Context = Annotated[
+    int,
+    typer.Option(
+        "--context",
+        "-C",
+        help="N lines of the turn before and after each one that matches.",
+        metavar="N",
+        min=0,
+        show_default=False,
+    ),
+]
+Color = Annotated[
+    str,
+    typer.Option(
+        "--color",
+        help="auto: on a terminal, unless NO_COLOR is set; always: for `less -R` [auto].",
+        metavar="auto|always|never",
+        show_default=False,
+    ),
+]
+
 
 def search(
     context: typer.Context,
@@ -63,6 +91,10 @@ def search(
     session: FirstOfWhere = None,
     regexp: IsRegexp = False,
     ignore_case: IgnoreCase = False,
+    names_only: NamesOnly = False,
+    count_only: CountOnly = False,
+    context_lines: Context = 0,
+    color: Color = "auto",
     output_format: OutputFormat = "text",
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -70,11 +102,14 @@ def search(
     """Search questions and answers, in all sessions, or in some sessions and files.
 
     Prints SESSION:TURN:SIDE: and the line of text that matches; SESSION is the name or the path
-    as it was given, TURN the number of the record's line in the file, from 1. Exits with 0
-    where something matches, with 1 where nothing does, as grep.
+    as it was given, TURN the number of the record's line in the file, from 1. On a terminal a
+    line that is too wide is cut around what matches. Exits with 0 where something matches, with
+    1 where nothing does, as grep.
     """
     env, store = opened(context, quiet, verbose)
     wanted = check_format(output_format)
+    look = look_of(env, check_color(color))
+    shown = check_shown(names_only, count_only, context_lines)
     from pipechat.store import sources
     from pipechat.store.search import Query
 
@@ -86,11 +121,11 @@ def search(
     hunt = _Hunt(env, store, query)
     with open_page(env) as page:
         if wanted == "text":
-            count = _print_text(page, look_of(env), hunt.through(names))
+            columns = env.stdout.columns() if env.stdout.is_terminal else None
+            is_found = print_text(page, FoundText(look, columns), hunt.through(names), shown)
         else:
-            records = (jsonl.dumps(_record(name, hit)) for name, hit in hunt.through(names))
-            count = page.records(records, wanted)
-    return hunt.status or (0 if count else NOTHING_FOUND)
+            is_found = page.records(records(hunt.through(names), shown), wanted) > 0
+    return hunt.status or (0 if is_found else NOTHING_FOUND)
 
 
 def _all_names(store: SessionStore) -> list[str]:
@@ -118,53 +153,17 @@ class _Hunt:
         self._query = query
         self.status = 0
 
-    def through(self, names: list[str]) -> Iterator[tuple[str, Hit]]:
+    def through(self, names: list[str]) -> Iterator[tuple[str, Generator[Hit, None, None]]]:
+        for name in names:
+            yield name, self._in(name, tell_mode=len(names) == 1)
+
+    def _in(self, name: str, *, tell_mode: bool) -> Generator[Hit, None, None]:
         from pipechat.store import sources
         from pipechat.store.search import search as search_session
 
-        for name in names:
-            try:
-                tell_mode = len(names) == 1
-                with sources.reading(self._store, name, tell_mode=tell_mode) as session:
-                    for hit in search_session(session, self._query):
-                        yield name, hit
-            except SessionError as error:
-                report(self._env, error)
-                self.status = int(ExitCode.SESSION)
-
-
-def _print_text(page: Page, look: Look, hits: Iterator[tuple[str, Hit]]) -> int:
-    count = 0
-    for name, hit in hits:
-        count += 1
-        shown = visible_line(whole_text(name)) if look.terminal else name
-        address = look.dim(f"{shown}:{hit.turn_number}:{hit.side}:")
-        found = f"{address} {_highlighted(look, hit)}\n"
-        page.write(found.encode("utf-8", "surrogateescape"))  # a path has the bytes it came with
-    return count
-
-
-def _highlighted(look: Look, hit: Hit) -> str:
-    if not look.color:
-        return look.text(hit.text)
-    shown = ""
-    end = 0
-    for start, stop in hit.spans:
-        if stop > start:
-            shown += look.text(hit.text[end:start]) + look.hit(look.text(hit.text[start:stop]))
-            end = stop
-    return shown + look.text(hit.text[end:])
-
-
-def _record(name: str, hit: Hit) -> dict[str, object]:
-    return {
-        "session": name,
-        "turn": hit.turn_number,
-        "id": hit.turn.id,
-        "time": hit.turn.time,
-        "status": hit.turn.status,
-        "side": hit.side,
-        "line": hit.line_number,
-        "text": hit.text,
-        "spans": hit.spans,
-    }
+        try:
+            with sources.reading(self._store, name, tell_mode=tell_mode) as session:
+                yield from search_session(session, self._query)
+        except SessionError as error:
+            report(self._env, error)
+            self.status = int(ExitCode.SESSION)

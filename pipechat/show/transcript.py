@@ -31,10 +31,12 @@ class Look:
     color: bool = False
 
     @classmethod
-    def of(cls, *, terminal: bool, environ: Mapping[str, str]) -> "Look":
-        """Plain into a pipe; on a terminal with colors unless NO_COLOR (no-color.org) is set."""
+    def of(cls, *, terminal: bool, environ: Mapping[str, str], color: str = "auto") -> "Look":
+        """Plain into a pipe; on a terminal with colors unless NO_COLOR (no-color.org) is set.
+        `color` may say `always` or `never` instead; colors are for a terminal, at once or later."""
         plain = environ.get("NO_COLOR") or environ.get("TERM") == "dumb"
-        return cls(terminal=terminal, color=terminal and not plain)
+        colored = color == "always" or (color == "auto" and terminal and not plain)
+        return cls(terminal=terminal or colored, color=colored)
 
     def text(self, text: str) -> str:
         """What somebody said."""

@@ -8,21 +8,23 @@ text. Knows no store and no output.
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Literal, NamedTuple
 
 from pipechat import jsonl
 from pipechat.errors import UsageError
 from pipechat.messages import Turn
+from pipechat.store.candidates import candidates
 from pipechat.store.reading import Session, turn_of
-from pipechat.store.search_bytes import Needles, needles_of, required_literal
+from pipechat.store.search_bytes import needles_of
+from pipechat.store.search_finders import finders_of
+from pipechat.store.search_literals import Required, required
 
-_BLOCK = 1 << 18
 _RECENT_IDS = 4096
 _NEAR_BYTES = 1 << 18
 
 Side = Literal["question", "answer"]
-_SIDES: tuple[Side, ...] = ("question", "answer")
+SIDES: tuple[Side, ...] = ("question", "answer")
 
 
 class Hit(NamedTuple):
@@ -61,32 +63,41 @@ class Query:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of what Python may once read otherwise
                 self._expression = re.compile(pattern if regexp else re.escape(pattern), flags)
-                literal = required_literal(pattern, flags) if regexp else pattern
+                fixed = Required(frozenset({pattern}), ignore_case)
+                wanted = required(self._expression) if regexp else fixed
         except (re.error, OverflowError, RecursionError) as error:
             message = f"{pattern!r} is no regular expression: {error}"
             raise UsageError("bad_pattern", message, "Leave out -E for fixed text.") from error
-        fold = bool(self._expression.flags & re.IGNORECASE)
-        self.needles = needles_of(literal, fold=fold)
-        # `in` is several times as quick as an expression, and most candidates are none.
-        self._fixed = literal if not fold else ""
+        needles = needles_of(wanted.texts, fold=wanted.fold)
+        self.finders = None if needles is None else finders_of(needles)
+        # `in` is several times as quick as an expression, and most lines hold none.
+        self._fixed = () if wanted.fold else tuple(wanted.texts)
 
     def matches(self, text: str) -> Iterator[tuple[int, str, list[tuple[int, int]]]]:
         """The lines of `text` that match: number from 1, the line, what matched in it."""
-        if self._fixed not in text:
+        if not self._may_match(text):
             return
-        for number, line in enumerate(text.removesuffix("\n").split("\n") if text else (), 1):
-            if self._fixed in line:
+        for number, line in enumerate(lines_of(text), 1):
+            if self._may_match(line):
                 spans = [found.span() for found in self._expression.finditer(line)]
                 if spans:
                     yield number, line, spans
 
+    def _may_match(self, text: str) -> bool:
+        return not self._fixed or any(fixed in text for fixed in self._fixed)
 
-def search(session: Session, query: Query) -> Iterator[Hit]:
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a question or an answer; an empty one has none."""
+    return text.removesuffix("\n").split("\n") if text else []
+
+
+def search(session: Session, query: Query) -> Generator[Hit, None, None]:
     """What matches in `session`, oldest first, in flat memory. A turn that stands there twice
     is told once; lines that are no JSON are counted in a warning."""
     recent: dict[str, None] = {}
     torn = 0
-    for number, offset, line in candidates(session.fd, session.size, query.needles):
+    for number, offset, line in candidates(session.fd, session.size, query.finders):
         try:
             record = jsonl.loads_line(line)
         except ValueError:
@@ -124,59 +135,8 @@ def _found_in(
 ) -> Iterator[tuple[Side, int, str, list[tuple[int, int]]]]:
     if not isinstance(record, dict):
         return
-    for side in _SIDES:
+    for side in SIDES:
         text = record.get(side)
         if isinstance(text, str):
             for line_number, line, spans in query.matches(text):
                 yield side, line_number, line, spans
-
-
-def candidates(
-    fd: int, size: int, needles: Needles | None, *, block: int = _BLOCK
-) -> Iterator[tuple[int, int, bytes]]:
-    """The lines of a file that hold one of `needles`, as (number from 1, offset in bytes, line);
-    all of them where `needles` is None."""
-    if needles is None:
-        offset = 0
-        for number, line in jsonl.lines_forwards(fd, size):
-            yield number, offset, line
-            offset += len(line) + 1
-        return
-    finders = needles.finders()
-    lines_before = -1  # not counted yet: where nothing is found, nobody asks
-    for position, data, end in _blocks_of_lines(fd, size, block):
-        hay = data.lower() if needles.fold else data
-        nexts = [find(hay, 0, end) for find in finders]
-        counted = 0
-        while (hit := min((place for place in nexts if place >= 0), default=-1)) >= 0:
-            if lines_before < 0:
-                lines_before = jsonl.count_lines(fd, position)
-            start = data.rfind(b"\n", 0, hit) + 1
-            stop = data.find(b"\n", hit, end)
-            stop = end if stop < 0 else stop
-            lines_before += data.count(b"\n", counted, start)
-            counted = start
-            yield lines_before + 1, position + start, data[start:stop]
-            nexts = [
-                find(hay, stop, end) if 0 <= place < stop else place
-                for find, place in zip(finders, nexts, strict=True)
-            ]
-        if lines_before >= 0:
-            lines_before += data.count(b"\n", counted, end)
-
-
-def _blocks_of_lines(fd: int, size: int, block: int) -> Iterator[tuple[int, bytes, int]]:
-    """The file in pieces of whole lines, as (position, data, where its last whole line ends). A
-    line that a block cuts is read again with the next: cheaper than to put it together."""
-    position = 0
-    length = block
-    while position < size and (data := os.pread(fd, min(length, size - position), position)):
-        end = data.rfind(b"\n") + 1
-        if position + len(data) >= size:
-            end = len(data)
-        if end:
-            yield position, data, end
-            position += end
-            length = block
-        else:
-            length *= 2

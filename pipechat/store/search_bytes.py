@@ -5,9 +5,9 @@ or `\\/`. jsonl.dumps writes one form, other tools write others. So a line that 
 the text as jsonl.dumps writes it, or else an escape that jsonl.dumps would not have written.
 """
 
-import importlib
 import re
-from collections.abc import Callable
+from collections.abc import Iterable
+from functools import cache
 from typing import NamedTuple
 
 from pipechat import jsonl
@@ -15,77 +15,75 @@ from pipechat import jsonl
 # The characters beyond ASCII that match an ASCII letter where case is ignored; a test looks
 # through all of Unicode that there are no others.
 _PARTNERS = {"i": "\u0130\u0131", "k": "\u212a", "s": "\u017f"}
-
-
-# A place in bytes at which something begins, between two others; -1: nowhere.
-Finder = Callable[[bytes, int, int], int]
+_SHORTEST_RUN = 3
+# All letters that have two cases stand below, in all of Unicode; a test holds it.
+_CASED = 0x1F000
 
 
 class Needles(NamedTuple):
-    """A line may match only if it holds `text`, or any of `escapes`. `fold`: they are in lower
-    case, and to be looked for in lines put in lower case by `bytes.lower`."""
+    """A line may match only if it holds one of these. `exact`: bytes as they are; `folded`:
+    bytes in lower case, to be looked for in lines that `bytes.lower` put in lower case;
+    `expressions`: regular expressions of bytes."""
 
-    text: bytes
-    escapes: tuple[bytes, ...]
-    fold: bool
-
-    def finders(self) -> list[Finder]:
-        """One a needle. What is long and sought for its own sake `find` finds fastest; what is
-        short, an expression of `re`, which leaps from first byte to first byte."""
-        return [_text_finder(self.text), *(_short_finder(escape) for escape in self.escapes)]
+    exact: tuple[bytes, ...] = ()
+    folded: tuple[bytes, ...] = ()
+    expressions: tuple[bytes, ...] = ()
 
 
-def _text_finder(text: bytes) -> Finder:
-    return lambda data, start, end: data.find(text, start, end)
-
-
-def _short_finder(needle: bytes) -> Finder:
-    search = re.compile(re.escape(needle)).search
-
-    def find(data: bytes, start: int, end: int) -> int:
-        found = search(data, start, end)
-        return found.start() if found else -1
-
-    return find
-
-
-def needles_of(literal: str, *, fold: bool) -> Needles | None:
-    """What a line must hold so that `literal` may be in its text; None: any line may.
+def needles_of(texts: Iterable[str], *, fold: bool) -> Needles | None:
+    """What a line must hold so that one of `texts` may be in its text; None: any line may.
 
     Args:
         fold: whether case is ignored, as by re.IGNORECASE.
     """
-    if fold:
-        literal = max(_ascii_runs(literal), key=len).lower()
+    sought = sorted({_sought(text, fold=fold) for text in texts})
     # U+FFFD also stands for bytes that are no UTF-8, and a surrogate is in no text.
-    if not literal or any(c == "\ufffd" or "\ud800" <= c <= "\udfff" for c in literal):
+    if not sought or any(not text or re.search("[\ufffd\ud800-\udfff]", text) for text in sought):
         return None
-    partners = "".join(_PARTNERS.get(letter, "") for letter in sorted(set(literal)) if fold)
-    escapes = [partner.encode() for partner in partners]
-    escapes.append(b"\\u00" if max(literal + partners) <= "\xff" else b"\\u")
-    if "/" in literal:
-        escapes.append(b"\\/")
-    return Needles(jsonl.dumps(literal)[1:-1], tuple(escapes), fold)
+    letters = set("".join(sought))
+    if not fold:
+        exact = [_in_json(text) for text in sought]
+        folded = expressions = []
+    else:
+        ascii_ones = [text for text in sought if text.isascii()]
+        folded = [_in_json(text) for text in ascii_ones]
+        expressions = [_in_any_case(text) for text in sought if not text.isascii()]
+        partners = "".join(_PARTNERS.get(letter, "") for letter in sorted(set("".join(ascii_ones))))
+        exact = [partner.encode() for partner in partners]
+        letters |= {other for letter in letters for other in _alike(letter)}
+    exact.append(b"\\u00" if max(letters) <= "\xff" else b"\\u")
+    if "/" in letters:
+        exact.append(b"\\/")
+    return Needles(tuple(exact), tuple(folded), tuple(expressions))
 
 
-def _ascii_runs(text: str) -> list[str]:
-    return "".join(letter if letter.isascii() else "\n" for letter in text).split("\n")
+def _sought(text: str, *, fold: bool) -> str:
+    """What of `text` is looked for: all of it, or where case is ignored rather a part of it that
+    is ASCII, which is found several times as quickly."""
+    if not fold:
+        return text
+    runs = "".join(letter if letter.isascii() else "\n" for letter in text).split("\n")
+    run = max(runs, key=len).lower()
+    return run if len(run) >= min(_SHORTEST_RUN, len(text)) else text
 
 
-def required_literal(expression: str, flags: int) -> str:
-    """The longest text that everything which the regular expression matches holds; "" where
-    none is plain to see. The expression is one that `re` compiles."""
-    try:
-        parser = importlib.import_module("re._parser")  # re's own, and so of the same opinion
-        parsed = list(parser.parse(expression, flags))
-        literal_code = importlib.import_module("re._constants").LITERAL
-    except (ImportError, AttributeError):
-        return ""
-    # Only what stands one after the other at the top: no group, no choice, no repetition.
-    runs = [""]
-    for code, argument in parsed:
-        if code == literal_code:
-            runs[-1] += chr(argument)
-        else:
-            runs.append("")
-    return max(runs, key=len)
+def _in_json(text: str) -> bytes:
+    return jsonl.dumps(text)[1:-1]
+
+
+def _in_any_case(text: str) -> bytes:
+    ways = ([re.escape(_in_json(other)) for other in _alike(letter)] for letter in text)
+    return b"".join(b"(?:" + b"|".join(way) + b")" for way in ways)
+
+
+@cache
+def _alike(letter: str) -> tuple[str, ...]:
+    """The characters that match `letter` where case is ignored, itself among them."""
+    if letter.isascii():
+        return tuple({letter.lower(), letter.upper(), *_PARTNERS.get(letter.lower(), "")})
+    return tuple({letter, *re.findall(letter, _cased(), re.IGNORECASE)})  # `re` has the last word
+
+
+@cache
+def _cased() -> str:
+    return "".join(map(chr, (*range(0xD800), *range(0xE000, _CASED))))
