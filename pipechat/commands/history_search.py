@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
@@ -95,16 +94,7 @@ def search(
 
 def _all_names(store: SessionStore) -> list[str]:
     """All sessions. Turns of processes that died are turns as well."""
-    from pipechat.store.layout import session_of_spool
-    from pipechat.store.names import is_name
-
-    try:
-        entries = os.listdir(store.folder)
-    except OSError:
-        entries = []  # `names` tells what is wrong
-    for name in sorted({name for entry in entries if (name := session_of_spool(entry))}):
-        if is_name(name):
-            store.adopt(name)
+    store.adopt_all()
     return store.names()
 
 

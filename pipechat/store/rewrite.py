@@ -12,6 +12,7 @@ from typing import NamedTuple
 from pipechat import jsonl
 from pipechat.messages import Turn
 from pipechat.store.adoption import adopt_orphans, set_aside
+from pipechat.store.in_flight import sweep_once
 from pipechat.store.layout import rewrite_file
 from pipechat.store.locked_file import sync_folder
 from pipechat.store.reading import Session, turn_of
@@ -88,7 +89,8 @@ def _taken(store: SessionStore, name: str, *, dry_run: bool) -> Iterator[Session
             yield session
         return
     with locked(store, name) as file:
-        adopt_orphans(file, name, os.listdir(store.folder), store.warn)
+        sweep_once(store.folder)
+        adopt_orphans(file, name, store.warn)
         yield Session(name, file.fd, os.fstat(file.fd).st_size, store.warn)
 
 
