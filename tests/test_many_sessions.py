@@ -207,6 +207,7 @@ def test_whatever_call_fails_while_former_spools_move_none_is_lost(store: Sessio
     wanted = set(ids(store, "s"))
     for nth in range(1, 200):
         wanted.add(id_of(former_spool(store.folder, "s")))
+        Path(store.folder, layout.SWEPT).unlink(missing_ok=True)
         writers: list[TurnWriter] = []
         with nth_call_fails(nth) as faults:
             failure_of(begin, store, writers)

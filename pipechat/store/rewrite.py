@@ -70,13 +70,15 @@ def prune(
     """
     limit = older_than if older_than.tzinfo else older_than.replace(tzinfo=UTC)
     with _taken(store, name, dry_run=dry_run) as session:
-        kept = dropped = 0
+        kept = dropped = gone = 0
         for line in _lines(session):
             if turn := turn_of(line):
                 older = _is_older(turn, limit)
-                kept += not older
-                dropped += older
-        if dropped and not dry_run:
+                gone += older
+                if turn.context is None:  # else a mark of a turn, and as old
+                    kept += not older
+                    dropped += older
+        if gone and not dry_run:
             _replace(store, session, _lines(session, lambda _, line: _stays(line, limit)))
     return PruneReport(name, kept, dropped)
 
