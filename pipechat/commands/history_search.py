@@ -9,13 +9,14 @@ import typer
 
 from pipechat import jsonl
 from pipechat.commands.history_output import (
+    NoPager,
     OutputFormat,
     Page,
     Quiet,
     Verbose,
     check_format,
     look_of,
-    open_page,
+    open_paged,
     opened,
 )
 from pipechat.commands.reporting import report
@@ -63,6 +64,7 @@ def search(
     regexp: IsRegexp = False,
     ignore_case: IgnoreCase = False,
     output_format: OutputFormat = "text",
+    no_pager: NoPager = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> int:
@@ -83,7 +85,7 @@ def search(
     for each in named:
         sources.adopt(store, each)  # a bad name is told before anything is found
     hunt = _Hunt(env, store, query)
-    with open_page(env) as page:
+    with open_paged(env, no_pager=no_pager) as page:
         if wanted == "text":
             count = _print_text(page, look_of(env), hunt.through(names))
         else:
