@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import signal
 import subprocess
@@ -24,6 +23,9 @@ _AT_END = "FRX+G"
 # Those that git lets the pager outlive it for.
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _NOT_STARTED = (126, 127)
+# As git has it, a command that holds one of these is more than a program and its options.
+_SHELL_S_OWN = frozenset("|&;<>()$`\\\"'*?[#~=%")
+_BUILT_IN = ("exec", "command", "eval", ".")
 
 
 class Pager:
@@ -47,6 +49,8 @@ class Pager:
         self._stderr = env.stderr.output
         self._taken: dict[int, Any] = {}
         self._begun = False
+        self._is_up = False
+        self._due: int | None = None
 
     def write(self, data: bytes) -> None:
         """Write `data`. Raises ReaderLeft where the pager was left, OutputError."""
@@ -60,10 +64,10 @@ class Pager:
         if self._process is None:
             return
         status = self._wait()
+        self._is_up = False
         self._process = None
         self._out, self._env.stderr.output = self._env.stdout, self._stderr
-        for signum, before in self._taken.items():
-            signal.signal(signum, before)
+        self._give_signals_back()
         if status in _NOT_STARTED:
             message = f"the pager {self._command!r} could not be started"
             raise OutputError("output_failed", message, "Set PAGER to one that is there.")
@@ -75,26 +79,43 @@ class Pager:
         environ = {**_USUALLY, **self._env.environ}
         if self._at_end and "LESS" not in self._env.environ:
             environ["LESS"] = _AT_END
-        read_fd, self._write_fd = os.pipe()
+        self._take_signals()
+        read_fd, write_fd = os.pipe()
         try:
             # Through the shell, since a pager may come with options of its own.
             command = ["sh", "-c", self._command]
             self._process = subprocess.Popen(command, stdin=read_fd, env=environ)
         except OSError:  # no more processes: it is shown all the same
-            os.close(self._write_fd)
+            os.close(write_fd)
+            self._give_signals_back()
             return
         finally:
             os.close(read_fd)
-        self._out = Output(self._write_fd, name="stdout", waits=self._env.waits)
+        self._write_fd = write_fd
+        self._out = Output(write_fd, name="stdout", waits=self._env.waits)
         if self._env.stderr.is_terminal:
             self._env.stderr.output = self._out
+        self._is_up = True
+        if self._due is not None:
+            self._end_by(self._due)
+
+    def _take_signals(self) -> None:
         for signum in _SIGNALS:
             before = signal.getsignal(signum)
             if before is not signal.SIG_IGN:
                 self._taken[signum] = before
                 signal.signal(signum, self._end_by)
 
-    def _end_by(self, signum: int, _frame: FrameType | None) -> None:
+    def _give_signals_back(self) -> None:
+        for signum, before in self._taken.items():
+            signal.signal(signum, before)
+        if self._due is not None:
+            die_by(self._due)
+
+    def _end_by(self, signum: int, _frame: FrameType | None = None) -> None:
+        if not self._is_up:  # it is just being started, or has just been left
+            self._due = signum
+            return
         self._wait()
         die_by(signum)
 
@@ -132,11 +153,8 @@ def chosen(env: Environment) -> str | None:
 
 def _program_of(command: str) -> str | None:
     """The program that a shell would start; None where that is the shell's to find out."""
-    try:
-        first = shlex.split(command)[0]
-    except (ValueError, IndexError):
-        return None
-    return None if set(first) & set("=$`(&|;<>{~*?[#") else first
+    first = command.split()[0]
+    return None if _SHELL_S_OWN & set(command) or first in _BUILT_IN else first
 
 
 def _is_there(program: str, environ: Mapping[str, str]) -> bool:

@@ -15,7 +15,7 @@ from typing import Literal
 
 from pipechat.errors import SessionError
 from pipechat.messages import Summary, Turn, new_turn_id
-from pipechat.store import in_flight, layout, listing, spool
+from pipechat.store import in_flight, layout, spool
 from pipechat.store import reading as session_reading
 from pipechat.store.adoption import adopt_orphans
 from pipechat.store.case import check_case, may_be_new
@@ -198,10 +198,14 @@ class SessionStore:
 
     def names(self) -> list[str]:
         """The names of the sessions, sorted."""
+        from pipechat.store import listing  # no turn asks which others there are
+
         return listing.names(self.folder)
 
     def last_used(self) -> str | None:
         """The session that was written last, a turn in flight or interrupted included."""
+        from pipechat.store import listing
+
         return listing.last_used(self.folder)
 
     def summaries(self, names: Iterable[str] | None = None) -> Iterator[Summary]:
