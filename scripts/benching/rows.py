@@ -42,6 +42,7 @@ class Sizes:
     chunks: int = 20_000
     paced: int = 1_000
     items: int = 4_000
+    sessions: int = 100_000
     runs: int = 15
     long_runs: int = 5
 
@@ -94,6 +95,14 @@ ROWS = (
     Row("the same, peak memory", "session", "ask, long", "ask, one turn", 1.05, "peak"),
     Row("ask, long session / 20 turns", "session", "ask, long", "ask, 20 turns"),
     Row("history show, long session / 20 turns", "session", "show, long", "show, 20 turns"),
+    Row(
+        "ask --session, 100,000 sessions / one",
+        "sessions",
+        "ask, 100,000 sessions",
+        "ask, one session",
+        1.03,
+    ),
+    Row("history list -n 20, 100,000 sessions / one", "sessions", "list, 100,000", "list, one"),
     Row("history search / grep -c", "search", "history search", "grep -c", 6),
     Row("history search / jq", "search", "history search", "jq", 0.15),
     Row("batch, a request: one process / SDK", "batch", "-j 64", "asyncio SDK", 0.40),
@@ -115,6 +124,7 @@ def make_groups(home: Home, sizes: Sizes) -> list[Group]:
         _ask(home, "ask-short", 20),
         _ask(home, "ask-long", sizes.chunks),
         _session(home, sizes.turns),
+        _many_sessions(home, sizes.sessions),
         _search(home, sizes.turns),
         _latency(home, sizes.paced),
         _batch(home, sizes.items),
@@ -199,6 +209,29 @@ def _session(home: Home, turns: int) -> Group:
             session.write()
 
     return Group("session", f"sessions of 1, 20 and {turns} turns", parties, set_up)
+
+
+def _many_sessions(home: Home, count: int) -> Group:
+    """The same session by itself, and as one of many in a folder of its own."""
+    folders = {"one": home.folder / "few", "many": home.folder / "many"}
+    alone, among = (SessionOnDisk(home, "s0", 1, folder) for folder in folders.values())
+    is_answer = is_text("".join(answers.texts(20)))
+    listed = ("history", "list", "-n", "20")
+    pipechat = str(home.bin / "pipechat")
+    at = {name: (home.tool("env"), f"PIPECHAT_HOME={folder}") for name, folder in folders.items()}
+    parties = (
+        Party("ask, one session", (*at["one"], *alone.asked(20)), is_answer, alone.restore),
+        Party("ask, 100,000 sessions", (*at["many"], *among.asked(20)), is_answer, among.restore),
+        Party("list, one", (*at["one"], pipechat, *listed), has_lines(1)),
+        Party("list, 100,000", (*at["many"], pipechat, *listed), has_lines(min(20, count))),
+    )
+
+    def set_up() -> None:
+        alone.write()
+        among.write()
+        sessions.copy_session(among.path, count)
+
+    return Group("sessions", f"a session of one turn, alone and among {count}", parties, set_up)
 
 
 def _search(home: Home, turns: int) -> Group:
