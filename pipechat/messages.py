@@ -194,8 +194,8 @@ class Turn(Outcome):
 
 
 class Summary(NamedTuple):
-    """A session in one line. `turns` counts lines; `last_time` is RFC 3339, or "" where there
-    is no turn; `size` is in bytes."""
+    """A session in one line. `turns` counts lines, without marks; `last_time` is RFC 3339, or ""
+    where there is no turn; `size` is in bytes."""
 
     name: str
     turns: int

@@ -44,7 +44,7 @@ def on_a_terminal(
 ) -> Result:
     """Run with a terminal on all three streams; what is on the screen is stdout, with \\n."""
     ours, theirs = pty.openpty()
-    environ: dict[str, str | None] = {"TERM": "xterm", "TZ": "UTC-1", "NO_COLOR": None}
+    environ: dict[str, str | None] = {"TERM": "xterm", "TZ": "UTC-1", "NO_COLOR": None, "PAGER": ""}
     environ |= env or {}
     process = program.start(
         *arguments, env=environ, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True

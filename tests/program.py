@@ -203,7 +203,8 @@ class Program:
 
     def spools(self) -> list[Path]:
         """The spools that stand in the folder."""
-        return sorted((self.home / "sessions").glob(".*.part"))
+        folder = self.home / "sessions"
+        return sorted([*folder.glob(".in-flight/*/*.part"), *folder.glob(".*.part")])
 
 
 @contextmanager

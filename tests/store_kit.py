@@ -19,6 +19,8 @@ import pytest
 from pipechat import jsonl
 from pipechat.errors import SessionError
 from pipechat.messages import Turn, now
+from pipechat.store import in_flight
+from pipechat.store.layout import spool_file
 from pipechat.store.sessions import SessionStore
 
 
@@ -57,8 +59,21 @@ def ids(store: SessionStore, name: str) -> list[str]:
 
 
 def hidden(store: SessionStore) -> list[str]:
-    """The names of spools and temporary files."""
-    return sorted(n for n in os.listdir(store.folder) if n[0] == "." and not n.endswith(".busy"))
+    """The names of spools, locks of keys and temporary files, as they stand below the folder."""
+    return hidden_in(Path(store.folder))
+
+
+def hidden_in(folder: Path) -> list[str]:
+    """The same below the folder of sessions `folder`."""
+    beside = [path.name for path in folder.glob(".*") if path.is_file()]
+    inside = [str(path.relative_to(folder)) for path in folder.glob(".in-flight/*/*")]
+    return sorted(name for name in (*beside, *inside) if not name.endswith(".busy"))
+
+
+def spool_path(folder: str | Path, name: str, turn_id: str) -> Path:
+    """Where the spool of a turn stands, in a folder that is there."""
+    in_flight.make_room(str(folder), name)
+    return Path(folder, spool_file(name, turn_id))
 
 
 def fork(work: Callable[[], object]) -> int:

@@ -1,12 +1,13 @@
 """A mark says of a turn whether it goes along; it loses nothing, and every reader agrees."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from pipechat import jsonl
 from pipechat.errors import SessionError
-from pipechat.store import moves, rewrite
+from pipechat.store import moves, reading, rewrite
 from pipechat.store.marks import last_turn, mark
 from pipechat.store.search import Query, search
 from pipechat.store.sessions import SessionStore
@@ -104,3 +105,43 @@ def test_a_turn_that_is_gone_is_an_error_and_changes_nothing(store: SessionStore
     with pytest.raises(SessionError) as caught:
         mark(store, "other", turn.id, context=False)
     assert caught.value.code == "session_missing"
+
+
+MARKS = {"as we write it": ":", "with blanks": " : "}
+
+
+@pytest.mark.parametrize("form", MARKS)
+def test_a_mark_counts_as_no_turn_when_sessions_are_listed_or_pruned(
+    store: SessionStore, form: str
+) -> None:
+    turns = [ask(store, "s", f"A{n}", time=f"2026-01-0{n + 1}T00:00:00Z") for n in range(3)]
+    for turn, context in ((turns[0], False), (turns[0], True), (turns[2], False)):
+        mark(store, "s", turn.id, context=context)
+    path = Path(store.path("s"))
+    path.write_text(path.read_text().replace('"context":', f'"context"{MARKS[form]}'))
+    assert [summary.turns for summary in store.summaries()] == [3]
+    limit = datetime(2026, 1, 2, tzinfo=UTC)
+    assert rewrite.prune(store, "s", limit, dry_run=True) == ("s", 2, 1)
+    assert rewrite.prune(store, "s", limit) == ("s", 2, 1)
+    assert [record["id"] for record in records(store, "s")] == [
+        turns[1].id, turns[2].id, turns[2].id,
+    ]  # fmt: skip
+    assert [summary.turns for summary in store.summaries()] == [2]
+
+
+@pytest.mark.parametrize("usage", [{"context": True}, {"x": {"context": False}}], ids=str)
+def test_a_turn_that_only_speaks_of_context_counts(
+    store: SessionStore, usage: dict[str, object]
+) -> None:
+    ask(store, "s", 'it says "context":true', usage=usage)
+    assert [summary.turns for summary in store.summaries()] == [1]
+
+
+def test_a_mark_that_two_blocks_share_is_seen(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn = ask(store, "s")
+    mark(store, "s", turn.id, context=False)
+    for size in range(10, 40):
+        monkeypatch.setattr(reading, "_BLOCK", size)
+        assert [summary.turns for summary in store.summaries()] == [1]

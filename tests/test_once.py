@@ -27,7 +27,7 @@ from tests.servers import (
     error_reply,
     stream_reply,
 )
-from tests.test_start_up import imported
+from tests.store_kit import hidden_in, spool_path
 
 FORMATS = ["text", "ndjson"]
 AWAY: dict[str, str | None] = {"OPENAI_API_KEY": None, "OPENAI_BASE_URL": "http://127.0.0.1:1/v1"}
@@ -58,8 +58,7 @@ def session_of(program: Program) -> bytes:
 
 def hidden(program: Program) -> list[str]:
     """What stands hidden beside the sessions."""
-    folder = program.home / "sessions"
-    return sorted(path.name for path in folder.iterdir() if path.name[0] == ".")
+    return hidden_in(program.home / "sessions")
 
 
 @pytest.mark.in_process
@@ -483,27 +482,19 @@ def test_where_the_asker_fails_one_who_waits_asks(program: Program, reply: Reply
 def test_locks_that_killed_processes_left_do_not_add_up(program: Program) -> None:
     answered_once(program, "why?")
     folder = program.home / "sessions"
-    for number in range(100):
-        (folder / f".s.{number:032x}.asking").touch()
-    for name in (".t.asking", f".t.{0:032x}.asking"):
-        (folder / name).touch()
-    held = LockedFile(str(folder / f".s.{7:032x}.asking"), create=False)
+    for name, count in (("s", 100), ("t", 1)):
+        room = spool_path(folder, name, "").parent
+        for number in range(count):
+            (room / f"{number:032x}.asking").touch()
+        (room / ".asking").touch()
+    held = LockedFile(str(folder / f".in-flight/s/{7:032x}.asking"), create=False)
     answered_once(program, "why?", "--once", "other")
-    assert [name for name in hidden(program) if name.startswith(".s.")] == [
-        f".s.{7:032x}.asking", ".s.once",
+    assert [name for name in hidden(program) if "/s/" in name] == [
+        ".in-flight/s/.asking", f".in-flight/s/{7:032x}.asking",
     ]  # fmt: skip
     held.close()
     answered_once(program, "why?", "--once", "third")
-    assert hidden(program) == [".s.once", f".t.{0:032x}.asking", ".t.asking"]
-
-
-def test_only_once_imports_what_it_needs(program: Program) -> None:
-    ours = {"sqlite3", "pipechat.store.once", "pipechat.turn.once", "pipechat.commands.once"}
-    for plain in ((), ("--session", "s")):
-        asked = imported(program, "ask", "--offline", "why?", *plain)
-        assert not ours & asked
-        assert not [name for name in asked if "sqlite" in name or "once" in name]
-    assert ours <= imported(program, "ask", "--offline", "why?", "--session", "s", "--once", "k")
-    again = imported(program, "ask", "--offline", "why?", "--session", "s", "--once", "k")
-    assert ours <= again
-    assert not {"openai", "httpx2", "pipechat.client.chat_client"} & again
+    assert [name for name in hidden(program) if "/t/" not in name] == [
+        ".in-flight/s/.asking", ".s.once",
+    ]  # fmt: skip
+    assert len([name for name in hidden(program) if "/t/" in name]) == 2

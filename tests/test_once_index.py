@@ -19,6 +19,8 @@ from pipechat import jsonl
 from pipechat.errors import SessionError
 from pipechat.messages import new_turn_id
 from pipechat.store import once_index
+from pipechat.store.in_flight import make_room
+from pipechat.store.layout import once_lock_file
 from pipechat.store.locked_file import LockedFile
 from pipechat.store.moves import delete, fork, rename
 from pipechat.store.once import OnceTurns
@@ -287,7 +289,8 @@ def test_prune_repair_rename_fork_and_delete_leave_no_wrong_answer(store: Sessio
     for name in ("s", "t", "u"):
         delete(store, name)
         assert answer_to(store, "1", name=name) is None
-    assert os.listdir(store.folder) == ["u.torn"]
+    assert os.path.exists(os.path.join(store.folder, "u.torn"))
+    assert store.names() == hidden(store) == []
 
 
 def test_delete_removes_the_journal_and_the_locks_of_killed_processes_too(
@@ -295,12 +298,14 @@ def test_delete_removes_the_journal_and_the_locks_of_killed_processes_too(
 ) -> None:
     fill(store)
     check(store)
-    lock = f".s.{5:032x}.asking"
-    for name in (".s.once-journal", lock, f".t.{5:032x}.asking"):
+    free, held, other = (once_lock_file(name, key * 32) for name, key in ("s5", "s6", "t5"))
+    for name in ("s", "t"):
+        make_room(store.folder, name)
+    for name in (".s.once-journal", free, held, other):
         Path(store.folder, name).touch()
-    with LockedFile(os.path.join(store.folder, lock), create=False):
+    with LockedFile(os.path.join(store.folder, held), create=False):
         delete(store, "s")
-    assert sorted(os.listdir(store.folder)) == [lock, f".t.{5:032x}.asking"]
+    assert hidden(store) == [held, other]
 
 
 def test_a_line_that_has_no_newline_yet_counts_and_may_still_go(store: SessionStore) -> None:

@@ -11,12 +11,22 @@ import pytest
 from pipechat import jsonl
 from pipechat.errors import SessionError, UsageError
 from pipechat.messages import new_turn_id
+from pipechat.store.layout import spool_file
 from pipechat.store.locked_file import LockedFile
 from pipechat.store.moves import delete, fork, rename
 from pipechat.store.rewrite import prune, repair
 from pipechat.store.sessions import SessionStore
 from tests import store_kit
-from tests.store_kit import ask, failure_of, hidden, ids, nth_call_fails, turn_of_id, wait_for
+from tests.store_kit import (
+    ask,
+    failure_of,
+    hidden,
+    ids,
+    nth_call_fails,
+    spool_path,
+    turn_of_id,
+    wait_for,
+)
 
 OLD = "2020-01-01T00:00:00.000Z"
 LIMIT = datetime(2021, 1, 1, tzinfo=UTC)
@@ -112,17 +122,17 @@ def test_delete_removes_the_session_and_its_orphans_and_says_what_stays(
     damaged(store)
     repair(store, "work")
     living = store.begin("work", if_busy="fail")
-    Path(store.folder, f".work.{new_turn_id()}.part").write_bytes(b"{}\norphan")
+    spool_path(store.folder, "work", new_turn_id()).write_bytes(b"{}\norphan")
     Path(store.folder, ".work.rewrite").touch()
     assert delete(store, "work") == ("work", str(torn_of(store, "work")), 1)
     assert store.names() == []
-    assert hidden(store) == [f".work.{living.id}.part"]
+    assert hidden(store) == [spool_file("work", living.id)]
     store.adopt("work")
     assert store.names() == []
     living.finish(turn_of_id(living.id))  # what was acknowledged is kept all the same
     assert ids(store, "work") == [living.id]
     assert delete(store, "work")[2] == 0
-    assert [entry for entry in os.listdir(store.folder) if entry[0] == "."] == []
+    assert hidden(store) == []
 
 
 @pytest.mark.parametrize(
@@ -152,7 +162,7 @@ def test_rename_takes_the_turns_the_orphans_and_the_torn_lines_along(store: Sess
     repair(store, "work")
     orphan = turn_of_id(new_turn_id(), status="partial", answer="")
     spool = jsonl.dumps(orphan.record()) + b"\nhel"
-    Path(store.folder, f".work.{orphan.id}.part").write_bytes(spool)
+    spool_path(store.folder, "work", orphan.id).write_bytes(spool)
     rename(store, "work", "play")
     assert store.names() == ["play"]
     assert Path(store.path("play")).read_bytes().startswith(stays)
@@ -293,7 +303,7 @@ def test_whatever_call_fails_a_rewrite_is_done_or_undone_and_loses_nothing(
     wanted = set(ids(store, "work"))
     old = {store.last_turns("work", 1)[0].id}
     for nth in range(1, 300):
-        Path(store.folder, f".work.{orphan.id}.part").write_bytes(spool)
+        spool_path(store.folder, "work", orphan.id).write_bytes(spool)
         if not store.exists("gone"):
             ask(store, "gone")
         with nth_call_fails(nth) as faults:

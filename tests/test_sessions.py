@@ -65,12 +65,15 @@ def test_good_names_make_private_files_under_any_umask(
         writer = store.begin(name, if_busy="fail")
         turn = turn_of_id(writer.id)
         writer.head(turn)
-        modes = {entry.name: entry.stat().st_mode & 0o777 for entry in os.scandir(store.folder)}
+        made = list(Path(store.folder).rglob("*"))
+        files = [path.stat().st_mode & 0o777 for path in made if path.is_file()]
+        folders = [path.stat().st_mode & 0o777 for path in made if path.is_dir()]
         writer.finish(turn)
     finally:
         os.umask(before)
-    assert len(modes) == 3  # the session, its spool, its busy lock
-    assert set(modes.values()) == {0o600}
+    # The session, its spool, its busy lock, and that nothing is left where spools stood formerly.
+    assert files == [0o600] * 4
+    assert folders == [0o700] * 2
     for folder in (Path(store.folder), *Path(store.folder).parents[:2]):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert store.names() == [name]

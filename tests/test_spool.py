@@ -16,6 +16,7 @@ from pipechat import jsonl
 from pipechat.errors import ExitCode, SessionError
 from pipechat.messages import Turn, new_turn_id
 from pipechat.store import spool
+from pipechat.store.layout import spool_file
 from pipechat.store.locked_file import LockedFile
 from pipechat.store.sessions import SessionStore, TurnWriter
 from tests.store_kit import (
@@ -28,6 +29,7 @@ from tests.store_kit import (
     nth_call_fails,
     raw_lines,
     records,
+    spool_path,
     turn_of_id,
     wait_for,
 )
@@ -70,7 +72,7 @@ def test_a_turn_in_flight_is_in_its_spool_and_nowhere_when_it_has_ended(
     store: SessionStore,
 ) -> None:
     writer = store.begin("work")
-    assert hidden(store) == [f".work.{writer.id}.part"]
+    assert hidden(store) == [spool_file("work", writer.id)]
     turn = turn_of_id(writer.id, answer="hello")
     writer.head(turn)
     writer.text("hel")
@@ -118,7 +120,7 @@ def test_whoever_opens_a_session_adopts_the_turn_of_a_killed_process(
     open_it: str, store: SessionStore, told: list[str]
 ) -> None:
     turn_id = die_after(store, "work", "shown, ", "and more: é")
-    assert hidden(store) == [f".work.{turn_id}.part"]
+    assert hidden(store) == [spool_file("work", turn_id)]
     if open_it == "begin":
         store.begin("work").abandon()
     else:
@@ -138,7 +140,7 @@ def test_orphans_of_other_sessions_are_left_to_them(store: SessionStore) -> None
     theirs = die_after(store, "a.b", "y")
     store.adopt("a")
     assert ids(store, "a") == [mine]
-    assert hidden(store) == [f".a.b.{theirs}.part"]
+    assert hidden(store) == [spool_file("a.b", theirs)]
     store.adopt("a.b")
     assert ids(store, "a.b") == [theirs]
 
@@ -157,7 +159,7 @@ def test_a_living_turn_is_not_adopted(store: SessionStore) -> None:
 def test_an_empty_spool_is_removed_and_a_torn_head_set_aside(store: SessionStore) -> None:
     ask(store, "work")
     torn_id = die_after(store, "work", torn_head=True)
-    Path(store.folder, f".work.{new_turn_id()}.part").touch()
+    spool_path(store.folder, "work", new_turn_id()).touch()
     store.adopt("work")
     assert hidden(store) == []
     assert len(ids(store, "work")) == 1
@@ -167,7 +169,7 @@ def test_an_empty_spool_is_removed_and_a_torn_head_set_aside(store: SessionStore
 
 def test_a_character_cut_in_two_is_dropped(store: SessionStore) -> None:
     turn_id = die_after(store, "work", "ok 😀")
-    path = Path(store.folder, f".work.{turn_id}.part")
+    path = spool_path(store.folder, "work", turn_id)
     for cut in (1, 2, 3):
         os.truncate(path, os.path.getsize(path) - 1)
         assert path.read_bytes()[-4 + cut :] == "😀".encode()[: 4 - cut]
@@ -182,7 +184,7 @@ def test_a_turn_killed_between_append_and_unlink_is_not_doubled(
     for _ in range(3):
         ask(store, "work", total_s=1.0)
     turn_id = die_after(store, "work", "so")
-    path = Path(store.folder, f".work.{turn_id}.part")
+    path = spool_path(store.folder, "work", turn_id)
     aside = path.rename(path.with_name("aside"))
     with open(store.path("work"), "ab") as file:
         file.write(jsonl.dumps(turn_of_id(turn_id).record()) + b"\n")
@@ -216,7 +218,7 @@ def test_the_search_for_a_recorded_turn_ends_at_older_ones(
 
 def test_what_is_no_spool_is_left_alone_and_told(store: SessionStore, told: list[str]) -> None:
     ask(store, "work")
-    fake = [Path(store.folder, f".work.{new_turn_id()}.part") for _ in range(3)]
+    fake = [spool_path(store.folder, "work", new_turn_id()) for _ in range(3)]
     fake[0].symlink_to("/etc/passwd")
     fake[1].mkdir()
     os.mkfifo(fake[2])

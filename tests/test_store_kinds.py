@@ -17,11 +17,11 @@ import pytest
 
 from pipechat.messages import Turn, new_turn_id, now
 from pipechat.store import adoption, locked_file
-from pipechat.store.layout import spool_file
 from pipechat.store.locked_file import LockedFile
 from pipechat.store.sessions import SessionStore
 from tests.program import Program
 from tests.servers import ChatServer, Close, Stall, WaitFor, answer, chunk, stream_reply
+from tests.store_kit import spool_path
 
 FORMATS = ((), ("--output-format", "ndjson"))
 OFFLINE = ("ask", "-q", "--no-stdin", "--offline", "--session", "s")
@@ -165,7 +165,7 @@ def test_a_spool_with_such_a_number_is_adopted_and_stops_no_later_ask(
     program: Program, name: str
 ) -> None:
     program.run(*OFFLINE, "hello")
-    spool = session_path(program).parent / spool_file("s", new_turn_id())
+    spool = spool_path(session_path(program).parent, "s", new_turn_id())
     spool.write_text(NUMBERS[name] + "\nhalf an ans")
     spool.chmod(0o600)
     assert program.run(*OFFLINE, "again").status == 0
@@ -187,7 +187,7 @@ def test_a_large_line_under_a_memory_limit_is_an_error_and_no_crash(program: Pro
 
 
 def orphan(folder: Path, head: dict[str, Any], text: str = "half") -> Path:
-    path = folder / spool_file("s", head["id"])
+    path = spool_path(folder, "s", head["id"])
     path.write_text(json.dumps(head) + "\n" + text)
     path.chmod(0o600)
     return path

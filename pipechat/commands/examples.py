@@ -75,7 +75,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("Who said what:", "pipechat history show trip"),
         ("Where something was said:", "pipechat history search -i lyon"),
     ),
-    "pipechat history list": (("As JSON:", "pipechat history list --output-format json"),),
+    "pipechat history list": (
+        ("The last twenty of a week:", "pipechat history list --since 7d -n 20"),
+        ("As JSON:", "pipechat history list --output-format json"),
+    ),
     "pipechat history show": (
         ("The last two turns:", "pipechat history show trip -n 2"),
         ("The records of a batch:", "pipechat history show ./answers.jsonl"),

@@ -21,6 +21,7 @@ OTHERS = (
         "Whom to trust, the first that is set, where there is no --cacert.",
     ),
     ("NO_COLOR", "No colors."),
+    ("PIPECHAT_PAGER, PAGER", "The pager of `history list`, `show` and `search`; empty: none."),
     ("PIPECHAT_PYTHON", "The Python that scripts/pipechat installs with."),
     ("PIPECHAT_PLAIN_IMPORT", "1: import the openai package as it is."),
 )

@@ -1,4 +1,4 @@
-"""`pipechat history list|show|path`, and the group that the other history commands belong to."""
+"""`pipechat history show|path`, and the group that the other history commands belong to."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipechat import jsonl
 from pipechat.commands.app import App
 from pipechat.commands.history_edit import delete, fork, prune, rename, repair
+from pipechat.commands.history_list import list_sessions
 from pipechat.commands.history_output import (
+    NoPager,
     OutputFormat,
     Page,
     Quiet,
@@ -19,11 +20,12 @@ from pipechat.commands.history_output import (
     check_format,
     look_of,
     open_page,
+    open_paged,
     opened,
 )
 from pipechat.commands.history_search import search
 from pipechat.errors import SessionError, UsageError
-from pipechat.show.transcript import Look, SessionTable, Transcript
+from pipechat.show.transcript import Look, Transcript
 from pipechat.text import visible_line
 
 if TYPE_CHECKING:
@@ -50,42 +52,13 @@ OneTurn = Annotated[
 ]
 
 
-@history.command("list")
-def list_sessions(
-    context: typer.Context,
-    output_format: OutputFormat = "text",
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-) -> int:
-    """List the sessions: name, turns, time of the last one, size, first words.
-
-    Aligned on a terminal; elsewhere separated by tabs, without a heading, sizes in bytes.
-    """
-    env, store = opened(context, quiet, verbose)
-    wanted = check_format(output_format)
-    with open_page(env) as page:
-        if wanted != "text":
-            records = (jsonl.dumps(summary._asdict()) for summary in store.summaries())
-            page.records(records, wanted)
-            return 0
-        names = store.names()
-        table = SessionTable(look_of(env), names, env.stdout.columns())
-        if names:
-            page.write(table.heading().encode())
-        elif env.stdout.is_terminal:
-            env.warn("there are no sessions; `pipechat ask --session NAME` begins one")
-        for summary in store.summaries():
-            page.write(table.row(summary).encode())
-    return 0
-
-
-@history.command()
 def show(
     context: typer.Context,
     source: Source = None,
     last: Last = None,
     turn: OneTurn = None,
     output_format: OutputFormat = "text",
+    no_pager: NoPager = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> int:
@@ -108,7 +81,7 @@ def show(
     if named is None and env.stdout.is_terminal and len(store.names()) > 1:
         env.warn(f"session {source}, the one used last")
     sources.adopt(store, source)
-    with sources.reading(store, source) as session, open_page(env) as page:
+    with sources.reading(store, source) as session, open_paged(env, no_pager=no_pager) as page:
         if output_format == "text":
             count = _write_text(page, look_of(env), turns(session, wanted))
         else:
@@ -119,7 +92,6 @@ def show(
     return 0
 
 
-@history.command()
 def path(
     context: typer.Context,
     name: Annotated[
@@ -168,6 +140,9 @@ def _wanted(last: int | None, turn: int | None) -> Wanted:
     return Wanted(place=turn) if turn > 0 else Wanted(-turn, only_first_of_last=True)
 
 
+history.command("list")(list_sessions)
+history.command()(show)
+history.command()(path)
 history.command()(search)
 history.command()(fork)
 history.command()(rename)

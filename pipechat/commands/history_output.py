@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipechat.commands.stores import open_store
-from pipechat.environment import Environment
+from pipechat.environment import Environment, Output
 from pipechat.errors import PipechatError, ReaderLeft, UsageError
 from pipechat.show.transcript import Look
 from pipechat.text import not_one_of, visible_json
 
 if TYPE_CHECKING:
+    from pipechat.commands.pager import Pager
     from pipechat.store.sessions import SessionStore
 
 _BATCH_BYTES = 1 << 16
@@ -24,6 +25,9 @@ _COLORS = ("auto", "always", "never")
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No warnings on stderr, only errors.")]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Tell on stderr what goes on; tracebacks for bugs.")
+]
+NoPager = Annotated[
+    bool, typer.Option("--no-pager", help="Write to the terminal itself, through no pager.")
 ]
 OutputFormat = Annotated[
     str,
@@ -74,12 +78,13 @@ def look_of(env: Environment, color: str = "auto") -> Look:
 class Page:
     """stdout in batches: many small writes cost more than what they say."""
 
-    def __init__(self, env: Environment) -> None:
-        self._out = env.stdout
+    def __init__(self, out: Output | Pager, *, is_terminal: bool) -> None:
+        self._out = out
+        self._is_terminal = is_terminal
         self._batch: list[bytes] = []
         self._size = 0
         # A person sees what is there while the rest is looked for.
-        self._limit = 1 if env.stdout.is_terminal else _BATCH_BYTES
+        self._limit = 1 if is_terminal else _BATCH_BYTES
 
     def write(self, data: bytes) -> None:
         """Write `data`, soon."""
@@ -101,7 +106,7 @@ class Page:
         count = 0
         for record in records:
             count += 1
-            shown = visible_json(record.decode()).encode() if self._out.is_terminal else record
+            shown = visible_json(record.decode()).encode() if self._is_terminal else record
             if output_format == "ndjson":
                 self.write(shown + b"\n")
             else:
@@ -112,17 +117,47 @@ class Page:
 
 
 @contextmanager
+def open_paged(env: Environment, *, no_pager: bool, at_end: bool = False) -> Iterator[Page]:
+    """As `open_page`, through a pager where stdout is a terminal and there is one. Who leaves it
+    early has seen enough.
+
+    Args:
+        at_end: it is the end that a person looks for.
+    """
+    if no_pager or not env.stdout.is_terminal:
+        with open_page(env) as page:
+            yield page
+        return
+    from pipechat.commands.pager import Pager
+
+    env.stdout.check_open()
+    pager = Pager(env, at_end=at_end)
+    try:
+        with _written_to(Page(pager, is_terminal=True)) as page:
+            yield page
+    except ReaderLeft as left:
+        raise typer.Exit(0) from left
+    finally:
+        pager.close()
+
+
+@contextmanager
 def open_page(env: Environment) -> Iterator[Page]:
     """stdout to write to. Who stops reading, as `head` does, has had enough: that is no failure
     to tell of, and the exit status says it (141)."""
     env.stdout.check_open()
-    page = Page(env)
     try:
-        try:
+        with _written_to(Page(env.stdout, is_terminal=env.stdout.is_terminal)) as page:
             yield page
-        except PipechatError:
-            page.flush()  # what was found before is still true
-            raise
-        page.flush()
     except ReaderLeft as left:
         raise typer.Exit(int(left.exit_code)) from left
+
+
+@contextmanager
+def _written_to(page: Page) -> Iterator[Page]:
+    try:
+        yield page
+    except PipechatError:
+        page.flush()  # what was found before is still true
+        raise
+    page.flush()

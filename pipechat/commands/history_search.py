@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,13 +9,14 @@ import typer
 
 from pipechat.commands.found_output import check_shown, print_text, records
 from pipechat.commands.history_output import (
+    NoPager,
     OutputFormat,
     Quiet,
     Verbose,
     check_color,
     check_format,
     look_of,
-    open_page,
+    open_paged,
     opened,
 )
 from pipechat.commands.reporting import report
@@ -96,6 +96,7 @@ def search(
     context_lines: Context = 0,
     color: Color = "auto",
     output_format: OutputFormat = "text",
+    no_pager: NoPager = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> int:
@@ -110,16 +111,12 @@ def search(
     wanted = check_format(output_format)
     look = look_of(env, check_color(color))
     shown = check_shown(names_only, count_only, context_lines)
-    from pipechat.store import sources
     from pipechat.store.search import Query
 
     query = Query(check_argument(pattern, "PATTERN"), regexp=regexp, ignore_case=ignore_case)
-    named = [*([] if session is None else [session]), *(where or ())]
-    names = named or _all_names(store)
-    for each in named:
-        sources.adopt(store, each)  # a bad name is told before anything is found
+    names = _named(store, [*([] if session is None else [session]), *(where or ())])
     hunt = _Hunt(env, store, query)
-    with open_page(env) as page:
+    with open_paged(env, no_pager=no_pager) as page:
         if wanted == "text":
             columns = env.stdout.columns() if env.stdout.is_terminal else None
             is_found = print_text(page, FoundText(look, columns), hunt.through(names), shown)
@@ -128,18 +125,18 @@ def search(
     return hunt.status or (0 if is_found else NOTHING_FOUND)
 
 
+def _named(store: SessionStore, named: list[str]) -> list[str]:
+    """Those names, tried before anything is found; all sessions where there are none."""
+    from pipechat.store import sources
+
+    for each in named:
+        sources.adopt(store, each)
+    return named or _all_names(store)
+
+
 def _all_names(store: SessionStore) -> list[str]:
     """All sessions. Turns of processes that died are turns as well."""
-    from pipechat.store.layout import session_of_spool
-    from pipechat.store.names import is_name
-
-    try:
-        entries = os.listdir(store.folder)
-    except OSError:
-        entries = []  # `names` tells what is wrong
-    for name in sorted({name for entry in entries if (name := session_of_spool(entry))}):
-        if is_name(name):
-            store.adopt(name)
+    store.adopt_all()
     return store.names()
 
 

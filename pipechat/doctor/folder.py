@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import NamedTuple
 
-from pipechat.store.adoption import open_orphan
-from pipechat.store.layout import session_of_file, session_of_spool
+from pipechat.store import in_flight
+from pipechat.store.layout import formerly_in_flight, is_spool, session_of_file
 from pipechat.store.locked_file import SAFE_FLAGS
 from pipechat.store.names import is_name
 
@@ -126,11 +126,18 @@ def _is_torn(path: str) -> bool:
 
 def _orphans(folder: str, entries: Iterable[str]) -> tuple[str, ...]:
     """The sessions of which a process that died left an answer."""
-    found = set()
+    spools = [
+        (name, path)
+        for name in in_flight.sessions_in_flight(folder)[:_MOST_FILES]
+        for path in in_flight.spools_of(folder, name)
+    ]
     for entry in entries:
-        name = session_of_spool(entry)
-        if name:
-            with suppress(OSError):
-                os.close(open_orphan(os.path.join(folder, entry)))
-                found.add(name)
+        former = formerly_in_flight(entry)
+        if former and is_spool(os.path.basename(former[1])):
+            spools.append((former[0], os.path.join(folder, entry)))
+    found = set()
+    for name, path in spools:
+        with suppress(OSError):
+            os.close(in_flight.open_orphan(path))
+            found.add(name)
     return tuple(sorted(found))

@@ -10,8 +10,8 @@ from pipechat.text import did_you_mean
 
 # Those that stand for no option; the last ones are those of the start and of scripts/.
 _OTHER_VARIABLES = (
-    "PIPECHAT_API_KEY", "PIPECHAT_HOME", "PIPECHAT_PLAIN_IMPORT", "PIPECHAT_PYTHON",
-    "PIPECHAT_TEST_WORKERS",
+    "PIPECHAT_API_KEY", "PIPECHAT_HOME", "PIPECHAT_PAGER", "PIPECHAT_PLAIN_IMPORT",
+    "PIPECHAT_PYTHON", "PIPECHAT_TEST_WORKERS",
 )  # fmt: skip
 
 

@@ -5,8 +5,6 @@ a crash in the middle can leave a double, which readers drop by its id.
 """
 
 import codecs
-import errno
-import fcntl
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -14,16 +12,9 @@ from typing import Any
 from pipechat import jsonl
 from pipechat.messages import Turn
 from pipechat.store.faults import words_for
-from pipechat.store.layout import spools_of, torn_file, turn_id_of
-from pipechat.store.locked_file import (
-    SAFE_FLAGS,
-    LockedFile,
-    must_be_regular,
-    read_all,
-    sync,
-    sync_folder,
-    write_all,
-)
+from pipechat.store.in_flight import leave_room, open_orphan, spools_of
+from pipechat.store.layout import torn_file, turn_id_of
+from pipechat.store.locked_file import LockedFile, read_all, sync, sync_folder, write_all
 
 # How far back an orphan's record is looked for: its turn ended when the process died, so what
 # stands behind it is what others appended between then and now.
@@ -37,15 +28,10 @@ _INTERRUPTED = {
 }
 
 
-def adopt_orphans(
-    session: LockedFile, name: str, entries: Iterable[str], warn: Callable[[str], None]
-) -> int:
+def adopt_orphans(session: LockedFile, name: str, warn: Callable[[str], None]) -> int:
     """Append the turns of processes that died, and remove their spools.
 
-    Call it with the session's lock held, and `entries` read under it.
-
-    Args:
-        entries: the names in the session's folder.
+    Call it with the session's lock held.
 
     Returns:
         How many spools stay: of turns that still run, and those that cannot be opened.
@@ -55,20 +41,23 @@ def adopt_orphans(
     """
     folder = os.path.dirname(session.path)
     torn_path = os.path.join(folder, torn_file(name))
-    spools = spools_of(name, entries)
-    recorded = recorded_ids(session.fd, {turn_id_of(entry) for entry in spools})
+    spools = spools_of(folder, name)
+    if not spools:
+        return 0
+    recorded = recorded_ids(session.fd, {turn_id_of(path) for path in spools})
     stay = 0
     for run in batched(spools, _AT_ONCE):
         orphans: list[tuple[str, int]] = []
         try:
-            for entry in run:
-                stay += _open_into(orphans, os.path.join(folder, entry), name, warn)
+            for path in run:
+                stay += _open_into(orphans, path, name, warn)
             _adopt(session, [fd for _, fd in orphans], recorded, torn_path)
             for path, _ in orphans:
                 os.unlink(path)
         finally:
             for _, fd in orphans:
                 os.close(fd)
+    leave_room(folder, name)
     return stay
 
 
@@ -89,32 +78,10 @@ def _open_into(
     return False
 
 
-def batched(entries: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    """`entries` in runs of `size` at most."""
-    for start in range(0, len(entries), size):
-        yield entries[start : start + size]
-
-
-def open_orphan(path: str) -> int:
-    """A descriptor of a dead turn's spool, locked.
-
-    Raises:
-        BlockingIOError: the turn lives.
-        FileNotFoundError: it ended just now.
-        OSError: it is no spool (a link, a folder), or it may not be opened.
-    """
-    fd = os.open(path, os.O_RDWR | SAFE_FLAGS)
-    try:
-        must_be_regular(fd)
-        if os.fstat(fd).st_uid != os.geteuid():
-            raise OSError(errno.EPERM, "it belongs to another user")
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.fstat(fd).st_nlink == 0:  # its turn ended between our open and our lock
-            raise FileNotFoundError
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
+def batched(paths: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """`paths` in runs of `size` at most."""
+    for start in range(0, len(paths), size):
+        yield paths[start : start + size]
 
 
 def _adopt(session: LockedFile, fds: list[int], recorded: set[str], torn_path: str) -> None:

@@ -1,15 +1,14 @@
 """The names of the files in the folder of the sessions. Pure; nobody else knows them.
 
 A session is `NAME.jsonl`; beside it may stand `NAME.torn`, lines that were moved aside, and
-hidden, a spool for each turn in flight, the lock of `--if-busy`, what a rewrite or a fork has
-not finished, and of `--once` an index and a lock for each key that is being asked. Beside the
-folder stands what was typed in `chat`.
+hidden, the lock of `--if-busy`, what a rewrite or a fork has not finished, and the index of
+`--once`. What processes have in flight, a spool for each turn and of `--once` a lock for each key
+that is being asked, stands in a folder of the session, `.in-flight/NAME/`: it is found by the name
+however many sessions there are. Beside the folder of all stands what was typed in `chat`.
 
 The output of a batch may be any file; hidden beside it stand the lock of the run that writes to
 it, and what that holds back.
 """
-
-from collections.abc import Iterable
 
 _SESSION = ".jsonl"
 _SPOOL = ".part"
@@ -18,6 +17,11 @@ _INDEX = ".once"
 _ASKING = ".asking"
 _KEY_LENGTH = 32
 
+IN_FLIGHT = ".in-flight"
+"""The folder that holds one for each session with something in flight."""
+
+SWEPT = f"{IN_FLIGHT}/.swept"
+"""Is there where nothing is known to stand any more where it stood formerly."""
 
 CHAT_HISTORY = "chat_history.jsonl"
 """In the folder that holds that of the sessions."""
@@ -57,12 +61,12 @@ def once_index_files(name: str) -> tuple[str, str]:
 
 def once_lock_file(name: str, key_hash: str) -> str:
     """The lock of one key of `--once`; `key_hash` has 32 letters."""
-    return f".{name}.{key_hash}{_ASKING}"
+    return f"{in_flight_folder(name)}/{key_hash}{_ASKING}"
 
 
-def once_locks_of(name: str, entries: Iterable[str]) -> list[str]:
-    """Those of a folder's `entries` that are locks of keys of session `name`."""
-    return _of_session(name, entries, _KEY_LENGTH, _ASKING)
+def is_once_lock(entry: str) -> bool:
+    """Whether an entry of a session's folder of what is in flight is the lock of a key."""
+    return len(entry) == _KEY_LENGTH + len(_ASKING) and entry.endswith(_ASKING)
 
 
 def batch_run_file(output: str) -> str:
@@ -75,32 +79,33 @@ def batch_held_file(output: str) -> str:
     return f".{output}.held"
 
 
+def in_flight_folder(name: str) -> str:
+    """Where spools and locks of keys of session `name` stand; made when they are, and gone with
+    the last of them."""
+    return f"{IN_FLIGHT}/{name}"
+
+
 def spool_file(name: str, turn_id: str) -> str:
-    return f".{name}.{turn_id}{_SPOOL}"
+    return f"{in_flight_folder(name)}/{turn_id}{_SPOOL}"
 
 
-def spools_of(name: str, entries: Iterable[str]) -> list[str]:
-    """Those of a folder's `entries` that are spools of session `name`, oldest first."""
-    return _of_session(name, entries, _ID_LENGTH, _SPOOL)
+def is_spool(entry: str) -> bool:
+    """Whether an entry of a session's folder of what is in flight is a spool."""
+    return len(entry) == _ID_LENGTH + len(_SPOOL) and entry.endswith(_SPOOL)
 
 
-def _of_session(name: str, entries: Iterable[str], id_length: int, ending: str) -> list[str]:
-    prefix = f".{name}."
-    length = len(prefix) + id_length + len(ending)
-    return sorted(
-        entry
-        for entry in entries
-        if len(entry) == length and entry.startswith(prefix) and entry.endswith(ending)
-    )
+def turn_id_of(path: str) -> str:
+    """The id of the turn whose spool is at `path`."""
+    return path[-_ID_LENGTH - len(_SPOOL) : -len(_SPOOL)]
 
 
-def session_of_spool(entry: str) -> str | None:
-    """The session whose spool a folder's `entry` is; None where it is no spool."""
-    end = len(entry) - _ID_LENGTH - len(_SPOOL) - 1
-    is_spool = end > 1 and entry[0] == entry[end] == "." and entry.endswith(_SPOOL)
-    return entry[1:end] if is_spool else None
-
-
-def turn_id_of(entry: str) -> str:
-    """The id of the turn whose spool `entry` is."""
-    return entry[-_ID_LENGTH - len(_SPOOL) : -len(_SPOOL)]
+def formerly_in_flight(entry: str) -> tuple[str, str] | None:
+    """What was in flight once stood in the folder of the sessions itself, as `.NAME.TURNID.part`
+    and `.NAME.KEY.asking`: the session of such an `entry` of that folder, and its path there now;
+    None where it is no such thing."""
+    for ending, length in ((_SPOOL, _ID_LENGTH), (_ASKING, _KEY_LENGTH)):
+        end = len(entry) - length - len(ending) - 1
+        if end > 1 and entry[0] == entry[end] == "." and entry.endswith(ending):
+            name = entry[1:end]
+            return name, f"{in_flight_folder(name)}/{entry[end + 1 :]}"
+    return None

@@ -11,16 +11,16 @@ from typing import NamedTuple
 
 from pipechat import jsonl
 from pipechat.errors import SessionError, UsageError
-from pipechat.store.adoption import adopt_orphans, open_orphan
+from pipechat.store.adoption import adopt_orphans
+from pipechat.store.case import check_case
 from pipechat.store.faults import unwritable
+from pipechat.store.in_flight import leave_room, once_locks_of, open_orphan, spools_of, sweep
 from pipechat.store.layout import (
     busy_file,
     fork_file,
     once_index_files,
-    once_locks_of,
     rewrite_file,
     session_file,
-    spools_of,
 )
 from pipechat.store.locked_file import LockedFile, is_named, sync_folder
 from pipechat.store.reading import Session, turn_of, turns_forwards
@@ -68,8 +68,9 @@ def rename(store: SessionStore, old: str, new: str) -> None:
     new_path = store.path(new)
     with locked(store, old) as session:
         entries = os.listdir(store.folder)
-        store.check_case(new, [entry for entry in entries if entry != session_file(old)])
-        if adopt_orphans(session, old, entries, store.warn):
+        check_case(new, [entry for entry in entries if entry != session_file(old)])
+        sweep(store.folder, entries)
+        if adopt_orphans(session, old, store.warn):
             message = f"session {old!r} has a turn in flight, or one that could not be adopted"
             hint = "Try again when it has ended."
             raise SessionError("session_busy", message, hint, retryable=True)
@@ -110,7 +111,7 @@ def fork(store: SessionStore, name: str, new: str, at: str | None = None) -> int
         last = None if at is None else _number_of(session, at)
         if os.path.lexists(new_path):
             raise _exists(new)
-        store.check_case(new, os.listdir(store.folder))
+        check_case(new, os.listdir(store.folder))
         try:
             with temporary(os.path.join(store.folder, fork_file(new))) as (fd, path):
                 copied = write_lines(fd, _lines_up_to(session, last))
@@ -128,8 +129,8 @@ def fork(store: SessionStore, name: str, new: str, at: str | None = None) -> int
 def _drop_orphans(session: LockedFile, name: str) -> int:
     folder = os.path.dirname(session.path)
     in_flight = 0
-    for entry in spools_of(name, os.listdir(folder)):
-        path = os.path.join(folder, entry)
+    sweep(folder, os.listdir(folder))
+    for path in spools_of(folder, name):
         try:
             fd = open_orphan(path)
         except BlockingIOError:
@@ -139,15 +140,17 @@ def _drop_orphans(session: LockedFile, name: str) -> int:
         else:
             os.close(fd)
             os.unlink(path)
+    leave_room(folder, name)
     return in_flight
 
 
 def _drop_once(store: SessionStore, name: str) -> None:
     """Remove the index of --once, which is made anew where it is missing, and locks of its keys
     that nobody holds."""
-    locks = once_locks_of(name, os.listdir(store.folder))
-    for hidden in (*once_index_files(name), *locks):
-        remove_if_free(os.path.join(store.folder, hidden))
+    index = (os.path.join(store.folder, hidden) for hidden in once_index_files(name))
+    for path in (*index, *once_locks_of(store.folder, name)):
+        remove_if_free(path)
+    leave_room(store.folder, name)
 
 
 @contextmanager
@@ -159,7 +162,7 @@ def _reserved(store: SessionStore, name: str) -> Iterator[None]:
     except BlockingIOError as error:
         raise _exists(name) from error
     with file:
-        if os.fstat(file.fd).st_size or spools_of(name, os.listdir(store.folder)):
+        if os.fstat(file.fd).st_size or spools_of(store.folder, name):
             raise _exists(name)
         try:
             yield

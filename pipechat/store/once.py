@@ -1,16 +1,18 @@
 """--once: the turn that answers a key already, or the lock under which one process asks for it.
 
-A lock is a hidden file of its own for each key, and is gone when its holder is done: the name goes
-before the lock does, so whoever waited for it finds that it locks nothing, and takes the next.
+A lock is a file of its own for each key, beside the session's spools, and is gone when its holder
+is done: the name goes before the lock does, so whoever waited for it finds that it locks nothing,
+and takes the next.
 """
 
 import os
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 from pipechat.errors import SessionError
 from pipechat.messages import Turn
-from pipechat.store import layout
+from pipechat.store import in_flight, layout
 from pipechat.store.faults import unwritable
 from pipechat.store.locked_file import is_named, lock_file, make_folder
 from pipechat.store.once_turns import first_of_key, key_hash
@@ -60,15 +62,10 @@ class OnceTurns:
             yield turn
 
     def _take(self, key: str, wait_s: float | None, held: ExitStack) -> Turn | None:
-        folder = self._store.folder
-        path = os.path.join(folder, layout.once_lock_file(self._name, key_hash(key).hex()))
         message = f"session {self._name!r}: another ask has the key {key!r} of --once"
-        waiting = f"waiting for another ask, which has the key {key!r} of --once"
         try:
-            make_folder(folder)
-            fd = lock_file(
-                path, create=True, wait_s=wait_s, on_wait=lambda: self._store.warn(waiting)
-            )
+            make_folder(self._store.folder)
+            fd, path = self._lock(key, wait_s)
         except BlockingIOError as error:
             turn = self.find(key)  # kept already, by one whose answer nobody reads
             if turn is not None:
@@ -80,15 +77,30 @@ class OnceTurns:
         held.callback(self._release, fd, path)
         return self.find(key)
 
+    def _lock(self, key: str, wait_s: float | None) -> tuple[int, str]:
+        """The lock of `key`, and its path. Raises OSError."""
+        folder = self._store.folder
+        path = os.path.join(folder, layout.once_lock_file(self._name, key_hash(key).hex()))
+        waiting = f"waiting for another ask, which has the key {key!r} of --once"
+        ends_at = None if wait_s is None else time.monotonic() + wait_s
+        while True:
+            in_flight.make_room(folder, self._name)
+            left = None if ends_at is None else max(0.0, ends_at - time.monotonic())
+            with suppress(FileNotFoundError):  # who has just ended took the room away
+                return lock_file(
+                    path, create=True, wait_s=left, on_wait=lambda: self._store.warn(waiting)
+                ), path
+
     def _release(self, fd: int, path: str) -> None:
         """Let go of a lock, and remove those that killed processes left."""
+        folder = self._store.folder
         try:
             if is_named(fd, path):
                 os.unlink(path)
-            folder = self._store.folder
-            for entry in layout.once_locks_of(self._name, os.listdir(folder)):
-                remove_if_free(os.path.join(folder, entry))
+            for left in in_flight.once_locks_of(folder, self._name):
+                remove_if_free(left)
         except OSError:
             return  # an empty file stays, and is the next one's lock
         finally:
             os.close(fd)
+            in_flight.leave_room(folder, self._name)

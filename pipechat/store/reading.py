@@ -3,6 +3,8 @@
 Owns the rules for doubles, for marks and for torn lines. Knows no folder and takes no lock.
 """
 
+import os
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -18,6 +20,10 @@ _RECENT_IDS = 4096
 _HELD, _HELD_BYTES = 64, 1 << 24
 _TOLD_ONE_BY_ONE = 3
 _LINES_FOR_A_SUMMARY = 100
+# A mark holds it; so may an object within a turn, and no text does: a quote in it is escaped.
+_MARK = re.compile(rb'"context"\s*:\s*(?:true|false)')
+_LONGEST_MARK = 64
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +165,8 @@ def _distinct(turns: list[Turn]) -> int:
 
 
 def summarize(session: Session) -> Summary:
-    """What one line tells. Reads all bytes but parses only the first turn and the last."""
-    count = jsonl.count_lines(session.fd, session.size)
+    """What one line tells. Reads all bytes but parses only the first turn, the last and marks."""
+    count = jsonl.count_lines(session.fd, session.size) - count_marks(session)
     first = last = None
     for number, line in jsonl.lines_forwards(session.fd, session.size, block=1 << 16):
         if first := turn_of(line):
@@ -179,6 +185,25 @@ def summarize(session: Session) -> Summary:
         size=session.size,
         first_question=first.question if first else "",
     )
+
+
+def is_mark(line: bytes) -> bool:
+    """Whether `line` is no turn of its own, but says of one whether it goes along."""
+    turn = turn_of(line) if _MARK.search(line) else None
+    return turn is not None and turn.context is not None
+
+
+def count_marks(session: Session) -> int:
+    """How many lines are marks. Looks into the lines only where a mark may be among them."""
+    position, before = 0, b""
+    while block := os.pread(session.fd, min(_BLOCK, session.size - position), position):
+        data = before + block
+        if _MARK.search(data):
+            lines = jsonl.lines_forwards(session.fd, session.size)
+            return sum(is_mark(line) for _, line in lines)
+        position += len(block)
+        before = data[-_LONGEST_MARK:]
+    return 0
 
 
 class _Skipped:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from pipechat import jsonl
 from pipechat.messages import Turn
 from pipechat.store.adoption import adopt_orphans, set_aside
+from pipechat.store.in_flight import sweep_once
 from pipechat.store.layout import rewrite_file
 from pipechat.store.locked_file import sync_folder
 from pipechat.store.reading import Session, turn_of
@@ -69,13 +70,15 @@ def prune(
     """
     limit = older_than if older_than.tzinfo else older_than.replace(tzinfo=UTC)
     with _taken(store, name, dry_run=dry_run) as session:
-        kept = dropped = 0
+        kept = dropped = gone = 0
         for line in _lines(session):
             if turn := turn_of(line):
                 older = _is_older(turn, limit)
-                kept += not older
-                dropped += older
-        if dropped and not dry_run:
+                gone += older
+                if turn.context is None:  # else a mark of a turn, and as old
+                    kept += not older
+                    dropped += older
+        if gone and not dry_run:
             _replace(store, session, _lines(session, lambda _, line: _stays(line, limit)))
     return PruneReport(name, kept, dropped)
 
@@ -88,7 +91,8 @@ def _taken(store: SessionStore, name: str, *, dry_run: bool) -> Iterator[Session
             yield session
         return
     with locked(store, name) as file:
-        adopt_orphans(file, name, os.listdir(store.folder), store.warn)
+        sweep_once(store.folder)
+        adopt_orphans(file, name, store.warn)
         yield Session(name, file.fd, os.fstat(file.fd).st_size, store.warn)
 
 

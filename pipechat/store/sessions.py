@@ -1,26 +1,27 @@
 """The store of sessions: one folder, one JSONL file a session, one record a turn (DESIGN §6).
 
 Owns the folder and the names in it. How a record is added is in `locked_file.py`, the turn
-in flight in `spool.py`, what a crash left in `adoption.py`, how files are opened in `opening.py`
-and records read in `reading.py`, files that are none of the store's in `sources.py`, rewrites in
-`rewrite.py`.
+in flight in `spool.py` and where it stands in `in_flight.py`, what a crash left in `adoption.py`,
+which sessions there are in `listing.py`, how files are opened in `opening.py` and records read in
+`reading.py`, files that are none of the store's in `sources.py`, rewrites in `rewrite.py`.
 Knows no client, no sink and no environment.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Literal
 
 from pipechat.errors import SessionError
 from pipechat.messages import Summary, Turn, new_turn_id
-from pipechat.store import layout, spool
+from pipechat.store import in_flight, layout, spool
 from pipechat.store import reading as session_reading
 from pipechat.store.adoption import adopt_orphans
-from pipechat.store.faults import unwritable, words_for
+from pipechat.store.case import check_case, may_be_new
+from pipechat.store.faults import unwritable
 from pipechat.store.locked_file import LockedFile, lock_file, make_folder
-from pipechat.store.names import check_name, is_name
+from pipechat.store.names import check_name
 from pipechat.store.opening import Tell, on_wait, open_session
 from pipechat.store.reading import Session, Tail
 from pipechat.store.spool import TurnWriter
@@ -84,7 +85,7 @@ class SessionStore:
         busy_fd = None
         created = False
         try:
-            created = self._is_new(name)
+            created = self._make_ready(name)
             if if_busy is not None:
                 busy_fd = self._take_turn(name, 0 if if_busy == "fail" else wait_s)
             wait_s = _SHORT_WAIT_S if if_busy == "fail" else wait_s
@@ -99,23 +100,21 @@ class SessionStore:
             raise
         return TurnWriter(path, name, turn_id, spool_fd, busy_fd, created=created)
 
-    def _is_new(self, name: str) -> bool:
-        """Whether there is none yet; the folder is made. Raises OSError, SessionError."""
+    def _make_ready(self, name: str) -> bool:
+        """Make the folder; whether there is no such session yet. Raises OSError, SessionError."""
         make_folder(self.folder)
         self._warn_of_mode(self.folder, self.folder)
-        is_new = not os.path.lexists(self.path(name))
-        if is_new:
-            self.check_case(name, os.listdir(self.folder))
-        return is_new
+        if may_be_new(self.folder, name):
+            check_case(name, os.listdir(self.folder))
+        return not self.exists(name)
 
     def _open_spool(self, path: str, name: str, wait_s: float | None) -> tuple[str, int]:
         """A new turn's id and its spool, after the orphans were adopted. Raises OSError."""
         told = on_wait(name, self.warn)
         with LockedFile(path, create=True, wait_s=wait_s, on_wait=told) as session:
             self._warn_of_mode(session.fd, path)
-            entries = os.listdir(self.folder)
-            self.check_case(name, entries)
-            adopt_orphans(session, name, entries, self.warn)
+            in_flight.sweep_once(self.folder)
+            adopt_orphans(session, name, self.warn)
             turn_id = new_turn_id()
             return turn_id, spool.create_spool(self.folder, name, turn_id)
 
@@ -131,36 +130,43 @@ class SessionStore:
         self._on_busy("")
         return fd
 
-    def check_case(self, name: str, entries: list[str]) -> None:
-        """Raises SessionError where `name` would be new, and differs from one of the folder's
-        `entries` only by case: on many disks they would be one file."""
-        file_name = layout.session_file(name)
-        if file_name in entries:
-            return
-        folded = file_name.casefold()
-        for entry in entries:
-            if entry.casefold() == folded:
-                other = layout.session_of_file(entry) or entry
-                message = f"session {name!r} differs from {other!r} only by case"
-                raise SessionError("session_exists", message, f"Use {other!r}, or another name.")
-
     def adopt(self, name: str) -> None:
         """Add the turns of processes that died. Where that cannot be, a warning: what is there
         can still be read."""
         path = self.path(name)
         try:
-            if not layout.spools_of(name, os.listdir(self.folder)):
-                return
-            created = not os.path.lexists(path)
-            with LockedFile(path, create=True, on_wait=on_wait(name, self.warn)) as session:
-                adopt_orphans(session, name, os.listdir(self.folder), self.warn)
-                if created and os.fstat(session.fd).st_size == 0:
-                    os.unlink(path)  # deleted while a turn runs, which will make it again
+            in_flight.sweep(self.folder, os.listdir(self.folder))
+            self._adopt(name, path)
         except FileNotFoundError:
             return
         except OSError as error:
-            reason = unwritable(name, error).message
-            self.warn(f"{reason}: an interrupted turn could not be added")
+            self._tell_not_added(name, error)
+
+    def adopt_all(self) -> None:
+        """The same for every session."""
+        try:
+            in_flight.sweep(self.folder, os.listdir(self.folder))
+            names = in_flight.sessions_in_flight(self.folder)
+        except OSError:
+            return  # who reads the folder next tells what is wrong
+        for name in names:
+            try:
+                self._adopt(name, self.path(name))
+            except OSError as error:
+                self._tell_not_added(name, error)
+
+    def _adopt(self, name: str, path: str) -> None:
+        if not in_flight.spools_of(self.folder, name):
+            return
+        created = not os.path.lexists(path)
+        with LockedFile(path, create=True, on_wait=on_wait(name, self.warn)) as session:
+            adopt_orphans(session, name, self.warn)
+            if created and os.fstat(session.fd).st_size == 0:
+                os.unlink(path)  # deleted while a turn runs, which will make it again
+
+    def _tell_not_added(self, name: str, error: OSError) -> None:
+        reason = unwritable(name, error).message
+        self.warn(f"{reason}: an interrupted turn could not be added")
 
     def read_tail(self, name: str, last_complete: int) -> Tail:
         """The last `last_complete` complete turns, and the system message that holds. Costs
@@ -192,43 +198,25 @@ class SessionStore:
 
     def names(self) -> list[str]:
         """The names of the sessions, sorted."""
-        return sorted(name for entry in self._entries() if (name := self._session_name(entry)))
+        from pipechat.store import listing  # no turn asks which others there are
+
+        return listing.names(self.folder)
 
     def last_used(self) -> str | None:
         """The session that was written last, a turn in flight or interrupted included."""
-        times: list[tuple[int, str]] = []
-        for entry in self._entries():
-            name = self._session_name(entry) or layout.session_of_spool(entry.name)
-            status = _status(entry) if name and is_name(name) else None
-            if name and status and status.st_size:
-                times.append((status.st_mtime_ns, name))
-        return max(times)[1] if times else None
+        from pipechat.store import listing
 
-    def summaries(self) -> Iterator[Summary]:
-        """One a session, sorted by name; one that cannot be read is told and left out."""
-        for name in self.names():
+        return listing.last_used(self.folder)
+
+    def summaries(self, names: Iterable[str] | None = None) -> Iterator[Summary]:
+        """One of each of `names`, or of all sessions by name, as soon as it is read; one that
+        cannot be read is told and left out."""
+        for name in self.names() if names is None else names:
             try:
                 with self.reading(name, tell_mode=False) as session:
                     yield session_reading.summarize(session)
             except SessionError as error:
                 self.warn(error.message)
-
-    def _entries(self) -> list["os.DirEntry[str]"]:
-        try:
-            with os.scandir(self.folder) as entries:
-                return list(entries)
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            what, hint = words_for(error)
-            message = f"the folder {self.folder}: {what}"
-            raise SessionError("session_unreadable", message, hint) from error
-
-    @staticmethod
-    def _session_name(entry: "os.DirEntry[str]") -> str | None:
-        name = layout.session_of_file(entry.name)
-        is_session = name and is_name(name) and entry.is_file(follow_symlinks=False)
-        return name if is_session else None
 
     def _warn_of_mode(self, opened: int | str, path: str) -> None:
         mode = os.stat(opened).st_mode & 0o777
@@ -236,10 +224,3 @@ class SessionStore:
             self._warned.add(path)
             wanted = "700" if path == self.folder else "600"
             self.warn(f"{path} is open to others (mode {mode:o}); `chmod {wanted}` closes it")
-
-
-def _status(entry: "os.DirEntry[str]") -> os.stat_result | None:
-    try:
-        return entry.stat(follow_symlinks=False)
-    except FileNotFoundError:  # gone since the folder was read
-        return None

@@ -1,8 +1,8 @@
 """The spool of a turn in flight (FAULTS §2).
 
-A spool is a hidden file `.NAME.TURNID.part` beside the session: one line of JSON, the record's
-head, then the bytes of the answer as they came. Its lock is held as long as its turn lives, so
-a spool whose lock is free is an orphan, and whoever next opens the session adopts it.
+A spool is a file in the session's hidden folder of what is in flight: one line of JSON, the
+record's head, then the bytes of the answer as they came. Its lock is held as long as its turn
+lives, so a spool whose lock is free is an orphan, and whoever next opens the session adopts it.
 Knows no listing of sessions and no context.
 """
 
@@ -14,6 +14,7 @@ from pipechat.errors import SessionError
 from pipechat.messages import Turn
 from pipechat.store import layout
 from pipechat.store.faults import other_file, unwritable, words_for
+from pipechat.store.in_flight import leave_room, make_room, spools_of
 from pipechat.store.locked_file import FILE_MODE, SAFE_FLAGS, LockedFile, is_named, write_all
 from pipechat.store.locks import take_lock
 from pipechat.text import whole_text
@@ -135,6 +136,8 @@ class TurnWriter:
             return
         except OSError:
             self._empty_spool()
+        else:
+            leave_room(os.path.dirname(self._path), self._name)
 
     def _empty_spool(self) -> None:
         try:
@@ -155,8 +158,7 @@ def remove_if_unused(path: str, name: str) -> None:
     asked. Never raises: an empty session does no harm."""
     try:
         with LockedFile(path, create=False, wait_s=0) as session:
-            others = layout.spools_of(name, os.listdir(os.path.dirname(path)))
-            if os.fstat(session.fd).st_size == 0 and not others:
+            if os.fstat(session.fd).st_size == 0 and not spools_of(os.path.dirname(path), name):
                 os.unlink(path)
     except OSError:
         return
@@ -172,7 +174,11 @@ def create_spool(folder: str, name: str, turn_id: str) -> int:
     path = os.path.join(folder, layout.spool_file(name, turn_id))
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | SAFE_FLAGS
     while True:
-        fd = os.open(path, flags, FILE_MODE)
+        make_room(folder, name)
+        try:
+            fd = os.open(path, flags, FILE_MODE)
+        except FileNotFoundError:  # another turn has just ended, and took the room away
+            continue
         try:
             take_lock(fd, fcntl.LOCK_EX)
             if is_named(fd, path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benching import answers
+from benching import answers, sessions
 from benching.home import Home
 from benching.measuring import run_once
 from benching.parties import (
@@ -127,3 +127,26 @@ def wanted(home: Home) -> Group:
 def _with_schema(home: Home) -> tuple[str, ...]:
     schema = ("--schema", "name, age int, tags [str]")
     return (str(home.bin / "pipechat"), "ask", "-m", "json-20", *schema, QUESTION)
+
+
+def many_sessions(home: Home, count: int) -> Group:
+    """The same session by itself, and as one of many in a folder of its own."""
+    folders = {"one": home.folder / "few", "many": home.folder / "many"}
+    alone, among = (SessionOnDisk(home, "s0", 1, folder) for folder in folders.values())
+    is_answer = is_text("".join(answers.texts(20)))
+    listed = ("history", "list", "-n", "20")
+    pipechat = str(home.bin / "pipechat")
+    at = {name: (home.tool("env"), f"PIPECHAT_HOME={folder}") for name, folder in folders.items()}
+    parties = (
+        Party("ask, one session", (*at["one"], *alone.asked(20)), is_answer, alone.restore),
+        Party("ask, 100,000 sessions", (*at["many"], *among.asked(20)), is_answer, among.restore),
+        Party("list, one", (*at["one"], pipechat, *listed), has_lines(1)),
+        Party("list, 100,000", (*at["many"], pipechat, *listed), has_lines(min(20, count))),
+    )
+
+    def set_up() -> None:
+        alone.write()
+        among.write()
+        sessions.copy_session(among.path, count)
+
+    return Group("sessions", f"a session of one turn, alone and among {count}", parties, set_up)

@@ -22,9 +22,13 @@ def with_twins(home: Home, groups: list[Group], name: str, commands: Path) -> li
     now, then = str(home.bin / "pipechat"), str(commands / "pipechat")
     twinned = []
     for group in groups:
-        ours = [party for party in group.parties if party.command[0] == now]
+        ours = [party for party in group.parties if now in party.command]
         twins = [
-            replace(party, name=_twin(party.name, name), command=(then, *party.command[1:]))
+            replace(
+                party,
+                name=_twin(party.name, name),
+                command=tuple(then if word == now else word for word in party.command),
+            )
             for party in ours
         ]
         if ours:

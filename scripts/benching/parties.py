@@ -37,14 +37,15 @@ class Party:
 
 
 class SessionOnDisk:
-    """A session file that is as it was before every run."""
+    """A session file that is as it was before every run. `folder`: the PIPECHAT_HOME that it is in,
+    where that is another."""
 
-    def __init__(self, home: Home, name: str, turns: int) -> None:
+    def __init__(self, home: Home, name: str, turns: int, folder: Path | None = None) -> None:
         self._pipechat = str(home.bin / "pipechat")
         self._name = name
         self._turns = turns
         self._size = 0
-        self.path = home.folder / "pipechat" / "sessions" / f"{name}.jsonl"
+        self.path = (folder or home.folder / "pipechat") / "sessions" / f"{name}.jsonl"
 
     def asked(self, chunks: int, *more: str) -> tuple[str, ...]:
         """A question in it, answered in `chunks` chunks."""

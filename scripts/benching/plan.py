@@ -18,6 +18,7 @@ class Sizes:
     paced: int = 1_000
     items: int = 4_000
     tails: int = 200
+    sessions: int = 100_000
     runs: int = 15
     long_runs: int = 5
 

@@ -2,6 +2,7 @@
 session file"), some 1 kB a turn, written as fast as the disk takes it."""
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -36,6 +37,15 @@ def write_session(path: Path, turns: int) -> None:
         for begin in range(0, turns, _BATCH):
             numbers = range(begin, min(begin + _BATCH, turns))
             file.write(b"".join(_line(templates, first, every, number) for number in numbers))
+
+
+def copy_session(path: Path, count: int) -> None:
+    """Others beside the session at `path`, `count` with it: as it is, but for their names."""
+    content = path.read_bytes()
+    for number in range(1, count):
+        fd = os.open(path.with_name(f"s{number}.jsonl"), os.O_WRONLY | os.O_CREAT, 0o600)
+        with open(fd, "wb") as file:
+            file.write(content)
 
 
 def _template(question: str) -> bytes:

@@ -1,0 +1,260 @@
+"""What a folder of many sessions costs, counted in entries listed; and that what was in flight is
+found, where it stands now and where it stood formerly."""
+
+import fcntl
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipechat import jsonl
+from pipechat.errors import SessionError
+from pipechat.messages import new_turn_id
+from pipechat.store import layout
+from pipechat.store.sessions import SessionStore, TurnWriter
+from tests.history_kit import line, turn
+from tests.program import Program
+from tests.store_kit import (
+    ask,
+    failure_of,
+    hidden,
+    ids,
+    nth_call_fails,
+    records,
+    spool_path,
+    turn_of_id,
+)
+
+
+@pytest.fixture
+def told() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def store(tmp_path: Path, told: list[str]) -> SessionStore:
+    store = SessionStore(tmp_path / "sessions", told.append)
+    os.mkdir(store.folder, 0o700)
+    return store
+
+
+def count_listed(patch: pytest.MonkeyPatch) -> list[int]:
+    """How many entries each listing of a folder gave, from now on."""
+    listed: list[int] = []
+    names_in = os.listdir
+
+    def counted(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(path: Any = ".") -> Any:
+            listed.append(len(names_in(path)))
+            return real(path)
+
+        return call
+
+    for name in ("listdir", "scandir"):
+        patch.setattr(os, name, counted(getattr(os, name)))
+    return listed
+
+
+def fill(folder: Path, count: int) -> None:
+    """So many sessions of a turn each; one of them has an orphan, one a lock that was left."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for number in range(count):
+        (folder / f"s{number}.jsonl").write_bytes(line(turn(number)))
+        (folder / f"s{number}.jsonl").chmod(0o600)
+    spool_path(folder, "s1", new_turn_id()).write_bytes(b"")
+
+
+ASKS = {
+    "a turn": (),
+    "as events": ("--output-format", "ndjson"),
+    "one at a time": ("--if-busy", "fail"),
+    "with a key": ("--once", "KEY"),
+}
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("kind", ASKS)
+def test_a_turn_lists_as_much_however_many_sessions_there_are(
+    program: Program, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    folder = program.home / "sessions"
+    counts = []
+    for number in (10, 2000):
+        fill(folder, number)
+        program.run("ask", "-q", "--offline", "--session", "s2", "before")
+        words = [word.replace("KEY", f"key {number}") for word in ASKS[kind]]
+        with monkeypatch.context() as patch:
+            listed = count_listed(patch)
+            result = program.run("ask", "-q", "--offline", "--session", "s2", *words, "hello")
+        assert result.status == 0
+        counts.append(sum(listed))
+    assert counts[0] == counts[1] < 10
+
+
+@pytest.mark.parametrize("name", ["s2", "S2", "new"])
+def test_only_a_name_that_may_be_new_is_looked_for_among_all(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    fill(Path(store.folder), 50)
+    ask(store, "s2")
+    with monkeypatch.context() as patch:
+        listed = count_listed(patch)
+        failure = failure_of(ask, store, name)
+    assert (failure is not None) == (name == "S2")
+    assert (max(listed, default=0) >= 50) == (name != "s2")
+
+
+def test_on_a_disk_that_ignores_case_a_name_in_another_case_is_refused_all_the_same(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(store, "Work")
+    real = os.lstat
+    true_names = {entry.casefold(): entry for entry in os.listdir(store.folder)}
+
+    def ignoring_case(path: str) -> os.stat_result:
+        folder, entry = os.path.split(path)
+        return real(os.path.join(folder, true_names.get(entry.casefold(), entry)))
+
+    monkeypatch.setattr(os, "lstat", ignoring_case)
+    with pytest.raises(SessionError, match="differs from 'Work' only by case"):
+        store.begin("work")
+    ask(store, "Work")
+    assert os.listdir(store.folder).count("work.jsonl") == 0
+
+
+def former_spool(folder: str | Path, name: str, text: str = "half") -> Path:
+    """What a process of the former version left of a turn when it died; named by its id."""
+    head = turn_of_id(new_turn_id(), status="partial", answer="")
+    path = Path(folder, f".{name}.{head.id}.part")
+    path.write_bytes(jsonl.dumps(head.record()) + b"\n" + text.encode())
+    path.chmod(0o600)
+    return path
+
+
+def id_of(spool: Path) -> str:
+    return layout.turn_id_of(str(spool))
+
+
+FINDS = {
+    "ask": ("ask", "-q", "--offline", "--session", "s", "again"),
+    "continue": ("ask", "-q", "--offline", "-c", "again"),
+    "show": ("history", "show", "s"),
+    "show the last": ("history", "show"),
+    "search": ("history", "search", "half"),
+    "list": ("history", "list"),
+    "prune": ("history", "prune", "s", "--older-than", "9w"),
+    "fork": ("history", "fork", "s", "t"),
+}
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("later", [False, True], ids=["before", "when it was there no more"])
+@pytest.mark.parametrize("command", FINDS)
+def test_what_the_former_version_left_in_the_folder_is_found_by(
+    program: Program, command: str, later: bool
+) -> None:
+    folder = program.home / "sessions"
+    folder.mkdir(mode=0o700)
+    if later and command not in ("ask", "continue", "prune"):
+        program.run("ask", "-q", "--offline", "--session", "other", "first")
+        os.utime(folder / "other.jsonl", (1, 1))
+    (folder / "s.jsonl").write_bytes(line(turn(1)))
+    (folder / "s.jsonl").chmod(0o600)
+    former_spool(folder, "s")
+    result = program.run(*FINDS[command])
+    assert result.status == 0
+    assert program.spools() == []
+    assert [each["answer"] for each in program.records("s")][:2] == ["so", "half"]
+
+
+def test_a_turn_of_the_former_version_that_runs_is_left_alone_and_found_when_it_died(
+    store: SessionStore,
+) -> None:
+    spool = former_spool(store.folder, "s")
+    process = os.open(spool, os.O_RDWR)
+    fcntl.flock(process, fcntl.LOCK_EX)
+    first = ask(store, "s")
+    assert hidden(store) == [spool.name]
+    os.close(process)
+    second = ask(store, "s")
+    assert ids(store, "s") == [first.id, id_of(spool), second.id]
+
+
+def test_orphans_of_other_sessions_come_along_and_are_adopted_when_theirs_is_opened(
+    store: SessionStore,
+) -> None:
+    spools = [former_spool(store.folder, name) for name in ("a", "a.b", "b")]
+    Path(store.folder, f".a.{'0' * 32}.asking").touch()
+    ask(store, "s")
+    assert sorted(hidden(store)) == sorted(
+        layout.spool_file(name, id_of(spool))
+        for name, spool in zip(("a", "a.b", "b"), spools, strict=True)
+    )
+    store.adopt_all()
+    assert [ids(store, name) for name in ("a", "a.b", "b")] == [[id_of(each)] for each in spools]
+    assert hidden(store) == []
+
+
+def begin(store: SessionStore, writers: list[TurnWriter]) -> None:
+    writers.append(store.begin("s"))
+
+
+def test_whatever_call_fails_while_former_spools_move_none_is_lost(store: SessionStore) -> None:
+    ask(store, "s")
+    wanted = set(ids(store, "s"))
+    for nth in range(1, 200):
+        wanted.add(id_of(former_spool(store.folder, "s")))
+        Path(store.folder, layout.SWEPT).unlink(missing_ok=True)
+        writers: list[TurnWriter] = []
+        with nth_call_fails(nth) as faults:
+            failure_of(begin, store, writers)
+        for writer in writers:
+            writer.abandon()
+        store.adopt("s")
+        assert wanted <= set(ids(store, "s"))
+        assert hidden(store) == []
+        if not faults.hit:
+            break
+    assert nth > 12
+    assert all(ids(store, "s").count(each) == 1 for each in wanted)
+
+
+PLANTED: dict[str, Callable[[Path], None]] = {
+    "a link": lambda path: path.symlink_to(path.parent.parent),
+    "a file": lambda path: path.touch(),
+    "a FIFO": os.mkfifo,
+}
+
+
+@pytest.mark.parametrize("level", [layout.IN_FLIGHT, layout.in_flight_folder("s")])
+@pytest.mark.parametrize("kind", PLANTED)
+def test_what_stands_in_the_place_of_the_folder_is_not_followed_and_told(
+    store: SessionStore, kind: str, level: str
+) -> None:
+    path = Path(store.folder, level)
+    path.parent.mkdir(exist_ok=True)
+    PLANTED[kind](path)
+    failure = failure_of(store.begin, "s")
+    assert failure is not None
+    assert failure.code == "session_unwritable"
+    assert f"{path.name}: it is a symbolic link" in failure.message or kind != "a link"
+    assert store.names() == []
+
+
+def test_turns_that_end_while_others_begin_never_miss_the_folder(store: SessionStore) -> None:
+    def turns() -> None:
+        for _ in range(30):
+            store.begin("s").abandon()
+            ask(store, "s")
+
+    threads = [threading.Thread(target=turns) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({record["id"] for record in records(store, "s")}) == 120
+    assert hidden(store) == []
+    assert os.listdir(Path(store.folder, layout.IN_FLIGHT)) == [".swept"]
