@@ -8,21 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipechat.commands.found_output import check_shown, print_text, records
+from pipechat.commands.found_output import check_shown, lines_for, print_found
 from pipechat.commands.history_output import (
     OutputFormat,
     Quiet,
     Verbose,
-    check_color,
     check_format,
-    look_of,
     open_page,
     opened,
 )
 from pipechat.commands.reporting import report
 from pipechat.environment import Environment
 from pipechat.errors import ExitCode, SessionError
-from pipechat.show.found import FoundText
 from pipechat.text import check_argument
 
 if TYPE_CHECKING:
@@ -108,7 +105,7 @@ def search(
     """
     env, store = opened(context, quiet, verbose)
     wanted = check_format(output_format)
-    look = look_of(env, check_color(color))
+    lines = lines_for(env, color)
     shown = check_shown(names_only, count_only, context_lines)
     from pipechat.store import sources
     from pipechat.store.search import Query
@@ -120,11 +117,7 @@ def search(
         sources.adopt(store, each)  # a bad name is told before anything is found
     hunt = _Hunt(env, store, query)
     with open_page(env) as page:
-        if wanted == "text":
-            columns = env.stdout.columns() if env.stdout.is_terminal else None
-            is_found = print_text(page, FoundText(look, columns), hunt.through(names), shown)
-        else:
-            is_found = page.records(records(hunt.through(names), shown), wanted) > 0
+        is_found = print_found(page, wanted, lines, hunt.through(names), shown)
     return hunt.status or (0 if is_found else NOTHING_FOUND)
 
 
