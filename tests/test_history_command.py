@@ -369,7 +369,10 @@ OPTIONS = {
     "list": ["--output-format"],
     "show": ["--last", "--output-format"],
     "path": [],
-    "search": ["--session", "--regexp", "-E", "--ignore-case", "-i", "--output-format"],
+    "search": [
+        *("--session", "--regexp", "-E", "--ignore-case", "-i", "--output-format"),
+        *("--files-with-matches", "-l", "--count", "-c", "--context", "-C", "--color"),
+    ],
     "fork": ["--at"],
     "rename": [],
     "delete": ["--yes"],

@@ -1,4 +1,4 @@
-"""What `history search` prints, to pipes and to people: lines, those around, names, numbers."""
+"""What `history search` prints, to pipes and people: lines, lines around them, names, numbers."""
 
 import json
 import os
@@ -251,7 +251,7 @@ def test_what_stands_at_the_end_is_shown_with_as_much_before_it_as_there_is_room
     look = FoundText(Look(terminal=True), 40)
     line = look.line("w", 1, "answer", "x" * 100 + "end", [(100, 103)])
     assert line == "w:1:answer: …" + "x" * 24 + "end"
-    line = look.line("w", 1, "answer", "x" * 100, [], beside=True)
+    line = look.line("w", 1, "answer", "x" * 100, None)
     assert line == "w-1-answer- " + "x" * 27 + "…"
 
 

@@ -89,6 +89,8 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "pipechat history search": (
         ("In all sessions:", "pipechat history search -i lyon"),
         ("A pattern, in one session:", "pipechat history search -E 'rain|snow' trip"),
+        ("With the lines around it:", "pipechat history search -i -C 2 lyon"),
+        ("Which sessions say it:", "pipechat history search -il lyon"),
     ),
     "pipechat history fork": (
         ("Try another way from turn 1 on:", "pipechat history fork trip plan-b --at 1"),

@@ -9,7 +9,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipechat import jsonl
-from pipechat.commands.history_output import Page
+from pipechat.commands.history_output import Page, look_of
+from pipechat.environment import Environment
 from pipechat.errors import UsageError
 from pipechat.show.found import FoundText
 
@@ -46,51 +47,59 @@ def check_shown(names: bool, counts: bool, context: int) -> Shown:
     return Shown(names, counts, context)
 
 
-def print_text(page: Page, look: FoundText, found: Found, shown: Shown) -> bool:
+def lines_for(env: Environment, color: str) -> FoundText:
+    """How lines look on stdout. Raises UsageError: `color` is none of its values."""
+    columns = env.stdout.columns() if env.stdout.is_terminal else None
+    return FoundText(look_of(env, color), columns)
+
+
+def print_found(
+    page: Page, output_format: str, lines: FoundText, found: Found, shown: Shown
+) -> bool:
     """Whether there was anything to print."""
-    lines = _text_lines(look, found, shown)
+    if output_format != "text":
+        return page.records(_records(found, shown), output_format) > 0
     is_found = False
-    for line in lines:
+    for line in _text_lines(lines, found, shown):
         is_found = True
         # A path has the bytes it came with.
         page.write(line.encode("utf-8", "surrogateescape") + b"\n")
     return is_found
 
 
-def _text_lines(look: FoundText, found: Found, shown: Shown) -> Iterator[str]:
+def _text_lines(lines: FoundText, found: Found, shown: Shown) -> Iterator[str]:
     is_first = True
     for name, hits in found:
         with closing(hits):
             if shown.names:
-                yield from (look.name(name) for _ in _first(hits))
+                yield from (lines.name(name) for _ in _first(hits))
             elif shown.counts:
-                yield from (look.count(name, turns) for turns in _turns(hits))
+                yield from (lines.count(name, turns) for turns in _turns(hits))
             elif not shown.context:
                 for hit in hits:
-                    yield look.line(name, hit.turn_number, hit.side, hit.text, hit.spans)
+                    yield lines.line(name, hit.turn_number, hit.side, hit.text, hit.spans)
             else:
-                for lines in _groups_of_lines(look, name, hits, shown.context):
+                for group in _groups_of_lines(lines, name, hits, shown.context):
                     if not is_first:
-                        yield look.between_groups()
+                        yield lines.between_groups()
                     is_first = False
-                    yield from lines
+                    yield from group
 
 
 def _groups_of_lines(
-    look: FoundText, name: str, hits: Iterable[Hit], context: int
+    lines: FoundText, name: str, hits: Iterable[Hit], context: int
 ) -> Iterator[Iterator[str]]:
     from pipechat.store.search_context import in_groups
 
     for number, of_turn in groupby(hits, lambda hit: hit.turn_number):
         for group in in_groups(list(of_turn), context):
             yield (
-                look.line(name, number, place.side, place.text, hit.spans if hit else (),
-                          beside=hit is None)
+                lines.line(name, number, place.side, place.text, hit.spans if hit else None)
                 for place, hit in group
-            )  # fmt: skip
+            )
 
 
-def records(found: Found, shown: Shown) -> Iterator[bytes]:
+def _records(found: Found, shown: Shown) -> Iterator[bytes]:
     """The same as JSON objects."""
     for name, hits in found:
         with closing(hits):

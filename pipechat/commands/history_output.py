@@ -59,19 +59,15 @@ def check_format(output_format: str) -> str:
     return _FORMATS[output_format]
 
 
-def check_color(color: str) -> str:
-    """`auto`, `always` or `never`.
+def look_of(env: Environment, color: str = "auto") -> Look:
+    """Plain into a pipe; on a terminal with colors unless NO_COLOR (no-color.org) is set; or what
+    `color` says: `auto`, `always` or `never`.
 
     Raises:
-        UsageError: `bad_option`.
+        UsageError: `bad_option`: it says something else.
     """
     if color not in _COLORS:
         raise UsageError("bad_option", f"--color: {not_one_of(color, _COLORS)}")
-    return color
-
-
-def look_of(env: Environment, color: str = "auto") -> Look:
-    """Plain into a pipe; on a terminal with colors unless NO_COLOR (no-color.org) is set."""
     return Look.of(terminal=env.stdout.is_terminal, environ=env.environ, color=color)
 
 

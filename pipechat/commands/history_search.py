@@ -7,22 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipechat.commands.found_output import check_shown, print_text, records
+from pipechat.commands.found_output import check_shown, lines_for, print_found
 from pipechat.commands.history_output import (
     NoPager,
     OutputFormat,
     Quiet,
     Verbose,
-    check_color,
     check_format,
-    look_of,
     open_paged,
     opened,
 )
 from pipechat.commands.reporting import report
 from pipechat.environment import Environment
 from pipechat.errors import ExitCode, SessionError
-from pipechat.show.found import FoundText
 from pipechat.text import check_argument
 
 if TYPE_CHECKING:
@@ -109,7 +106,7 @@ def search(
     """
     env, store = opened(context, quiet, verbose)
     wanted = check_format(output_format)
-    look = look_of(env, check_color(color))
+    lines = lines_for(env, color)
     shown = check_shown(names_only, count_only, context_lines)
     from pipechat.store.search import Query
 
@@ -117,11 +114,7 @@ def search(
     names = _named(store, [*([] if session is None else [session]), *(where or ())])
     hunt = _Hunt(env, store, query)
     with open_paged(env, no_pager=no_pager) as page:
-        if wanted == "text":
-            columns = env.stdout.columns() if env.stdout.is_terminal else None
-            is_found = print_text(page, FoundText(look, columns), hunt.through(names), shown)
-        else:
-            is_found = page.records(records(hunt.through(names), shown), wanted) > 0
+        is_found = print_found(page, wanted, lines, hunt.through(names), shown)
     return hunt.status or (0 if is_found else NOTHING_FOUND)
 
 

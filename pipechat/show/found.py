@@ -41,18 +41,17 @@ class FoundText:
         """What stands between lines that do not follow each other."""
         return self._painted(_SEPARATOR, BETWEEN_GROUPS)
 
-    def line(
-        self, name: str, turn: int, side: str, text: str, spans: Spans, *, beside: bool = False
-    ) -> str:
-        """A line of a turn. `beside`: it does not match, but stands beside one that does."""
-        mark = "-" if beside else ":"
+    def line(self, name: str, turn: int, side: str, text: str, spans: Spans | None) -> str:
+        """A line of a turn. `spans`: what matches in it, None where it stands beside a line that
+        does."""
+        mark = "-" if spans is None else ":"
         separator = self._painted(_SEPARATOR, mark)
         parts = (self.name(name), self._painted(_NUMBER, str(turn)), self._painted(_NUMBER, side))
         address = "".join(part + separator for part in parts) + " "
         if self._columns is None:
-            return address + self._highlighted(text, spans)
+            return address + self._highlighted(text, spans or ())
         taken = width(f"{self._shown_name(name)}{mark}{turn}{mark}{side}{mark} ")
-        return address + self._cut(text, spans, max(self._columns - taken, _LEAST_ROOM))
+        return address + self._cut(text, spans or (), max(self._columns - taken, _LEAST_ROOM))
 
     def _shown_name(self, name: str) -> str:
         return visible_line(whole_text(name)) if self._look.terminal else name
