@@ -68,6 +68,20 @@ def test_a_refusal_of_the_developer_does_as_well(program: Program, message: str)
     assert AS_DEVELOPER in result.stderr
 
 
+@pytest.mark.parametrize("command", ["chat", "batch"])
+def test_chat_and_a_batch_say_so_too(program: Program, command: str) -> None:
+    words, lines = {
+        "chat": (("chat",), b"q\nQUIT\n"),
+        "batch": (("batch", "run"), b'{"question":"q"}\n'),
+    }[command]
+    with ChatServer(error_reply(*REFUSALS[0])) as server:
+        where = ("--base-url", server.url)
+        result = program.run(*words, *where, *SYSTEM, input=lines, events=False)
+        assert len(server.requests) == 1
+    assert result.status == (10 if command == "batch" else 4)
+    assert HINT in result.stderr
+
+
 @pytest.mark.parametrize(
     "message",
     ["temperature must be below 2", "The system is overloaded", "the message is not supported",
