@@ -85,6 +85,20 @@ def zhipu(field: str) -> Reply:
     return json_reply(400, {"error": {"code": "1210", "message": f"API不支持参数{field}，请检查"}})
 
 
+def gemini(field: str) -> Reply:
+    said = f'Invalid JSON payload received. Unknown name "{field}": Cannot find field.'
+    error = {"code": 400, "message": said, "status": "INVALID_ARGUMENT"}
+    return json_reply(400, [{"error": error}])
+
+
+def xai(field: str) -> Reply:
+    return json_reply(400, {"code": "x", "error": f"Argument not supported on this model: {field}"})
+
+
+def plain(field: str) -> Reply:
+    return http_reply(400, f"{field} is not supported".encode(), content_type="text/plain")
+
+
 def vendor(field: str) -> Reply:
     other = {"max_tokens": "max_completion_tokens"}.get(field)
     use = f" Use '{other}' instead." if other else ""
@@ -93,7 +107,7 @@ def vendor(field: str) -> Reply:
 
 
 WORDINGS: tuple[Callable[[str], Reply], ...] = (
-    vendor, pydantic, vllm, litellm, serde, go, groq, azure, asp_net, zhipu,
+    vendor, pydantic, vllm, litellm, serde, go, groq, azure, asp_net, zhipu, gemini, xai, plain,
 )  # fmt: skip
 
 
@@ -269,7 +283,7 @@ def test_where_both_names_of_the_limit_are_refused_both_are_told(
 
 
 def test_nothing_is_asked_again_after_text_or_where_a_word_is_no_field(program: Program) -> None:
-    for words in ("We could not store or stream that", "the upstream store is full"):
+    for words in ("We could not store or stream that", "Store is full", "No upstream; x.store.y"):
         with ChatServer(error_reply(400, words)) as server:
             for api in ("chat", "responses"):
                 assert ask(program, server, "--api", api).status == 4

@@ -28,6 +28,7 @@ REFUSALS = [
     (500, "Jinja Exception: System role not supported"),
 ]
 SYSTEM = ("--system", "Be brief.")
+AS_DEVELOPER = b'set system_role = "system" or "user".'
 HINT = b'set system_role = "developer" or "user".'
 
 
@@ -50,7 +51,35 @@ def test_a_refusal_of_the_system_role_says_which_setting_changes_it(
     assert HINT in with_system.stderr
     assert b"system_role" not in without.stderr + as_user.stderr
     if "system" not in message.lower():
-        assert b'set system_role = "user".' in as_developer.stderr
+        assert AS_DEVELOPER in as_developer.stderr
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["messages[0].role: unknown variant `developer`, expected one of `system`, `user`",
+     "Unexpected message role: developer", "Unsupported role 'developer'"],
+)  # fmt: skip
+def test_a_refusal_of_the_developer_does_as_well(program: Program, message: str) -> None:
+    with ChatServer(error_reply(422, message)) as server:
+        where = ("--base-url", server.url, "--system-role", "developer")
+        result = program.run("ask", *where, *SYSTEM, "q")
+        assert len(server.requests) == 1
+    assert result.status == 4
+    assert AS_DEVELOPER in result.stderr
+
+
+@pytest.mark.parametrize("command", ["chat", "batch"])
+def test_chat_and_a_batch_say_so_too(program: Program, command: str) -> None:
+    words, lines = {
+        "chat": (("chat",), b"q\nQUIT\n"),
+        "batch": (("batch", "run"), b'{"question":"q"}\n'),
+    }[command]
+    with ChatServer(error_reply(*REFUSALS[0])) as server:
+        where = ("--base-url", server.url)
+        result = program.run(*words, *where, *SYSTEM, input=lines, events=False)
+        assert len(server.requests) == 1
+    assert result.status == (10 if command == "batch" else 4)
+    assert HINT in result.stderr
 
 
 @pytest.mark.parametrize(

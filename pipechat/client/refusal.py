@@ -39,8 +39,9 @@ def look_at_fields(
     role = _role_of_system(asked)
     is_of_role = bool(role) and refuses_role(said, role)
     if is_of_role:
-        other = '"user"' if role == "developer" else '"developer" or "user"'
-        error.hint = f"This model takes no {role} message: set system_role = {other}."
+        other = "system" if role == "developer" else "developer"
+        hint = f'This model takes no {role} message: set system_role = "{other}" or "user".'
+        error.hint = hint
     if not isinstance(error, RefusedError) or error.code not in ("bad_request", "not_found"):
         return
     beside = (*_OF_EVERY_REQUEST, *own, *(name.partition(".")[0] for name in own))

@@ -2,8 +2,9 @@
 refusal.
 
 Seen of OpenAI and Azure ("Unrecognized request argument supplied: store"), Mistral, vLLM and
-LiteLLM (pydantic's `loc`), Groq ("property 'store' is unsupported"), Rust's serde ("unknown field
-`store`, expected one of …"), Go ("json: unknown field") and ASP.NET (the field as a key).
+LiteLLM (pydantic's `loc`), Groq ("property 'store' is unsupported"), Gemini ('Unknown name
+"store"'), xAI ("Argument not supported on this model: stop"), Rust's serde ("unknown field `store`,
+expected one of …"), Go ("json: unknown field"), ASP.NET (the field as a key), Zhipu (in Chinese).
 """
 
 import re
@@ -63,10 +64,17 @@ _KNOWN = re.compile(
 )
 _ECHOES = ("input", "ctx", "received")  # of the request, in the bodies of pydantic's errors
 _DEEPEST = 8
-# A shorter name is a word of the language as well, and a field only where it looks like one.
+# A shorter name is a word of the language as well, and a field only where it looks like one:
+# quoted, behind a word or a colon that announces it, or with words behind it that are of fields.
 _LONG_NAME = 8
-_CALLED_A_FIELD = r"\b(?:parameter|argument|field|property|key|option|supplied|input)s?\W{1,3}"
-_AS_A_FIELD = rf"(?:['\"`\[.]|[^\x00-\x7f]|{_CALLED_A_FIELD})"
+_AS_A_FIELD = (
+    r"['\"`]{name}['\"`.\[\\]",
+    r"[.\[]{name}(?![\w.])",
+    r"[^\x00-\x7f]{name}(?!\w)",
+    r"\b(?:parameter|argument|field|property|key|option|supplied|input)s?\W{{1,3}}{name}(?!\w)",
+    r": {name}['\".,)\]]",
+    r"\b{name} (?:parameter|argument|field|option|is not|is un|must be|does not|cannot be)",
+)
 _NO_SUCH_ROLE = (
     *_NO_SUCH_FIELD,
     "invalid",
@@ -113,9 +121,10 @@ def named(said: str, names: Iterable[str]) -> tuple[str, ...]:
 def _is_named(said: str, name: str) -> bool:
     if name not in said or " " in name:  # words: also of several
         return name in said
-    before = r"(?<!\w)" if len(name) >= _LONG_NAME or not name.isalpha() else _AS_A_FIELD
-    # In Chinese no blank stands around a name.
-    return re.search(rf"{before}{re.escape(name)}(?!\w)", said, re.ASCII) is not None
+    plain = re.escape(name)
+    if len(name) >= _LONG_NAME or not name.isalpha():
+        return re.search(rf"(?<!\w){plain}(?!\w)", said, re.ASCII) is not None
+    return any(re.search(each.format(name=plain), said, re.ASCII) for each in _AS_A_FIELD)
 
 
 def may_be_any(said: str) -> bool:
