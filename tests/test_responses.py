@@ -57,6 +57,14 @@ TOOL = {"type": "function_call", "name": "f", "arguments": "{}"}
 ODD_OUTPUTS: tuple[Any, ...] = (5, True, "x", {"a": 1}, [1, None, [], {"type": []}])
 ROWS = [
     row("text in the end alone", *begun(), ended(whole("Hi"))),
+    *(
+        row(f"an event that is no part of the answer: {each}", *begun(), each, delta("H"), each,
+            delta("i"), each, ended(whole("Hi")))
+        for each in (
+            {"type": "keepalive", "sequence_number": 2}, {"type": "ping"},
+            {"type": "gateway:keep_alive"}, {"type": "codex.rate_limits", "limits": {}}, {},
+        )
+    ),
     row("end without its text", *HI, ended(whole())),
     row("two messages", *HI,
         ended(whole(output=[message(text_part("H")), message(text_part("i"))]))),

@@ -86,9 +86,9 @@ class ResponsesReader:
             return self._note_end_of_part(payload)
         if kind in _TERMINAL:
             return self._terminal(_object(payload.get("response"), "a response"), kind)
-        if not isinstance(kind, str) or not kind.startswith("response."):
-            raise self._no_answer("data that is no event of this API", payload)
-        return _EMPTY
+        if isinstance(kind, str) and kind.startswith("response."):
+            return _EMPTY
+        return self._beside(payload)
 
     def document(self, data: bytes) -> Iterator[Chunk]:
         """The chunks of one whole response.
@@ -109,6 +109,13 @@ class ResponsesReader:
         if not isinstance(payload, Mapping):
             raise no_object(payload, host=self._host)
         return payload
+
+    def _beside(self, payload: Mapping[str, Any]) -> Chunk:
+        """What is no event of a response: `keepalive`, which the vendor sends and documents
+        nowhere, and others that gateways have."""
+        if payload and (is_error_without_its_key(payload) or not payload.get("type")):
+            raise self._no_answer("data that is no event of this API", payload)
+        return _EMPTY
 
     def _no_answer(self, what: str, payload: Mapping[str, Any]) -> PipechatError:
         if is_error_without_its_key(payload):
