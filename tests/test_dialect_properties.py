@@ -102,6 +102,7 @@ kinds = st.sampled_from(
     [
         "response.output_text.delta", "response.refusal.delta", "response.reasoning_text.delta",
         "response.reasoning_summary_part.added", "response.output_item.added", "message",
+        "response.output_item.done", "response.content_part.done",
         "response.output_text.done", "response.refusal.done", "response.completed", "completed",
         "response.incomplete", "response.failed", "response.created", "error", "ping", "reasoning",
         "output_text", "refusal", "incomplete", "function_call",
@@ -119,7 +120,7 @@ json_values = st.recursive(
 def test_no_json_value_crashes_the_reader_of_responses(values: list[Any], kind: str) -> None:
     for wrap in (
         lambda value: value,
-        lambda value: {"type": kind, "delta": value, "text": value, "item": value},
+        lambda value: {"type": kind, "delta": value, "text": value, "item": value, "part": value},
         lambda value: {"type": "response.completed", "response": value},
         lambda value: {"type": "response.completed", "response": {"output": value}},
         lambda value: {"type": kind, "status": value, "output": [value], "usage": value},
