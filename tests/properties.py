@@ -12,7 +12,7 @@ from pipechat.events import Chunk, End, Error, Event, Step, TerminalEvent, TextC
 from pipechat.messages import ChatRequest
 from pipechat.turn.reducer import TurnReducer
 from pipechat.wire.body import BodyDecoder
-from pipechat.wire.chat_completions import ChatReader
+from pipechat.wire.dialect import dialect_of
 
 MODEST = settings(deadline=None, max_examples=60)
 """The dose of every property: enough to find a slip again, quick enough to run each time."""
@@ -60,9 +60,12 @@ def answered(client: ChatClient, request: ChatRequest) -> list[Event]:
     return _reduced(reducer, client.answer(request, reducer))
 
 
-def read_body(segments: Iterable[bytes], *, content_type: str, host: str) -> Iterator[Chunk]:
-    """The chunks of a body in the dialect of Chat Completions."""
-    decoder = BodyDecoder(ChatReader(host), content_type=content_type, host=host)
+def read_body(
+    segments: Iterable[bytes], *, content_type: str, host: str, api: str = "chat"
+) -> Iterator[Chunk]:
+    """The chunks of a body in the dialect of `api`."""
+    reader = dialect_of(api).reader(host, {})
+    decoder = BodyDecoder(reader, content_type=content_type, host=host)
     for segment in segments:
         yield from decoder.feed(segment)
         if decoder.finished:
@@ -85,9 +88,11 @@ def shown(events: Sequence[Event]) -> str:
     return "".join(event.text for event in events if isinstance(event, TextChunk))
 
 
-def outcome_of(segments: Iterable[bytes], *, content_type: str = "text/event-stream") -> Outcome:
+def outcome_of(
+    segments: Iterable[bytes], *, content_type: str = "text/event-stream", api: str = "chat"
+) -> Outcome:
     """What a response with this body comes to."""
-    events = reduce(read_body(segments, content_type=content_type, host="host"))
+    events = reduce(read_body(segments, content_type=content_type, host="host", api=api))
     terminal = events[-1]
     assert isinstance(terminal, End | Error)
     return Outcome(shown(events), timeless(terminal))

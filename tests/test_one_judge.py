@@ -199,25 +199,6 @@ FINAL = [
         headers=BUSY_AFTER), answer("Yes.")], text="Yes.", asked=2),
 ]  # fmt: skip
 
-WORDS = [
-    Row("an SSE field error", http_reply(200, b'error: {"message": "overheated"}\n\n',
-        content_type="text/event-stream"), 5, "server_error", says="overheated",
-        flags=NO_RETRIES),
-    Row("an SSE field error beside data", http_reply(
-        200, event(HI) + b'data: {}\nerror: {"message": "overheated"}\n\n',
-        content_type="text/event-stream"), 6, "server_error", "Hi", "overheated"),
-    Row("base_resp", json_reply(200, {"choices": None, "base_resp": {
-        "status_code": 1008, "status_msg": "insufficient balance"}}), 4, "insufficient_quota",
-        says="insufficient balance"),
-    Row("error_code and error_msg",
-        json_reply(200, {"error_code": 17, "error_msg": "daily limit"}), 5, "server_error",
-        says="daily limit", flags=NO_RETRIES),
-    Row("an error in a list", json_reply(200, [{"error": {"message": "boom", "code": 400}}]), 4,
-        "bad_request", says="boom"),
-    Row("words nobody has a place for", json_reply(200, {"result": "please log in"}), 5,
-        "malformed_stream", says="please log in"),
-]  # fmt: skip
-
 BOUNDED = [
     Row("an error message of 400 kB that repeats the word model", error_reply(
         400, "model " * 70_000 + "!"), 4, "bad_request", says="model model"),
@@ -245,7 +226,7 @@ BOUNDED = [
 @pytest.mark.in_process
 @pytest.mark.parametrize(
     "row",
-    [*SENT_AGAIN, *HAUNTED, *NOT_WHOLE, *WHOLE, *FINAL, *WORDS, *BOUNDED],
+    [*SENT_AGAIN, *HAUNTED, *NOT_WHOLE, *WHOLE, *FINAL, *BOUNDED],
     ids=lambda row: ascii(row.name),
 )
 def test_an_answer_is_judged_once_and_asked_for_as_often_as_is_right(

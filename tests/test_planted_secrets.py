@@ -163,6 +163,7 @@ REST = [
     "ask -v --record rec hello",
     "ask -v --replay rec hello",
     "ask --dry-run hello",
+    "ask -v -m of-the-other-api hello",
     "ask -o answer.txt --once k --session once hello",
     "chat -v --session talk",
     "batch run in.ndjson -o out.jsonl -v --record rec-batch",
@@ -206,6 +207,8 @@ def well(batches: Batches, request: Request) -> Reply:
     if "/files" in path or "/batches" in path:
         return batches(replace(request, path=request.path.replace(_DEPLOYMENT, "/v1")))
     api = "responses" if path.endswith("/responses") else "chat"
+    if api == "chat" and request.body["model"] == "of-the-other-api":
+        return error_reply(404, "This model is only supported in v1/responses.")
     headers = {"x-request-id": f"req-{PLANTED_HEADER}", "deprecation": "true"}
     return spoken(api, Text("H"), Text("i"), End(), headers=headers)
 

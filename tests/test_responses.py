@@ -55,8 +55,42 @@ HI = [*begun(), delta("H"), delta("i")]
 REASON = {"reason": "max_output_tokens"}
 TOOL = {"type": "function_call", "name": "f", "arguments": "{}"}
 ODD_OUTPUTS: tuple[Any, ...] = (5, True, "x", {"a": 1}, [1, None, [], {"type": []}])
+SAID = message(text_part("Hi"))
+
+
+def part_done(text: str) -> dict[str, Any]:
+    return {
+        "type": "response.content_part.done",
+        "output_index": 0,
+        "content_index": 0,
+        "part": text_part(text),
+    }
+
+
+def item_done(item: Any, index: int = 0) -> dict[str, Any]:
+    return {"type": "response.output_item.done", "output_index": index, "item": item}
+
+
+ENDS_OF_PARTS: dict[str, list[dict[str, Any]]] = {
+    "by its part": [part_done("Hi")],
+    "by its item": [item_done(message(text_part("H"), text_part("i")))],
+    "by all of them": [text_done("Hi"), part_done("Hi"), item_done(SAID)],
+    "by all of them without its place": [
+        {"type": "response.output_text.done", "text": "Hi"},
+        {"type": "response.content_part.done", "part": text_part("Hi")},
+        {"type": "response.output_item.done", "item": SAID},
+    ],
+}
 ROWS = [
     row("text in the end alone", *begun(), ended(whole("Hi"))),
+    *(
+        row(f"an event that is no part of the answer: {each}", *begun(), each, delta("H"), each,
+            delta("i"), each, ended(whole("Hi")))
+        for each in (
+            {"type": "keepalive", "sequence_number": 2}, {"type": "ping"},
+            {"type": "gateway:keep_alive"}, {"type": "codex.rate_limits", "limits": {}}, {},
+        )
+    ),
     row("end without its text", *HI, ended(whole())),
     row("two messages", *HI,
         ended(whole(output=[message(text_part("H")), message(text_part("i"))]))),
@@ -140,6 +174,27 @@ ROWS = [
         *begun(), delta("H"), text_done("H"), delta("i"), ended(whole())),
     row("text told at its own end alone",
         *begun(), text_done("Hi"), text_done("Hi"), ended(whole())),
+    *(
+        row(f"text told {name} alone", *begun(), *ends, ended(whole()))
+        for name, ends in ENDS_OF_PARTS.items()
+    ),
+    row("reasoning in an item of its own", *begun(),
+        item_done({"type": "reasoning", "content": [text_part("hm")]}), *HI, item_done(SAID, 1),
+        ended(whole())),
+    row("reasoning in a part of its own", *begun(), {"type": "response.content_part.done",
+        "output_index": 0, "content_index": 0, "part": {"type": "reasoning_text", "text": "hm"}},
+        delta("Hi"), ended(whole())),
+    cut("a piece lost, as its item says", *HI, item_done(message(text_part("H, i"))),
+        ended(whole())),
+    cut("refused, as its item says", *begun(),
+        item_done(message({"type": "refusal", "refusal": "No."})), ended(whole()), text="No.",
+        code="refused", finish_reason="stop", usage=USAGE),
+    cut("a tool, as its item says", *begun(), item_done(TOOL), ended(whole()), text="",
+        code="tool_calls", finish_reason="tool_calls", usage=USAGE),
+    row("items that are none", *HI, *(
+        {"type": "response.output_item.done", "item": item} for item in ODD_OUTPUTS
+    ), *({"type": "response.content_part.done", "part": part} for part in ODD_OUTPUTS),
+        ended(whole())),
     row("a message whose content is text",
         *begun(), ended(whole(output=[{"type": "message", "content": "Hi"}]))),
     row("a letter in two halves", *begun(), delta("\ud83d"), delta("\ude00"), text_done("😀"),

@@ -174,7 +174,7 @@ def modules_of(program: Program, *arguments: str) -> set[str]:
 # Of ours, what an ask needs; room by room.
 NEEDED = {
     "chat": "wire.chat_completions",
-    "responses": "wire.responses wire.responses_reader",
+    "responses": "wire.responses wire.responses_output wire.responses_reader",
     "any": """
         environment errors events jsonl main messages signals stdin text
         client client.advice client.chat_client client.deadlines client.exchange client.reading

@@ -154,6 +154,8 @@ STREAM_ERRORS = [
            code="server_error"),
     stream("a field named error", Text("Hi"), b'error: {"message": "boom"}\n\n', **CUT,
            code="server_error"),
+    stream("a field named error beside data", Text("Hi"),
+           b'data: {}\nerror: {"message": "boom"}\n\n', **CUT, code="server_error"),
     stream("an error in base_resp in the stream", Text("Hi"), event(
         {"choices": None, "base_resp": {"status_code": 1008, "status_msg": "boom"}}), **CUT,
         code="insufficient_quota"),

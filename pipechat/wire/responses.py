@@ -5,7 +5,8 @@ from typing import Any
 
 from pipechat.messages import AnswerFormat, ChatRequest, Message
 from pipechat.wire.dialect import asked_in_words
-from pipechat.wire.responses_reader import ResponsesReader, count_of
+from pipechat.wire.responses_output import count_of
+from pipechat.wire.responses_reader import ResponsesReader
 
 _LIMIT = "max_output_tokens"
 _NAMES = {"max_tokens": _LIMIT, "max_completion_tokens": _LIMIT}

@@ -20,6 +20,15 @@ from pipechat.wire.api_errors import (
     shown_value,
     stream_error,
 )
+from pipechat.wire.responses_output import (
+    count_of,
+    is_incomplete,
+    is_tool,
+    parts_of,
+    reasoning_of,
+    text_of,
+    usage_of,
+)
 from pipechat.wire.sse import ServerEvent
 
 _EMPTY = Chunk()
@@ -29,24 +38,9 @@ _REASONS = {
     "max_messages": "length",
     "content_filter": "content_filter",
 }
+_PARTS = ("output_text", "text", "refusal")
 _UNENDED = ("queued", "in_progress", "failed", "cancelled")
-# What the client is to run; what a server runs by itself, it goes on from by itself.
-_TOOLS = (
-    "function_call",
-    "custom_tool_call",
-    "local_shell_call",
-    "shell_call",
-    "apply_patch_call",
-    "computer_call",
-    "mcp_approval_request",
-)
 _TERMINAL = ("response.completed", "response.incomplete", "response.failed", "response.done")
-_USAGE = {
-    "input_tokens": "prompt_tokens",
-    "output_tokens": "completion_tokens",
-    "input_tokens_details": "prompt_tokens_details",
-    "output_tokens_details": "completion_tokens_details",
-}
 
 
 class ResponsesReader:
@@ -83,12 +77,16 @@ class ResponsesReader:
         if kind == "response.output_item.added":
             return self._note_tools([payload.get("item")])
         if kind in ("response.output_text.done", "response.refusal.done"):
-            return self._note_end_of_part(payload)
+            return Chunk(refusal=self._note_end(payload, payload.get("content_index"), payload))
+        if kind == "response.content_part.done":
+            return Chunk(refusal=self._note_part(payload, payload.get("part")))
+        if kind == "response.output_item.done":
+            return self._note_item(payload, payload.get("item"))
         if kind in _TERMINAL:
             return self._terminal(_object(payload.get("response"), "a response"), kind)
-        if not isinstance(kind, str) or not kind.startswith("response."):
-            raise self._no_answer("data that is no event of this API", payload)
-        return _EMPTY
+        if isinstance(kind, str) and kind.startswith("response."):
+            return _EMPTY
+        return self._beside(payload)
 
     def document(self, data: bytes) -> Iterator[Chunk]:
         """The chunks of one whole response.
@@ -101,7 +99,7 @@ class ResponsesReader:
             raise stream_error(payload["error"], host=self._host)
         if not isinstance(payload.get("output"), list):
             raise self._no_answer("JSON that is no response", payload)
-        yield Chunk(reasoning=_reasoning_of(payload["output"]))
+        yield Chunk(reasoning=reasoning_of(payload["output"]))
         yield self._terminal(payload, "response.completed")
 
     def _object_in(self, data: bytes, *, is_error: bool = False) -> Mapping[str, Any]:
@@ -109,6 +107,13 @@ class ResponsesReader:
         if not isinstance(payload, Mapping):
             raise no_object(payload, host=self._host)
         return payload
+
+    def _beside(self, payload: Mapping[str, Any]) -> Chunk:
+        """What is no event of a response: `keepalive`, which the vendor sends and documents
+        nowhere, and others that gateways have."""
+        if payload and (is_error_without_its_key(payload) or not payload.get("type")):
+            raise self._no_answer("data that is no event of this API", payload)
+        return _EMPTY
 
     def _no_answer(self, what: str, payload: Mapping[str, Any]) -> PipechatError:
         if is_error_without_its_key(payload):
@@ -120,25 +125,36 @@ class ResponsesReader:
         return chunk
 
     def _note_tools(self, items: Sequence[Any]) -> Chunk:
-        self._asked_for_tools = self._asked_for_tools or any(map(_is_tool, items))
+        self._asked_for_tools = self._asked_for_tools or any(map(is_tool, items))
         return Chunk(tool_calls=True) if self._asked_for_tools else _EMPTY
 
-    def _note_end_of_part(self, payload: Mapping[str, Any]) -> Chunk:
-        text = payload.get("text") or payload.get("refusal")
+    def _note_item(self, payload: Mapping[str, Any], item: object) -> Chunk:
+        parts = enumerate(parts_of([item], "message"))
+        refused = [self._note_end(payload, index, part) for index, part in parts]
+        return self._note_tools([item])._replace(refusal=any(refused))
+
+    def _note_part(self, payload: Mapping[str, Any], part: object) -> bool:
+        if not isinstance(part, Mapping) or part.get("type") not in _PARTS:
+            return False  # of reasoning, for one
+        return self._note_end(payload, payload.get("content_index"), part)
+
+    def _note_end(self, payload: Mapping[str, Any], index: object, part: Mapping[str, Any]) -> bool:
+        """Note what a part says at its end: some servers say it in three events, some in one,
+        and some in none before. Whether it is a refusal."""
+        text = part.get("text") or part.get("refusal")
         if isinstance(text, str):
-            place = f"{payload.get('output_index')} {payload.get('content_index')}"
-            self._ends[place] = text
-        return Chunk(refusal=True) if payload.get("refusal") else _EMPTY
+            self._ends[f"{payload.get('output_index') or 0} {index or 0}"] = text
+        return bool(part.get("refusal"))
 
     def _terminal(self, response: Mapping[str, Any], kind: str) -> Chunk:
         """The end, with the text where none came before."""
         if response.get("error") or kind == "response.failed":
             raise stream_error(response.get("error") or "the response failed", host=self._host)
-        usage = _usage(response.get("usage"))
+        usage = usage_of(response.get("usage"))
         output = response.get("output")
         items = output if isinstance(output, list) else []
         self._note_tools(items)
-        text, refusal = _text_of(items)
+        text, refusal = text_of(items)
         return Chunk(
             text="" if self._was_told(text) else text or "".join(self._ends.values()),
             refusal=refusal,
@@ -170,7 +186,7 @@ class ResponsesReader:
         details = response.get("incomplete_details")
         status = response.get("status")
         cut = status == "incomplete" or kind == "response.incomplete"
-        if details or cut or any(map(_is_incomplete, items)):
+        if details or cut or any(map(is_incomplete, items)):
             reason = details.get("reason") if isinstance(details, Mapping) else None
             if not isinstance(reason, str) or not reason:
                 return "incomplete"
@@ -196,56 +212,3 @@ def _delta(payload: Mapping[str, Any]) -> str:
     if not isinstance(delta, str):
         raise malformed("a delta that is no text")
     return delta
-
-
-def count_of(value: object) -> float | None:
-    """A number, which some servers send as text; None for what is none."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        return float(value)
-    except (ValueError, OverflowError):
-        return None
-
-
-def _is_incomplete(item: object) -> bool:
-    if not isinstance(item, Mapping):
-        return False
-    return item.get("type") == "message" and item.get("status") == "incomplete"
-
-
-def _is_tool(item: object) -> bool:
-    return isinstance(item, Mapping) and item.get("type") in _TOOLS
-
-
-def _parts(output: Sequence[Any], kind: str) -> Iterator[Mapping[str, Any]]:
-    for item in output:
-        if isinstance(item, Mapping) and item.get("type") == kind:
-            content = item.get("content") or item.get("summary")
-            if isinstance(content, str):
-                yield {"text": content}
-            parts = content if isinstance(content, list) else []
-            yield from (part for part in parts if isinstance(part, Mapping))
-
-
-def _text_of(output: Sequence[Any]) -> tuple[str, bool]:
-    """The text of all messages in `output`, and whether a refusal is among it."""
-    texts, refused = [], False
-    for part in _parts(output, "message"):
-        text = part.get("text") if part.get("type") != "refusal" else part.get("refusal")
-        refused = refused or part.get("type") == "refusal"
-        if isinstance(text, str):
-            texts.append(text)
-    return "".join(texts), refused
-
-
-def _reasoning_of(output: Sequence[Any]) -> str:
-    texts = [part.get("text") for part in _parts(output, "reasoning")]
-    return "\n\n".join(text for text in texts if isinstance(text, str))
-
-
-def _usage(value: object) -> Mapping[str, Any] | None:
-    """The usage under the names of Chat Completions; what it has no name for stays as it is."""
-    if not isinstance(value, Mapping) or not value:
-        return None
-    return {_USAGE.get(str(name), str(name)): count for name, count in value.items()}
