@@ -324,14 +324,16 @@ def test_a_question_that_is_refused_fails(program: Program) -> None:
     assert fails(of_server(program, script, "--ask")) == {"ask"}
 
 
-def test_torn_lines_orphans_and_open_modes_are_warned_of(program: Program) -> None:
+@pytest.mark.parametrize("where", [".in-flight/trip/", ".trip."], ids=["now", "formerly"])
+def test_torn_lines_orphans_and_open_modes_are_warned_of(program: Program, where: str) -> None:
     asked = program.run("ask", "--offline", "-q", "--session", "trip", "hi")
     assert asked.status == 0
     sessions = program.home / "sessions"
     path = sessions / "trip.jsonl"
     path.write_bytes(path.read_bytes() + b'{"id": "torn')
     sessions.chmod(0o755)
-    spool = sessions / ".trip.019a0000-0000-7000-8000-000000000000.part"
+    spool = sessions / f"{where}019a0000-0000-7000-8000-000000000000.part"
+    spool.parent.mkdir(exist_ok=True)
     spool.write_text("{}\n")
     checks = of_server(program, endpoint)
     assert fails(checks) == set()

@@ -1,6 +1,7 @@
 """What a folder of many sessions costs, counted in entries listed; and that what was in flight is
 found, where it stands now and where it stood formerly."""
 
+import errno
 import fcntl
 import os
 import threading
@@ -59,11 +60,13 @@ def count_listed(patch: pytest.MonkeyPatch) -> list[int]:
 
 
 def fill(folder: Path, count: int) -> None:
-    """So many sessions of a turn each; one of them has an orphan, one a lock that was left."""
+    """So many sessions of a turn each; one of them has a spool that was left."""
     folder.mkdir(mode=0o700, exist_ok=True)
     for number in range(count):
-        (folder / f"s{number}.jsonl").write_bytes(line(turn(number)))
-        (folder / f"s{number}.jsonl").chmod(0o600)
+        path = folder / f"s{number}.jsonl"
+        if not path.exists():
+            path.write_bytes(line(turn(1)))
+            path.chmod(0o600)
     spool_path(folder, "s1", new_turn_id()).write_bytes(b"")
 
 
@@ -220,6 +223,25 @@ def test_whatever_call_fails_while_former_spools_move_none_is_lost(store: Sessio
             break
     assert nth > 12
     assert all(ids(store, "s").count(each) == 1 for each in wanted)
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("command", ["show", "search", "list"])
+def test_a_reader_has_nothing_to_say_of_a_folder_that_it_cannot_write_to(
+    program: Program, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    program.run("ask", "-q", "--offline", "--session", "s", "half")
+    (program.home / "sessions" / layout.SWEPT).unlink()
+    real = os.open
+
+    def read_only(path: str, flags: int, *mode: int) -> int:
+        if flags & os.O_CREAT and str(path).startswith(str(program.home)):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return real(path, flags, *mode)
+
+    monkeypatch.setattr(os, "open", read_only)
+    result = program.run(*FINDS[command])
+    assert (result.status, result.stderr) == (0, b"")
 
 
 PLANTED: dict[str, Callable[[Path], None]] = {

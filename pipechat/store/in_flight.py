@@ -114,7 +114,7 @@ def sweep(folder: str, entries: Iterable[str]) -> None:
         with suppress(FileNotFoundError):
             os.unlink(swept)
     elif not os.path.lexists(swept):
-        with suppress(FileNotFoundError):  # nothing was ever in flight
+        with suppress(OSError):  # nothing was ever in flight, or nothing can be written
             os.close(os.open(swept, os.O_WRONLY | os.O_CREAT | SAFE_FLAGS, FILE_MODE))
 
 
