@@ -276,6 +276,8 @@ OPTIONS = (
     Option("assistant_prompt", v.text, group=_CHAT, help="What stands before an answer."),
     Option("chat_history", v.switch, default=True, group=_CHAT,
            help="Whether questions are kept for the next chat to recall."),
+    Option("prices", v.prices, default={}, group=_LIMITS,
+           help="What models cost, in USD for a million tokens."),
     Option("whole_reasons", v.words, default=(), group=_ANSWER,
            help="Finish reasons of whole answers that nobody else sends."),
 )  # fmt: skip
