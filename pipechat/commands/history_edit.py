@@ -6,7 +6,7 @@ Each says in one line on stderr what it did; with --dry-run, on stdout what it w
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,8 +20,6 @@ from pipechat.text import counted
 if TYPE_CHECKING:
     from pipechat.store.rewrite import RepairReport
     from pipechat.store.sessions import SessionStore
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 OneSession = Annotated[
     str | None,
@@ -103,10 +101,12 @@ def parse_limit(text: str, now: datetime) -> datetime:
     Raises:
         UsageError: `bad_option`.
     """
-    amount, unit = text[:-1], text[-1:]
+    from pipechat.commands.moments import age_of
+
     try:
-        if unit in _UNITS and amount.isascii() and amount.isdigit():
-            return now - timedelta(seconds=int(amount) * _UNITS[unit])
+        age = age_of(text)
+        if age is not None:
+            return now - age
         limit = datetime.fromisoformat(text)
     except (ValueError, OverflowError) as error:
         message = f"--older-than {text}: neither an age nor a date"
