@@ -27,6 +27,7 @@ _NOTHING = Tokens(0, 0, 0, 0, 0)
 # In the place of a slot: of requests that used nothing, or nobody knows what.
 _FREE = -1
 _MOST_NAMED = 100
+_TEXT = (str, type(None))
 # The places of a cell: requests, those settled by a bound, those of which nothing is known, and
 # behind them the tokens by kind.
 _REQUESTS, _BOUND, _UNKNOWN, _TOKENS = 0, 1, 2, 3
@@ -74,8 +75,8 @@ class Spending:
             requests: how many it stands for.
             settled: a line without usage used nothing; else nobody knows what it used.
         """
-        at, model = line.get("at"), line.get("model")
-        if type(at) is not str or type(model) is not str:
+        at, model, host = line.get("at"), line.get("model"), line.get("host")
+        if type(at) is not str or type(model) is not str or type(host) not in _TEXT:
             return False
         at = at if at[-1:] == "Z" else _in_utc(at)
         if self._is_bounded and not self._period.holds(at):
@@ -87,7 +88,7 @@ class Spending:
         try:
             slot = _FREE
             if used is not _NOTHING:
-                slot = self._slot(model, line.get("host"), line.get("tier"), at, used)
+                slot = self._slot(model, host, line.get("tier"), at, used)
             when = self._local(at) if self._when else ""
             cell = self._cell((slot, when, *[line.get(each) for each in self._fields]))
         except (TypeError, ValueError):  # a list for a name, or a time that is none
@@ -153,7 +154,7 @@ class Spending:
             cell = self._cells[key] = [0] * (_TOKENS + len(Tokens._fields))
         return cell
 
-    def _slot(self, model: str, host: Any, tier: Any, at: str, used: Tokens) -> int:
+    def _slot(self, model: str, host: str | None, tier: Any, at: str, used: Tokens) -> int:
         """The number of the rates that hold for a request."""
         known = self._slots.get((model, host, tier, at[:_DAY]))
         if known is None:
@@ -167,9 +168,9 @@ class Spending:
         return slot
 
     def _looked_up(
-        self, model: str, host: Any, tier: Any, at: str, precision: int
+        self, model: str, host: str | None, tier: Any, at: str, precision: int
     ) -> tuple[int, int, Prices | None]:
-        if not (isinstance(host, str | None) and isinstance(tier, str | None)):
+        if type(tier) not in _TEXT:
             raise TypeError
         prices = prices_of(model, host, tier, self._own, at)
         if prices is None and len(self.unpriced) < _MOST_NAMED:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pipechat.show.width import cut, width
 
 _GAP = "  "
-_NARROWEST = 8
+_WIDEST, _NARROWEST = 32, 8  # of a name that has to give way
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _WHOLE = "█"
 
@@ -22,17 +22,23 @@ def aligned(
     """
     kept = list(range(len(rows[0])))
     widths = [max(width(row[place]) for row in rows) for place in kept]
+    _give_way(widths, kept, names, columns, _WIDEST)
     for place in spare:
         if _taken(widths, kept) <= columns:
             break
         kept.remove(place)
-    for place in reversed(range(names)):  # names are cut before figures are
-        over = _taken(widths, kept) - columns
-        if over > 0:
-            widths[place] = max(widths[place] - over, min(widths[place], _NARROWEST))
+    _give_way(widths, kept, names, columns, _NARROWEST)
     for row in rows:
         cells = (_cell(row[place], widths[place], place < names) for place in kept)
         yield cut(_GAP.join(cells).rstrip(), columns)
+
+
+def _give_way(widths: list[int], kept: Sequence[int], names: int, columns: int, least: int) -> None:
+    """Make columns of names less wide, down to `least`, the last one first."""
+    for place in reversed(range(names)):
+        over = _taken(widths, kept) - columns
+        if over > 0:
+            widths[place] = max(widths[place] - over, min(widths[place], least))
 
 
 def _taken(widths: Sequence[int], kept: Sequence[int]) -> int:
