@@ -32,8 +32,9 @@ MAY_IMPORT = {
     "turn": GROUND | {"settings"},
     "client": GROUND | {"settings", "wire", "signals"},
     "store": GROUND | {"signals"},
+    "ledger": GROUND | {"store"},
     "batch": GROUND
-    | {"settings", "wire", "turn", "client", "store", "signals", "environment"}
+    | {"settings", "wire", "turn", "client", "store", "ledger", "signals", "environment"}
     | {"__init__"},
     "show": GROUND | {"signals"},
     "line_editor": GROUND | {"signals"},
@@ -43,7 +44,7 @@ MAY_IMPORT = {
     "chat": GROUND | {"settings", "turn", "store", "show", "environment", "line_editor", "signals"},
     "commands": GROUND
     | {"settings", "wire", "turn", "client", "store", "show", "environment", "signals"}
-    | {"answers", "attached_files", "batch", "doctor", "chat"}
+    | {"answers", "attached_files", "batch", "doctor", "chat", "ledger"}
     | {"__init__"},
     "main": GROUND | {"commands", "environment", "signals", "__init__"},
     "__main__": {"main", "signals"},
@@ -70,6 +71,7 @@ PURE: dict[str, tuple[str, ...]] = {
     "batch.seen": (),
     "batch.standing": (),
     "batch.summary": (),
+    "settings.budget": (),
     "settings.resolve": (),
     "settings.values": ("math",),
     "settings.endpoint": ("urllib",),

@@ -7,11 +7,14 @@ holds it, and raises ValueError with what is wrong.
 import math
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipechat import jsonl
 from pipechat.settings.json_values import is_json
 from pipechat.text import not_one_of, visible_line
+
+if TYPE_CHECKING:
+    from pipechat.settings.budget import Budget
 
 Reader = Callable[[Any], Any]
 
@@ -240,6 +243,13 @@ def lines_text(value: str) -> list[str]:
 def model_names(value: object) -> tuple[str, ...]:
     """A list of models, or of profiles."""
     return tuple(map(model_name, texts(value)))
+
+
+def budgets(value: object) -> "tuple[Budget, ...]":
+    """A list of budgets: `5usd/day`, `200000tok/month`, `20usd/session`; or `none` alone."""
+    from pipechat.settings.budget import read_budgets  # few have any
+
+    return read_budgets(texts(value))
 
 
 def words(value: object) -> tuple[str, ...]:

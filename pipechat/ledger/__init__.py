@@ -1,0 +1,1 @@
+"""What requests cost: a line for each that was sent, and the budgets that hold them."""
