@@ -82,6 +82,7 @@ PURE: dict[str, tuple[str, ...]] = {
     "settings.fallback": (),
     "settings.proxy": ("ipaddress",),
     "settings.table": (),
+    "settings.own_prices": ("math",),
     "client.reading": ("math", "time"),  # how long a server is listened to
     "client.request_form": (),
     "client.retries": ("email", "random"),  # dates; jitter
@@ -91,6 +92,8 @@ PURE: dict[str, tuple[str, ...]] = {
     "doctor.finding": (),
     "doctor.judging": ("email", "socket", "ssl"),  # dates; their errors and the dates of TLS
     "doctor.judging_folder": ("errno",),
+    "ledger.tokens": (),
+    "ledger.rates": ("decimal",),
     "store.names": ("unicodedata",),
     "show.width": ("unicodedata",),
     "show.wrapping": ("functools",),  # what was looked up of a letter
@@ -217,6 +220,7 @@ def test_only_the_index_of_once_knows_sqlite() -> None:
 def test_an_extra_is_known_where_it_is_used_and_comes_only_when_it_is_asked_for() -> None:
     assert who_imports("jsonschema_rs") == {"answers.validation"}
     assert who_imports("ray") == {"batch.ray_cluster"}
+    assert who_imports("genai_prices") == {"ledger.listed_prices"}
     assert who_imports("prompt_toolkit") == {"chat.toolkit_editor"}
     assert who_imports("jinja2") == {"turn.sandbox", "turn.template_limits", "turn.template_tree"}
     modules = "answers.validation, pipechat.answers.strict_subset, pipechat.turn.template"

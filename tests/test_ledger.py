@@ -261,16 +261,14 @@ def test_a_turn_that_a_signal_ends_leaves_its_line(program: Program) -> None:
 
 
 @pytest.mark.in_process(False)
-def test_a_plain_ask_imports_one_module_for_the_ledger(program: Program) -> None:
+def test_a_plain_ask_imports_little_for_the_ledger(program: Program) -> None:
     with ChatServer(answer("so")) as server:
         result = program.run(
             "ask", "--base-url", server.url, "hello", env={"PYTHONPROFILEIMPORTTIME": "1"}
         )
     rows = [line.rsplit("|")[-1].strip() for line in result.stderr.decode().splitlines()]
     ours = {name for name in rows if name.startswith(("pipechat.ledger", "pipechat.store"))}
-    assert {name for name in ours if "ledger" in name} == {
-        "pipechat.ledger",
-        "pipechat.ledger.account",
-    }
+    modules = {"pipechat.ledger", "pipechat.ledger.account", "pipechat.ledger.tokens"}
+    assert {name for name in ours if "ledger" in name} == modules
     assert ours >= {"pipechat.store.locked_file"}
     assert "pipechat.settings.budget" not in rows

@@ -1,1 +1,1 @@
-"""What requests cost: a line for each that was sent, and the budgets that hold them."""
+"""What requests took and what they cost: a line for each that was sent, prices, budgets."""

@@ -50,6 +50,8 @@ class _Sent:
 
     def line(self, who: Mapping[str, Any], status: str, answer_tokens: int) -> Line | None:
         """As it stands in the ledger; None where nothing of it reached a server."""
+        from pipechat.ledger.tokens import tokens_of  # there already, see `ready`
+
         told = self.told() if self.told is not None else Told(sent=not self.is_over)
         if not told.sent:
             return None
@@ -60,7 +62,7 @@ class _Sent:
         if told.tier is not None:
             line["tier"] = told.tier
         line["usage"] = told.usage
-        if counted(told.usage) is None and not told.refused:
+        if not told.refused and tokens_of(told.usage) is None:
             line["bound"] = upper_bound(self.body, answer_tokens)
         return {**line, "status": status}
 
@@ -188,7 +190,8 @@ class Book:
 
     def ready(self) -> None:
         """Import what an append needs."""
-        from pipechat.store import locked_file  # noqa: F401 — while nobody waits for it
+        import pipechat.ledger.tokens
+        import pipechat.store.locked_file  # noqa: F401 — while nobody waits for it
 
     def settle(self, key: str, lines: list[Line]) -> None:  # noqa: ARG002 — of `Books`
         """As `Books.settle`."""
@@ -227,18 +230,6 @@ def unwritable(folder: str, error: OSError, and_so: str = "") -> PipechatError:
     where = os.fsdecode(error.filename or folder)
     hint = f"{and_so} `ledger = false` in config.toml keeps none.".strip()
     return SessionError("ledger_unwritable", f"the ledger, {where}: {what}", hint)
-
-
-def counted(usage: Mapping[str, Any] | None) -> tuple[int, int] | None:
-    """Tokens of the question and of the answer, as a usage tells them; None where it does not."""
-    if usage is None:
-        return None
-    asked, answered = (_count(usage.get(name)) for name in ("prompt_tokens", "completion_tokens"))
-    total = _count(usage.get("total_tokens"))
-    if asked is None and answered is None:
-        return None if total is None else (total, 0)
-    asked, answered = asked or 0, answered or 0
-    return asked, max(answered, (total or 0) - asked)
 
 
 def _count(value: object) -> int | None:

@@ -114,6 +114,7 @@ class Settings(NamedTuple):
     forget: bool
     engine: str
     ray_address: str | None
+    prices: Mapping[str, Mapping[str, Any]]
     summary_format: str
     list_format: str
     origins: Mapping[str, str]

@@ -289,6 +289,8 @@ OPTIONS = (
     _switch("ledger", default=True, group=_LIMITS, named_variable="PIPECHAT_LEDGER",
             help="Whether each request that is sent leaves a line, without its content, in ledger/ "
                  "beside the sessions."),
+    Option("prices", v.prices, default={}, group=_LIMITS,
+           help="What models cost, in USD for a million tokens."),
     Option("whole_reasons", v.words, default=(), group=_ANSWER,
            help="Finish reasons of whole answers that nobody else sends."),
 )  # fmt: skip

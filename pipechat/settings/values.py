@@ -6,15 +6,12 @@ holds it, and raises ValueError with what is wrong.
 
 import math
 import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from pipechat import jsonl
 from pipechat.settings.json_values import is_json
 from pipechat.text import not_one_of, visible_line
-
-if TYPE_CHECKING:
-    from pipechat.settings.budget import Budget
 
 Reader = Callable[[Any], Any]
 
@@ -245,11 +242,18 @@ def model_names(value: object) -> tuple[str, ...]:
     return tuple(map(model_name, texts(value)))
 
 
-def budgets(value: object) -> "tuple[Budget, ...]":
+def budgets(value: object) -> Any:
     """A list of budgets: `5usd/day`, `200000tok/month`, `20usd/session`; or `none` alone."""
     from pipechat.settings.budget import read_budgets  # few have any
 
     return read_budgets(texts(value))
+
+
+def prices(value: object) -> Mapping[str, Mapping[str, Any]]:
+    """What models cost: a table for each."""
+    from pipechat.settings.own_prices import read_prices  # only where there are any
+
+    return read_prices(value)
 
 
 def words(value: object) -> tuple[str, ...]:
