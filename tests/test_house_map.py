@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "store": GROUND | {"signals"},
     "ledger": GROUND | {"store"},
     "batch": GROUND
-    | {"settings", "wire", "turn", "client", "store", "signals", "environment"}
+    | {"settings", "wire", "turn", "client", "store", "ledger", "signals", "environment"}
     | {"__init__"},
     "show": GROUND | {"signals"},
     "line_editor": GROUND | {"signals"},
@@ -71,6 +71,7 @@ PURE: dict[str, tuple[str, ...]] = {
     "batch.seen": (),
     "batch.standing": (),
     "batch.summary": (),
+    "settings.budget": (),
     "settings.resolve": (),
     "settings.values": ("math",),
     "settings.endpoint": ("urllib",),

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from queue import Empty, SimpleQueue
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from pipechat.client.advice import advise
 from pipechat.client.deadlines import Deadlines, Limits
@@ -19,7 +19,7 @@ from pipechat.client.reading import ResponseReading, Steps
 from pipechat.client.request_form import ApiMemory, RequestForm
 from pipechat.client.retries import RetryPolicy
 from pipechat.errors import PipechatError, TryLaterError
-from pipechat.events import Again, Chunk, Fallback, Judge, Retry, Step
+from pipechat.events import Again, Chunk, Fallback, Judge, Retry, Step, Told
 from pipechat.messages import ChatRequest
 from pipechat.settings.resolve import Settings
 from pipechat.signals import LONGEST_WAIT_S
@@ -34,12 +34,28 @@ class Alternative(NamedTuple):
     open: Callable[[PipechatError], ChatClient | None]
 
 
+class Account(Protocol):
+    """Who keeps account of the requests of a turn. `begin`, before each is sent, raises
+    PipechatError where it must not be; `told` says what is known of the cost of one that goes."""
+
+    def begin(self, host: str, api: str, model: str, body: Mapping[str, Any]) -> None: ...
+    def going(self, told: Callable[[], Told]) -> None: ...
+    def ended(self) -> None: ...
+
+
+class Accounts(Protocol):
+    """Who has the account of the turn in flight."""
+
+    @property
+    def account(self) -> Account: ...
+
+
 class ChatClient:
     """Sends requests with one set of settings, any number at once. It waits for the server in
     `waits`. `spent_s`: what of the turn's time was gone before it could ask. `tell` is told what
     a server refused that is asked for in another way; `memory` knows which API it asks for, for a
     model; `heard` is told the headers of each response; `alternatives` are asked, one after the
-    other, where all tries failed for now."""
+    other, where all tries failed for now; `accounts` keep account of what is sent."""
 
     def __init__(
         self,
@@ -51,6 +67,7 @@ class ChatClient:
         memory: Callable[[str], ApiMemory] | None = None,
         heard: Callable[[Mapping[str, str]], None] = lambda _: None,
         alternatives: Sequence[Alternative] = (),
+        accounts: Accounts | None = None,
     ) -> None:
         self.tell = tell
         self.spent_s = spent_s
@@ -60,6 +77,7 @@ class ChatClient:
         self.memory = memory
         self.heard = heard
         self.alternatives = alternatives
+        self.accounts = accounts
         self.limits = Limits(
             settings.timeout_s, settings.first_token_timeout_s, settings.idle_timeout_s
         )
@@ -74,6 +92,9 @@ class ChatClient:
 
         Args:
             judge: knows, of the steps so far, whether another attempt could double anything.
+
+        Raises:
+            PipechatError: the account says that it must not be sent.
         """
         return AnswerInFlight(self, request, judge)
 
@@ -97,6 +118,8 @@ class AnswerInFlight:
         self._pause = SimpleQueue[None]()  # its put may be called from a signal handler
         self._cancelled: PipechatError | None = None
         self._form = _form(client, request)
+        self._account = client.accounts.account if client.accounts is not None else None
+        self._next: Request | None = self._begin()
 
     @property
     def api(self) -> str:
@@ -135,6 +158,10 @@ class AnswerInFlight:
                 yield again
                 if isinstance(again, Retry) and not self._client.settings.hurries:
                     self._rest(again.wait_s)
+                try:
+                    self._next = self._begin()
+                except PipechatError as refusal:
+                    raise error from refusal  # what was sent is what failed
 
     def _retry(self, policy: RetryPolicy, error: PipechatError) -> Retry | None:
         """The next try at the same server, where one may help and there is the time."""
@@ -160,10 +187,18 @@ class AnswerInFlight:
                 return Fallback(each.name, error.code)
         raise self._form.told(error)
 
+    def _begin(self) -> Request:
+        """The next request, which may be sent. Raises PipechatError where it must not be."""
+        dialect, body = self._form.dialect, self._form.body(self._request)
+        if self._account is not None:
+            host = self._client.settings.host
+            self._account.begin(host, dialect.name, self._request.model, body)
+        return Request(dialect.path, body)
+
     def _attempt(self) -> Iterator[Chunk]:
         client = self._client
-        dialect, body = self._form.dialect, self._form.body(self._request)
-        request = Request(dialect.path, body)
+        request, self._next = self._next or self._begin(), None
+        dialect, body = self._form.dialect, request.body
         self._exchange = exchange = Exchange(client.sender, request, client.waits)
         if self._cancelled is not None:
             exchange.wake(self._cancelled)
@@ -179,6 +214,8 @@ class AnswerInFlight:
             longest_wait_s=LONGEST_WAIT_S,
             heard=client.heard,
         )
+        if self._account is not None:
+            self._account.going(lambda: reading.told)
         try:
             yield from _driven(reading.steps(), exchange)
         except PipechatError as error:

@@ -20,6 +20,7 @@ from pipechat.commands.wiring import (
     failed_before_start,
     guard_against_signals,
     make_client,
+    open_accounts,
     usage_line,
 )
 from pipechat.environment import Environment, Output
@@ -101,9 +102,16 @@ def _answer(
     spent_s = time.monotonic() - asked.began
     wanted = asked.wanted
     keeper = _keeper(env, settings)
-    client = make_client(env, settings, spent_s)
+    accounts = open_accounts(env, settings)
+    client = make_client(env, settings, spent_s, accounts)
     conversation = Conversation(
-        settings, keeper, client, lambda run, _answer: guard_against_signals(env, run), wanted, once
+        settings,
+        keeper,
+        client,
+        lambda run, _answer: guard_against_signals(env, run),
+        wanted,
+        once,
+        accounts.keeping if accounts is not None else None,
     )
     with _opened_sink(env, settings, extract=wanted is not None) as sink:
         if settings.schema is None or not settings.schema_retries:

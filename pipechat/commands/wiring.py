@@ -18,7 +18,7 @@ from pipechat.errors import (
     SetupError,
 )
 from pipechat.events import Error, Event, Retry, Sink, TerminalEvent
-from pipechat.settings.config import find_cache
+from pipechat.settings.config import find_cache, find_folders
 from pipechat.settings.key import check_key, check_key_is_safe, run_key_command
 from pipechat.settings.resolve import Settings
 from pipechat.settings.secrets import Secret
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pipechat.client.async_exchange import AsyncSender
     from pipechat.client.chat_client import ChatClient
     from pipechat.client.exchange import Sender
+    from pipechat.ledger.account import Accounts
     from pipechat.settings.learned_api import LearnedApi
 
 # How long the last words of a process that a signal ends may wait for a reader.
@@ -74,28 +75,55 @@ def with_key(env: Environment, settings: Settings, spent_s: float = 0.0) -> Sett
     return settings
 
 
-def make_client(env: Environment, settings: Settings, spent_s: float = 0.0) -> ChatClient:
+def open_accounts(env: Environment, settings: Settings) -> Accounts | None:
+    """Where account is kept of what is sent; None where nobody wants that, or nothing is sent.
+
+    Raises:
+        SetupError: `no_ledger`: there are budgets, and no ledger to count by.
+    """
+    if settings.offline or settings.only_replays:
+        return None
+    if settings.budget or not settings.ledger:
+        from pipechat.commands.budgets import accounts_with_budgets
+
+        return accounts_with_budgets(env, settings)
+    from pipechat.ledger.account import Accounts, Book
+
+    folder = find_folders(env.environ).ledger
+    return Accounts(Book(folder, env.warn, must="ledger" in settings.origins))
+
+
+def make_client(
+    env: Environment,
+    settings: Settings,
+    spent_s: float = 0.0,
+    accounts: Accounts | None = None,
+) -> ChatClient:
     """The client of one turn, or of one after the other. `spent_s`, and what is raised: as
     `with_key`."""
     began = time.monotonic()
     settings = with_key(env, settings, spent_s)
     spent_s += time.monotonic() - began
     sender = _make_sender(env, settings)
-    client = _client_of(env, settings, sender, spent_s)
+    client = _client_of(env, settings, sender, spent_s, accounts)
     if settings.fallback:
         from pipechat.commands.fallbacks import alternatives_of
 
         def make(other: Settings, shared: Sender | None) -> ChatClient:
             if shared is None:
                 other = with_key(env, other)
-            return _client_of(env, other, shared or _make_sender(env, other))
+            return _client_of(env, other, shared or _make_sender(env, other), 0.0, accounts)
 
         client.alternatives = alternatives_of(env, settings, sender, make)
     return client
 
 
 def _client_of(
-    env: Environment, settings: Settings, sender: Sender, spent_s: float = 0.0
+    env: Environment,
+    settings: Settings,
+    sender: Sender,
+    spent_s: float,
+    accounts: Accounts | None,
 ) -> ChatClient:
     from pipechat.client.chat_client import ChatClient
 
@@ -110,7 +138,9 @@ def _client_of(
             warn_of_end(env, settings, headers)
 
     memory = learned_api(env, settings)
-    return ChatClient(settings, sender, env.waits, spent_s, tell, memory, heard)
+    client = ChatClient(settings, sender, env.waits, spent_s, tell, memory, heard)
+    client.accounts = accounts
+    return client
 
 
 def learned_api(env: Environment, settings: Settings) -> Callable[[str], LearnedApi] | None:

@@ -1,1 +1,1 @@
-"""What requests used and what they cost."""
+"""What requests took and what they cost: a line for each that was sent, prices, budgets."""

@@ -38,6 +38,7 @@ _OF_NAME = {
     "user_prompt": "me> ",
     "assistant_prompt": "ai> ",
     "whole_reasons": ["fini"],
+    "budget": ["5usd/day"],
 }
 
 
@@ -66,6 +67,7 @@ def explain(
     found |= {"options": settings.options, "base_url": settings.endpoint, "proxy": settings.proxy}
     # Of a header is told who is called, not what is said.
     found["headers"] = {each.name: "set" for each in settings.headers} or None
+    found["budget"] = [each.said for each in settings.budget]
     beside = ("auth", "cacert", "client_cert", "client_key", "headers", "api_version")
     found |= {name: getattr(settings, name) for name in beside[:4]}
     for name in beside:  # what stands beside another endpoint does not count

@@ -4,7 +4,7 @@ Pure: mappings in, one frozen `Settings` out. Reads no file and no environment o
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipechat.settings.endpoint import Endpoint
 from pipechat.settings.headers import Header
@@ -13,6 +13,9 @@ from pipechat.settings.proxy import Proxy
 from pipechat.settings.secrets import Secret, secrets_of_headers
 from pipechat.settings.table import BY_NAME, OPTIONS
 from pipechat.settings.way import find_way
+
+if TYPE_CHECKING:
+    from pipechat.settings.budget import Budget
 
 OFFLINE_MODEL = "offline"
 MEBIBYTE = 1024 * 1024
@@ -57,6 +60,9 @@ class Settings(NamedTuple):
     default_system: str | None
     stream: bool
     options: Mapping[str, Any]
+    budget: "tuple[Budget, ...]"
+    budget_max_tokens: int
+    ledger: bool
     allow_truncated: bool
     whole_reasons: frozenset[str]
     output_format: str

@@ -12,7 +12,7 @@ from pipechat.errors import PipechatError
 from pipechat.events import Chunk
 from pipechat.messages import AnswerFormat, ChatRequest, Message
 from pipechat.wire.api_errors import malformed, stream_error
-from pipechat.wire.dialect import STREAM_PARAMETER
+from pipechat.wire.dialect import STREAM_PARAMETER, with_origin
 from pipechat.wire.sse import ServerEvent
 
 _EMPTY = Chunk()
@@ -104,6 +104,8 @@ class ChatReader:
             inner = payload.get("error", payload) if isinstance(payload, dict) else payload
             raise stream_error(inner, host=self._host)
         chunk, stated = _read(payload, self._host)
+        if chunk.usage is not None:
+            chunk = with_origin(chunk, payload)
         is_ours = isinstance(payload, dict) and not payload.keys().isdisjoint(("choices", "usage"))
         self._null_stated = stated or (self._null_stated and is_ours and not chunk.text)
         return chunk
@@ -118,7 +120,7 @@ class ChatReader:
         chunk, _ = _read(payload, self._host)
         if not isinstance(payload, dict) or not payload.get("choices"):
             raise malformed(f"JSON that is no completion: {shown_value(payload)}")
-        yield chunk
+        yield with_origin(chunk, payload)
         yield Chunk(done=True, whole=chunk.finish_reason is None)
 
     def _decoded(self, data: bytes, *, is_error: bool) -> object:

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from pipechat.events import Chunk
 from pipechat.messages import ChatRequest
 from pipechat.wire.body import Reader
 
+_LONGEST_NAME = 200
 STREAM_PARAMETER = "stream_options"
 """The field of a request that nobody asks for by name, and that some servers answer with 400."""
 
@@ -49,3 +51,16 @@ def dialect_of(api: str) -> Dialect:
     from pipechat.wire.chat_completions import ChatCompletions
 
     return ChatCompletions()
+
+
+def with_origin(chunk: Chunk, payload: object) -> Chunk:
+    """`chunk` with the model that answered and its service tier, as `payload` names them."""
+    if not isinstance(payload, Mapping):
+        return chunk
+    model, tier = (_word(payload.get(name)) for name in ("model", "service_tier"))
+    return chunk._replace(model=model, tier=tier)
+
+
+def _word(value: object) -> str | None:
+    """A name that a server says; None for what is none."""
+    return value if isinstance(value, str) and 0 < len(value) <= _LONGEST_NAME else None

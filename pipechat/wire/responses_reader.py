@@ -15,6 +15,7 @@ from pipechat.events import Chunk
 from pipechat.text import whole_text
 from pipechat.wire.api_errors import malformed, stream_error
 from pipechat.wire.chat_completions import shown_value
+from pipechat.wire.dialect import with_origin
 from pipechat.wire.sse import ServerEvent
 
 _EMPTY = Chunk()
@@ -117,7 +118,7 @@ class ResponsesReader:
         output = response.get("output")
         items = output if isinstance(output, list) else []
         text, refusal = _text_of(items)
-        return Chunk(
+        chunk = Chunk(
             text="" if self._was_told(text) else text or "".join(self._ends.values()),
             refusal=refusal,
             tool_calls=any(map(_is_tool, items)),
@@ -125,6 +126,7 @@ class ResponsesReader:
             usage=usage,
             done=True,
         )
+        return with_origin(chunk, response)
 
     def _was_told(self, text: str) -> bool:
         """Whether `text`, which the end says, came in pieces. Raises IncompleteError where some
