@@ -113,7 +113,7 @@ def _install(root: Path, bench: Path, say: Callable[[str], None]) -> None:
     if was[:1] != made_of[:1]:
         say(f"installing llm and pipechat with the openai SDK into {venv} (once)")
         _call([sys.executable, "-m", "venv", "--clear", str(venv)])
-        _call([python, "-m", "pip", "install", "-q", "llm", f"{root}[batch]"])
+        _call([python, "-m", "pip", "install", "-q", "llm", f"{root}[batch,prices]"])
     else:
         say("installing this pipechat anew")
         again = ["--no-deps", "--force-reinstall"]
@@ -145,7 +145,7 @@ def install_commit(root: Path, revision: str, say: Callable[[str], None]) -> tup
             tar.extractall(sources, filter="data")
         pinned = _called([today, "-m", "pip", "freeze", "--exclude", "pipechat"])
         pins.write_bytes(pinned)
-        _call([python, "-m", "pip", "install", "-q", "-c", str(pins), f"{sources}[batch]"])
+        _call([python, "-m", "pip", "install", "-q", "-c", str(pins), f"{sources}[batch,prices]"])
     _call([python, "-m", "compileall", "-q", "-j", "0", str(venv / "lib")], can_fail=True)
     (venv / "installed").touch()
     return name, venv / "bin"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from benching import answers, sessions
+from benching import answers, ledgers, sessions
 from benching.home import Home
 from benching.measuring import run_once
 from benching.parties import (
@@ -96,6 +96,8 @@ ROWS = (
     Row("history show, long session / 20 turns", "session", "show, long", "show, 20 turns"),
     Row("history search / grep -c", "search", "history search", "grep -c", 6),
     Row("history search / jq", "search", "history search", "jq", 0.15),
+    Row("usage / jq -s group_by", "usage", "usage", "jq -s group_by", 0.30),
+    Row("the same, peak memory, to 1,000 lines", "usage", "usage", "usage, short", 1.1, "peak"),
     Row("batch, a request: one process / SDK", "batch", "-j 64", "asyncio SDK", 0.40),
     Row("the same, CPU", "batch", "-j 64", "asyncio SDK", 0.40, "cpu"),
     Row("batch, a request: two processes / SDK", "batch", "two processes", "asyncio SDK", 0.25),
@@ -116,6 +118,7 @@ def make_groups(home: Home, sizes: Sizes) -> list[Group]:
         _ask(home, "ask-long", sizes.chunks),
         _session(home, sizes.turns),
         _search(home, sizes.turns),
+        _usage(home, sizes.turns),
         _latency(home, sizes.paced),
         _batch(home, sizes.items),
         _resume(home, sizes.turns),
@@ -214,6 +217,26 @@ def _search(home: Home, turns: int) -> Group:
     )
     about = f"a word that {found} of {turns} turns hold"
     return Group("search", about, parties, long.write, long=True)
+
+
+def _usage(home: Home, lines: int) -> Group:
+    folders = home.folder / "ledger-long", home.folder / "ledger-short"
+    usage = ("usage", "--by", "model")
+    pipechat, env = str(home.bin / "pipechat"), home.tool("env")
+    long, short = ((env, f"PIPECHAT_HOME={folder}", pipechat, *usage) for folder in folders)
+    jq = (home.tool("jq"), "-s", "group_by(.model) | length", f"{folders[0]}/ledger/2026-10.jsonl")
+    models = len(ledgers.MODELS)
+    parties = (
+        Party("usage", long, has_lines(models)),
+        Party("usage, short", short, has_lines(models)),
+        Party("jq -s group_by", jq, is_text(str(models))),
+    )
+
+    def set_up() -> None:
+        for folder, count in zip(folders, (lines, 1_000), strict=True):
+            ledgers.write_ledger(folder / "ledger", count)
+
+    return Group("usage", f"a ledger of {lines} lines, by model", parties, set_up, long=True)
 
 
 def _latency(home: Home, chunks: int) -> Group:
