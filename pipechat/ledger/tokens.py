@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 _LARGEST = 1 << 62  # more than anybody will ever send
+_NO_COUNTS: Mapping[str, Any] = {}
 
 
 class Tokens(NamedTuple):
@@ -57,11 +58,11 @@ def tokens_of(usage: Mapping[str, Any] | None) -> Tokens | None:
 
 def _of(usage: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = usage.get(name)
-    return value if isinstance(value, dict) else {}
+    return value if type(value) is dict else _NO_COUNTS
 
 
 def _count(counts: Mapping[str, Any], name: str) -> int | None:
     value = counts.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return int(value) if 0 <= value < _LARGEST else None
+    if type(value) is int:  # by exact types, since every line comes this way
+        return value if 0 <= value < _LARGEST else None
+    return int(value) if type(value) is float and 0 <= value < _LARGEST else None
