@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
+from pipechat import jsonl
 from pipechat.environment import Environment
-from pipechat.errors import SetupError
+from pipechat.errors import SetupError, UsageError
 from pipechat.ledger.account import Accounts
+from pipechat.ledger.budgets import BudgetBook
+from pipechat.ledger.prices import list_is_missing, price_of
+from pipechat.messages import Usage
+from pipechat.settings.config import find_folders
 from pipechat.settings.resolve import Settings
 
 
@@ -13,11 +20,43 @@ def accounts_with_budgets(env: Environment, settings: Settings) -> Accounts | No
 
     Raises:
         SetupError: `no_ledger`: there are budgets, and no ledger to count by.
+        UsageError: a budget of a session, and no session.
     """
-    if not settings.ledger:
-        if settings.budget:
-            message = f"{settings.origins['budget']} counts by the ledger, and it is off"
-            hint = f"Take `ledger = false` away ({settings.origins['ledger']}), or --budget none."
-            raise SetupError("no_ledger", message, hint)
+    if not settings.budget:
         return None
-    raise NotImplementedError
+    if settings.session is None:
+        refuse_those_of_sessions(settings, "needs a --session")
+    return Accounts(budget_book(env, settings), settings.budget_max_tokens)
+
+
+def budget_book(env: Environment, settings: Settings) -> BudgetBook:
+    """The book that holds `settings.budget`. Raises SetupError `no_ledger`."""
+    named_by = settings.origins["budget"]
+    if not settings.ledger:
+        message = f"{named_by} counts by the ledger, and {settings.origins['ledger']} turns it off"
+        raise SetupError("no_ledger", message, "Turn it on, or take --budget none.")
+    own = settings.prices
+
+    def price(
+        model: str, host: str | None, tier: str | None, usage: Usage | None, at: str | None
+    ) -> Decimal | None:
+        return price_of(model, host, tier, usage, own, at)
+
+    return BudgetBook(
+        find_folders(env.environ).ledger,
+        settings.budget,
+        named_by,
+        price,
+        jsonl.dumps_ordered(own).decode(),
+        env.warn,
+        no_list="or install pipechat[prices], " if list_is_missing() else "",
+    )
+
+
+def refuse_those_of_sessions(settings: Settings, why: str) -> None:
+    """Refuse a flag with a budget of a session where there is none; what is set for all runs
+    waits for one. Raises UsageError."""
+    origin = settings.origins.get("budget", "")
+    for budget in settings.budget:
+        if budget.period == "session" and origin.startswith("--"):
+            raise UsageError("bad_option", f"{origin} {budget.said} {why}")

@@ -59,8 +59,8 @@ class _Sent:
         line["model"] = told.model or self.asked
         if line["model"] != self.asked:
             line["asked"] = self.asked
-        if told.tier is not None:
-            line["tier"] = told.tier
+        if tier := told.tier or _asked_tier(self.body):
+            line["tier"] = tier
         line["usage"] = told.usage
         if not told.refused and tokens_of(told.usage) is None:
             line["bound"] = upper_bound(self.body, answer_tokens)
@@ -230,6 +230,12 @@ def unwritable(folder: str, error: OSError, and_so: str = "") -> PipechatError:
     where = os.fsdecode(error.filename or folder)
     hint = f"{and_so} `ledger = false` in config.toml keeps none.".strip()
     return SessionError("ledger_unwritable", f"the ledger, {where}: {what}", hint)
+
+
+def _asked_tier(body: Mapping[str, Any]) -> str | None:
+    """The service tier that a request asks for by name."""
+    tier = body.get("service_tier")
+    return tier if isinstance(tier, str) and tier != "auto" else None
 
 
 def _count(value: object) -> int | None:
