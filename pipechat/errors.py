@@ -183,13 +183,9 @@ class MismatchError(PipechatError):
 
 
 class BudgetError(PipechatError):
-    """A budget is spent, or has no room for this request; nothing was sent.
-
-    `in_flight`: what is in flight holds some of it, and may give it back.
-    """
+    """A budget is spent, or has no room for this request; nothing was sent."""
 
     exit_code = ExitCode.BUDGET
-    in_flight = False
 
 
 class SessionError(PipechatError):

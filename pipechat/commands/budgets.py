@@ -7,7 +7,6 @@ from decimal import Decimal
 from pipechat import jsonl
 from pipechat.environment import Environment
 from pipechat.errors import SetupError, UsageError
-from pipechat.ledger.account import Accounts
 from pipechat.ledger.budgets import BudgetBook
 from pipechat.ledger.prices import list_is_missing, price_of
 from pipechat.messages import Usage
@@ -15,26 +14,19 @@ from pipechat.settings.config import find_folders
 from pipechat.settings.resolve import Settings
 
 
-def accounts_with_budgets(env: Environment, settings: Settings) -> Accounts | None:
-    """The accounts of what is sent within `settings.budget`; None where the ledger is off.
+def open_budget_book(env: Environment, settings: Settings) -> BudgetBook:
+    """The book that holds `settings.budget`.
 
     Raises:
-        SetupError: `no_ledger`: there are budgets, and no ledger to count by.
+        SetupError: `no_ledger`: there is no ledger to count by.
         UsageError: a budget of a session, and no session.
     """
-    if not settings.budget:
-        return None
-    if settings.session is None:
-        refuse_those_of_sessions(settings, "needs a --session")
-    return Accounts(budget_book(env, settings), settings.budget_max_tokens)
-
-
-def budget_book(env: Environment, settings: Settings) -> BudgetBook:
-    """The book that holds `settings.budget`. Raises SetupError `no_ledger`."""
     named_by = settings.origins["budget"]
     if not settings.ledger:
         message = f"{named_by} counts by the ledger, and {settings.origins['ledger']} turns it off"
         raise SetupError("no_ledger", message, "Turn it on, or take --budget none.")
+    if settings.session is None:
+        _refuse_those_of_sessions(settings)
     own = settings.prices
 
     def price(
@@ -53,10 +45,13 @@ def budget_book(env: Environment, settings: Settings) -> BudgetBook:
     )
 
 
-def refuse_those_of_sessions(settings: Settings, why: str) -> None:
+def _refuse_those_of_sessions(settings: Settings) -> None:
     """Refuse a flag with a budget of a session where there is none; what is set for all runs
     waits for one. Raises UsageError."""
-    origin = settings.origins.get("budget", "")
+    origin = settings.origins["budget"]
     for budget in settings.budget:
         if budget.period == "session" and origin.startswith("--"):
-            raise UsageError("bad_option", f"{origin} {budget.said} {why}")
+            message = f"{origin} {budget.said}: this is in no session"
+            raise UsageError(
+                "bad_option", message, "Give --session, or a budget of a day or month."
+            )

@@ -8,7 +8,7 @@ that told no usage, since its answer broke off or its process died, counts by it
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from threading import Lock
@@ -97,14 +97,15 @@ class BudgetBook:
     def ready(self) -> None:
         """As `Books.ready`: all is there."""
 
-    def settle(self, key: str, lines: list[OwnLine]) -> None:
+    def settle(self, turns: Mapping[str, list[OwnLine]]) -> None:
         """As `Books.settle`. Where it fails, what is held is settled by whoever comes next."""
-        if key not in self._hold.lines:
+        if self._hold.lines.keys().isdisjoint(turns):
             return
+        made = [line for lines in turns.values() for line in lines]
         with self._locked():
-            append(self._folder, lines)
-            self._hold.drop(key)
-        for line in lines:
+            append(self._folder, made)
+            self._hold.drop(turns)
+        for line in made:
             if "bound" in line:
                 tokens = shown(sum(line["bound"]), "tok")
                 self._tell(f"no usage was told: {tokens} are counted, the most that it may be")
@@ -211,9 +212,7 @@ def _spent(standing: Standing, need: int, named_by: str) -> BudgetError:
     if standing.reserved:
         parts.append(f"{shown(standing.reserved, unit)} are held by what is in flight")
     message = f"{', '.join(parts)}, and this may take {shown(need, unit)}"
-    error = BudgetError("budget_spent", message, _renewal(standing), retryable=True)
-    error.in_flight = standing.reserved > 0
-    return error
+    return BudgetError("budget_spent", message, _renewal(standing), retryable=True)
 
 
 def _renewal(standing: Standing) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -35,9 +35,9 @@ class Hold:
         """Hold `lines` for `turn`, in place of what was. Raises OSError: as it was before."""
         self._set({**self.lines, turn: lines})
 
-    def drop(self, turn: str) -> None:
-        """Hold nothing for `turn` any more. Raises OSError."""
-        self._set({key: lines for key, lines in self.lines.items() if key != turn})
+    def drop(self, turns: Collection[str]) -> None:
+        """Hold nothing for `turns` any more. Raises OSError."""
+        self._set({turn: lines for turn, lines in self.lines.items() if turn not in turns})
 
     def _set(self, lines: Mapping[str, Sequence[Line]]) -> None:
         if not lines:
