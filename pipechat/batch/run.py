@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from pipechat.batch.accounts import BatchAccounts
 from pipechat.batch.asking import Worker
 from pipechat.batch.attempts import Attempts
 from pipechat.batch.items import BadItemError, Item
@@ -42,6 +43,7 @@ class BatchRun:
         order: gives the items.
         records: takes what became of each.
         grace_s: how long what is in flight may take once the run is to stop.
+        accounts: of what is sent.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class BatchRun:
         grace_s: float,
         limit: Limit,
         tell: Callable[[str], None],
+        accounts: BatchAccounts | None = None,
     ) -> None:
         self.summary = summary
         self._order = order
@@ -69,7 +72,9 @@ class BatchRun:
         self._lanes: set[asyncio.Task[None]] = set()
         self._asking: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
-        self._attempts = Attempts(settings, worker, records, pace, summary, self._stopping, tell)
+        self._attempts = Attempts(
+            settings, worker, records, pace, summary, self._stopping, tell, accounts
+        )
 
     async def run(self) -> Summary:
         """Ask all of the input, or until the run is to stop. Raises nothing: why it stopped

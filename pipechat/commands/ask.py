@@ -12,7 +12,7 @@ import typer
 from pipechat import jsonl
 from pipechat.commands import options as opt
 from pipechat.commands.loading import blaming, load_settings
-from pipechat.commands.reporting import report
+from pipechat.commands.reporting import report, usage_line
 from pipechat.commands.showing import answer_sink, reading_told, telling_waits
 from pipechat.commands.stores import open_keeper
 from pipechat.commands.wiring import (
@@ -21,7 +21,6 @@ from pipechat.commands.wiring import (
     guard_against_signals,
     make_client,
     open_accounts,
-    usage_line,
 )
 from pipechat.environment import Environment, Output
 from pipechat.errors import PipechatError, UsageError, as_ours

@@ -6,10 +6,10 @@ from contextlib import AbstractContextManager
 
 from pipechat.chat.interrupts import Interrupts
 from pipechat.chat.talk import Asked, Kept, OutputGone, Talk, prompts
-from pipechat.commands.reporting import report
+from pipechat.commands.reporting import report, usage_line
 from pipechat.commands.showing import answer_sink, telling_waits
 from pipechat.commands.stores import open_keeper
-from pipechat.commands.wiring import TellingSink, end_by_signal, usage_line
+from pipechat.commands.wiring import TellingSink, end_by_signal
 from pipechat.environment import Environment
 from pipechat.errors import ExitCode, PipechatError
 from pipechat.events import Error, Event, Sink, Start, TextChunk

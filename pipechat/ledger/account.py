@@ -28,12 +28,12 @@ class Books(Protocol):
 
     `reserve`, before a request is sent, is told all lines of the turn as they would stand if
     nothing more were known of it; it raises PipechatError where it must not be sent. `ready` is
-    called while the server thinks. `settle` keeps the lines for good.
+    called while the server thinks. `settle` keeps the lines of turns, by their ids, for good.
     """
 
     def reserve(self, key: str, lines: Callable[[], list[Line]]) -> None: ...
     def ready(self) -> None: ...
-    def settle(self, key: str, lines: list[Line]) -> None: ...
+    def settle(self, turns: Mapping[str, list[Line]]) -> None: ...
 
 
 class _Sent:
@@ -59,8 +59,8 @@ class _Sent:
         line["model"] = told.model or self.asked
         if line["model"] != self.asked:
             line["asked"] = self.asked
-        if told.tier is not None:
-            line["tier"] = told.tier
+        if tier := told.tier or _asked_tier(self.body):
+            line["tier"] = tier
         line["usage"] = told.usage
         if not told.refused and tokens_of(told.usage) is None:
             line["bound"] = upper_bound(self.body, answer_tokens)
@@ -103,9 +103,13 @@ class Account:
         """The turn is over, and came to `status`. Raises SessionError where that must be kept and
         cannot be."""
         if not self._closed:
-            self._closed = True
-            self.ended()
-            self._books.settle(self._who["turn"], self._lines(status))
+            self._books.settle(self.closed(status))
+
+    def closed(self, status: TurnStatus) -> dict[str, list[Line]]:
+        """The same for who settles many turns at once: the lines, by the turn's id."""
+        self._closed = True
+        self.ended()
+        return {self._who["turn"]: self._lines(status)}
 
     def _lines(self, status: TurnStatus) -> list[Line]:
         last = len(self._sent) - 1
@@ -179,6 +183,7 @@ class Book:
         self.folder = folder
         self._warn = warn
         self._must = must
+        self._warned = False
 
     def reserve(self, key: str, lines: Callable[[], list[Line]]) -> None:  # noqa: ARG002 — of `Books`
         """As `Books.reserve`: whether it can be written at all."""
@@ -193,15 +198,17 @@ class Book:
         import pipechat.ledger.tokens
         import pipechat.store.locked_file  # noqa: F401 — while nobody waits for it
 
-    def settle(self, key: str, lines: list[Line]) -> None:  # noqa: ARG002 — of `Books`
+    def settle(self, turns: Mapping[str, list[Line]]) -> None:
         """As `Books.settle`."""
         try:
-            append(self.folder, lines)
+            append(self.folder, [line for lines in turns.values() for line in lines])
         except OSError as error:
             failure = unwritable(self.folder, error)
             if self._must:
                 raise failure from error
-            self._warn(failure.message)
+            if not self._warned:
+                self._warned = True
+                self._warn(failure.message)
 
 
 def append(folder: str, lines: Sequence[Line], *, month: str = "") -> None:
@@ -230,6 +237,12 @@ def unwritable(folder: str, error: OSError, and_so: str = "") -> PipechatError:
     where = os.fsdecode(error.filename or folder)
     hint = f"{and_so} `ledger = false` in config.toml keeps none.".strip()
     return SessionError("ledger_unwritable", f"the ledger, {where}: {what}", hint)
+
+
+def _asked_tier(body: Mapping[str, Any]) -> str | None:
+    """The service tier that a request asks for by name."""
+    tier = body.get("service_tier")
+    return tier if isinstance(tier, str) and tier != "auto" else None
 
 
 def _count(value: object) -> int | None:

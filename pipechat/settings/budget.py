@@ -19,8 +19,9 @@ class Budget(NamedTuple):
 
 
 def read_budgets(texts: Sequence[str]) -> tuple[Budget, ...]:
-    """Budgets, each AMOUNT/PERIOD; `none` alone is no budget. Raises ValueError."""
-    return () if list(texts) == ["none"] else tuple(map(_read, texts))
+    """Budgets, each AMOUNT/PERIOD; `none` takes back those before it. Raises ValueError."""
+    last = max((place for place, text in enumerate(texts, 1) if text == "none"), default=0)
+    return tuple(map(_read, texts[last:]))
 
 
 def _read(said: str) -> Budget:

@@ -79,6 +79,13 @@ def _switch(name: str, *flags: str, **more: Any) -> Option:
     )
 
 
+def _budgets(value: object) -> Any:
+    """A list of budgets, each `5usd/day` or such; `none` takes back those before it."""
+    from pipechat.settings.budget import read_budgets  # few have any
+
+    return read_budgets(v.texts(value))
+
+
 _NUMBER = {"text": v.number_text}
 _QUESTION, _SESSION, _MODEL = "Question", "Session", "Model"
 _LIMITS, _NETWORK, _OUTPUT, _ANSWER = "Limits", "Network", "Output", "Answer"
@@ -193,7 +200,7 @@ OPTIONS = (
     _value("client_key", v.path, "--key", metavar="FILE", group=_NETWORK, commands=LOOKING,
            needs="client_cert", in_environment=False,
            help="The private key of --cert, where it is not in that file."),
-    _value("budget", v.budgets, "--budget", default=(), metavar="AMOUNT/PERIOD", group=_LIMITS,
+    _value("budget", _budgets, "--budget", default=(), metavar="AMOUNT/PERIOD", group=_LIMITS,
            shape="list", text=v.lines_text, commands=ASKING,
            help="Send nothing that could take more than 5usd/day, 200000tok/month, 20usd/session; "
                 "`none`: no budget. Repeatable."),

@@ -242,13 +242,6 @@ def model_names(value: object) -> tuple[str, ...]:
     return tuple(map(model_name, texts(value)))
 
 
-def budgets(value: object) -> Any:
-    """A list of budgets: `5usd/day`, `200000tok/month`, `20usd/session`; or `none` alone."""
-    from pipechat.settings.budget import read_budgets  # few have any
-
-    return read_budgets(texts(value))
-
-
 def prices(value: object) -> Mapping[str, Mapping[str, Any]]:
     """What models cost: a table for each."""
     from pipechat.settings.own_prices import read_prices  # only where there are any
