@@ -23,11 +23,13 @@ from pipechat.ledger.months import Period, lines_of, month_files
 from pipechat.ledger.prices import price_of
 from pipechat.ledger.spending import GROUPS, By, Spending
 from pipechat.ledger.tokens import tokens_of
+from pipechat.messages import now
 from pipechat.store import locked_file
 from tests.history_kit import turn, write_session
 from tests.in_process import InProcess
 from tests.program import Program, Result
 from tests.properties import MODEST
+from tests.servers import USAGE, ChatServer, answer
 
 pytestmark = pytest.mark.in_process
 
@@ -538,3 +540,81 @@ def test_what_stands_there_when_reading_begins_is_what_is_counted(tmp_path: Path
             yield number
 
     assert list(found(lines_of(str(path), lambda *_: None, lambda _: None))) == [1, 2, 3]
+
+
+BUDGETS = 'budget = ["5usd/day", "3000000tok/month", "6usd/session"]\n' + OWN
+
+
+def budgets(program: Program, *arguments: str) -> list[dict[str, Any]]:
+    done = program.run("usage", "--budget", "--output-format", "ndjson", *arguments)
+    assert done.status == 0
+    return done.events
+
+
+def test_each_budget_is_told_with_what_is_spent_held_and_left(program: InProcess) -> None:
+    write_ledger(program, entry(now()), entry(now(), session="trip"))
+    (program.home / "config.toml").write_text(BUDGETS)
+    day, month = budgets(program)
+    assert [day[name] for name in ("budget", "unit", "amount", "spent", "reserved", "left")] == [
+        "5usd/day", "usd", 5, 6, 0, 0,
+    ]  # fmt: skip
+    assert [month[name] for name in ("unit", "spent", "left")] == ["tok", 4_000_000, 0]
+    renews = datetime.fromisoformat(day["renews"])
+    assert (renews.hour, renews.minute, renews > datetime.now(UTC)) == (0, 0, True)
+    of_session = budgets(program, "trip", "other")[2:]
+    assert [(each["session"], each["spent"], each["left"]) for each in of_session] == [
+        ("trip", 3, 3),
+        ("other", 0, 6),
+    ]
+    assert of_session[0]["renews"] is None
+    text = program.run("usage", "--budget", "trip")
+    assert [row[:6] for row in rows(text)] == [
+        ["5usd/day", "-", "5", "6", "0", "0"],
+        ["3000000tok/month", "-", "3000000", "4000000", "0", "0"],
+        ["6usd/session", "trip", "6", "3", "0", "3"],
+    ]
+    table = program.run("usage", "--budget", "--output-format", "csv").stdout.decode()
+    assert next(csv.DictReader(table.splitlines()))["left"] == "0"
+    lines = on_terminal(program, 100, "--budget", "trip")
+    assert lines[0].split() == ["budget", "session", "renews", "spent", "reserved", "left"]
+    assert lines[3].split() == ["6usd/session", "trip", "never", "$3.00", "$0.00", "$3.00"]
+
+
+def test_budgets_are_those_of_the_profile_and_the_environment(program: Program) -> None:
+    text = 'budget = ["1usd/day"]\n[profiles.night]\nbudget = ["2usd/month"]\n'
+    (program.home / "config.toml").write_text(text)
+    assert [each["budget"] for each in budgets(program)] == ["1usd/day"]
+    assert [each["budget"] for each in budgets(program, "--profile", "night")] == ["2usd/month"]
+    env = {"PIPECHAT_BUDGET": "7tok/day"}
+    assert rows(program.run("usage", "--budget", env=env))[0][0] == "7tok/day"
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
+def test_without_a_budget_that_is_said_and_beside_what_was_used_it_is_refused(
+    program: Program, output_format: str
+) -> None:
+    how = ("--output-format", output_format)
+    done = program.run("usage", "--budget", *how)
+    assert (done.status, b"there is no budget" in done.stderr) == (0, True)
+    others = (("--by", "day"), ("--since", "1d"), ("--until", "1d"), ("--sessions",), ("./f",))
+    for other in others:
+        refused = program.run("usage", "--budget", *other, *how)
+        assert (refused.status, refused.stdout) == (2, b"")
+    (program.home / "config.toml").write_text('budget = ["1usd/day"]\nledger = false\n')
+    off = program.run("usage", "--budget", *how)
+    assert (off.status, off.code, off.stdout) == (3, "no_ledger", b"")
+
+
+def test_what_was_asked_is_told_with_the_price_of_the_model_that_was_asked_or_answered(
+    program: Program,
+) -> None:
+    write_ledger(program)
+    with ChatServer(answer("so")) as server:
+        ask = ("ask", "--base-url", server.url, "-m", "mine")
+        assert program.run(*ask, "--session", "trip", "hello").status == 0
+        assert program.run(*ask, "hello").status == 0
+    cost = (USAGE["prompt_tokens"] + 2 * USAGE["completion_tokens"]) / MILLION
+    *found, total = records(program, "--by", "session,endpoint")
+    assert [each["session"] for each in found] == [None, "trip"]
+    assert {each["endpoint"] for each in found} == {server.url.split("/")[2]}
+    assert [each["cost_usd"] for each in (*found, total)] == [cost, cost, 2 * cost]

@@ -99,6 +99,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "pipechat usage": (
         ("This month, by model and day:", 'pipechat usage --since "$(date +%Y-%m)" --by day,model'),
         ("What a batch cost:", "pipechat usage ./answers.jsonl"),
+        ("What is left of each budget:", "pipechat usage --budget"),
         ("A table for a spreadsheet:", "pipechat usage --by month --output-format csv > cost.csv"),
     ),
     "pipechat models": (

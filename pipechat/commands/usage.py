@@ -15,8 +15,8 @@ from pipechat.text import not_one_of
 if TYPE_CHECKING:
     from pipechat.environment import Environment
     from pipechat.ledger.months import Period
-    from pipechat.ledger.prices import OwnPrices
     from pipechat.ledger.spending import By
+    from pipechat.settings.resolve import Settings
     from pipechat.store.sessions import SessionStore
 
 _FORMATS = {
@@ -65,6 +65,18 @@ AllSessions = Annotated[
         "--sessions", help="From all sessions, not the ledger: for what is older than that."
     ),
 ]
+Budgets = Annotated[
+    bool,
+    typer.Option(
+        "--budget", help="How each budget stands instead; those of sessions for the NAMEs given."
+    ),
+]
+Profile = Annotated[
+    str | None,
+    typer.Option(
+        "--profile", help="With the prices and budgets of [profiles.NAME].", metavar="NAME"
+    ),
+]
 Plot = Annotated[bool, typer.Option("--plot", help="With a bar for each row.")]
 Format = Annotated[
     str,
@@ -86,36 +98,38 @@ def usage(
     until: Until = None,
     sessions: AllSessions = False,
     plot: Plot = False,
+    budget: Budgets = False,
+    profile: Profile = None,
     output_format: Format = "text",
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> int:
     """Tell what was used, and what it cost, by model, day, month, session, batch or endpoint.
 
-    Tokens are as the servers counted them: those of a completion hold those of thinking, those of
-    a prompt the cached ones. Costs are in USD, by the model, the endpoint and the service tier
-    that answered; what has no price is `unpriced`, and never 0. ≤ marks a cost of which a part is
-    an upper bound, since no usage came. Aligned on a terminal, with the total; elsewhere separated
-    by tabs, without either.
+    Tokens are as the servers counted them; completions hold those of thinking, prompts the cached
+    ones. Costs are in USD, by the model, endpoint and service tier that answered; what has no
+    price is `unpriced`, never 0. ≤ marks a cost of which a part is an upper bound, since no usage
+    came. Aligned on a terminal, with the total; elsewhere separated by tabs, without either.
     """
     env, store = opened(context, quiet, verbose)
-    named = _named(store, sources or [], sessions)
     wanted = _checked(output_format, plot)
+    if budget:
+        _refuse_beside(by=by, since=since, until=until, sessions=sessions, plot=plot)
+        from pipechat.commands.usage_budgets import tell_budgets
+
+        return tell_budgets(env, store, _settings(env, profile), sources or [], wanted)
+    named = _named(store, sources or [], sessions)
     groups = read_groups(by or ["model"])
     period = _period(since, until)
     from pipechat.commands.usage_output import Report
     from pipechat.commands.usage_sources import Reading
     from pipechat.ledger.spending import Spending
 
-    spending = Spending(groups, _own_prices(env), period)
-    reading = Reading(env, store, spending)
-    if named is None:
-        reading.of_ledger(find_folders(env.environ).ledger, period)
-    else:
-        reading.of_turns(named)
+    spending = Spending(groups, _settings(env, profile).prices, period)
+    status = Reading(env, store, spending).of(named, period)
     with open_page(env) as page:
         Report(env, groups, spending).write(page, wanted, plot=plot)
-    return reading.status
+    return status
 
 
 def read_groups(given: list[str]) -> list[By]:
@@ -166,9 +180,17 @@ def _period(since: str | None, until: str | None) -> Period:
     return Period(first, end)
 
 
-def _own_prices(env: Environment) -> OwnPrices:
-    """Those of config.toml, and of the profile that PIPECHAT_PROFILE names."""
+def _settings(env: Environment, profile: str | None) -> Settings:
+    """Those of config.toml, the environment and a profile."""
     from pipechat.settings.resolve import resolve_settings
 
     path = find_folders(env.environ).config_file
-    return resolve_settings({}, env.environ, read_config(path), path).prices
+    return resolve_settings({"profile": profile}, env.environ, read_config(path), path)
+
+
+def _refuse_beside(**others: object) -> None:
+    """Raises UsageError where one of `others` is given beside --budget."""
+    for other, given in others.items():
+        if given:
+            message = f"--budget tells how budgets stand, and --{other} is of what was used"
+            raise UsageError("bad_option", message, "Leave one of them out.")

@@ -11,6 +11,7 @@ from pipechat.errors import ExitCode, SessionError
 from pipechat.ledger.months import Period, lines_of, month_files
 from pipechat.ledger.spending import Spending
 from pipechat.ledger.turns import lines_of_turns
+from pipechat.settings.config import find_folders
 from pipechat.store import sources
 from pipechat.store.sessions import SessionStore
 from pipechat.text import counted, visible_line
@@ -23,7 +24,7 @@ _TURNS = 1000
 
 class Reading:
     """Sources read into sums. One that cannot be read is told, and the others are read all the
-    same; `status`: the exit status that this earns."""
+    same."""
 
     def __init__(self, env: Environment, store: SessionStore, spending: Spending) -> None:
         self._env = env
@@ -31,10 +32,21 @@ class Reading:
         self._spending = spending
         self._next = time.monotonic() + _QUIET_S
         self._foreign = 0
-        self.status = 0
+        self._status = 0
 
-    def of_ledger(self, folder: str, period: Period) -> None:
-        """Read the months of a period."""
+    def of(self, names: list[str] | None, period: Period) -> int:
+        """Read sessions and files, or without any the ledger; the status."""
+        if names is None:
+            self._ledger(find_folders(self._env.environ).ledger, period)
+        else:
+            self._named(names)
+        if self._env.has_live_line:
+            from pipechat.commands.waiting import live_line
+
+            live_line(self._env).erase()
+        return self._status
+
+    def _ledger(self, folder: str, period: Period) -> None:
         try:
             paths = month_files(folder, period)
         except OSError as error:
@@ -47,7 +59,6 @@ class Reading:
                 self._month(path)
             except OSError as error:
                 self._tell(unreadable(path, error))
-        self._erase()
 
     def _month(self, path: str) -> None:
         name = visible_line(os.path.basename(path))
@@ -68,8 +79,7 @@ class Reading:
             more = self._foreign - _TOLD_ONE_BY_ONE
             self._env.warn(f"{path}: {counted(more, 'more line')} were skipped")
 
-    def of_turns(self, names: list[str]) -> None:
-        """Read sessions, and files of turns."""
+    def _named(self, names: list[str]) -> None:
         for name in names:
             sources.adopt(self._store, name)  # a bad name is told before anything is read
         for name in names:
@@ -77,7 +87,6 @@ class Reading:
                 self._turns(name, tell_mode=len(names) == 1)
             except SessionError as error:
                 self._tell(error)
-        self._erase()
 
     def _turns(self, name: str, *, tell_mode: bool) -> None:
         with sources.reading(self._store, name, tell_mode=tell_mode) as session:
@@ -95,15 +104,9 @@ class Reading:
         self._next = time.monotonic() + _EVERY_S
         live_line(self._env).show(text)
 
-    def _erase(self) -> None:
-        if self._env.has_live_line:
-            from pipechat.commands.waiting import live_line
-
-            live_line(self._env).erase()
-
     def _tell(self, error: SessionError) -> None:
         report(self._env, error)
-        self.status = int(ExitCode.SESSION)
+        self._status = int(ExitCode.SESSION)
 
 
 def unreadable(path: str, error: OSError) -> SessionError:

@@ -6,11 +6,12 @@ and day; what they cost is reckoned at the end. Pure, but for the list of prices
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple, get_args
 
 from pipechat.ledger.months import Period
+from pipechat.ledger.periods import stamp
 from pipechat.ledger.prices import OwnPrices, prices_of
 from pipechat.ledger.rates import Prices, Rates
 from pipechat.ledger.tokens import Tokens, tokens_of
@@ -24,6 +25,11 @@ _DAY, _MONTH, _MINUTE = len("2026-11-23"), len("2026-11"), len("2026-11-23T09:15
 _MOST_KNOWN = 4096
 _NEVER = 1 << 62
 _NOTHING = Tokens(0, 0, 0, 0, 0)
+# The model that answered, the one that was asked, endpoint, tier, and the day or the minute.
+_Place = tuple[str, Any, str | None, Any, str]
+# Of these: the number of the rates, the longest prompt that they hold for, and what else may hold.
+_Known = tuple[int, int, Prices | None]
+_NOWHERE: _Place = ("", None, None, None, "")
 # In the place of a slot: of requests that used nothing, or nobody knows what.
 _FREE = -1
 _MOST_NAMED = 100
@@ -31,9 +37,6 @@ _TEXT = (str, type(None))
 # The places of a cell: requests, those settled by a bound, those of which nothing is known, and
 # behind them the tokens by kind.
 _REQUESTS, _BOUND, _UNKNOWN, _TOKENS = 0, 1, 2, 3
-# Of a model, an endpoint, a tier and a day: the number of the rates, the longest prompt that they
-# hold for, and what else may hold.
-_Known = tuple[int, int, Prices | None]
 
 
 class Row(NamedTuple):
@@ -65,7 +68,7 @@ class Spending:
         self._fields = [_FIELDS[each] for each in by if each in _FIELDS]
         self._when = _DAY if "day" in by else _MONTH if "month" in by else 0
         self._cells: dict[tuple[Any, ...], list[int]] = {}
-        self._slots: dict[tuple[Any, ...], _Known] = {}
+        self._slots: dict[_Place, _Known] = {_NOWHERE: (_FREE, _NEVER, None)}
         self._rates: dict[Rates | None, int] = {}
         self._days: dict[str, str] = {}
         self.unpriced: dict[tuple[str, str | None, str | None], None] = {}
@@ -89,14 +92,10 @@ class Spending:
         bound = _bound(line) if tokens is None else None
         used = tokens or bound or _NOTHING
         try:
-            # What is looked up here was found before, but for a line in thousands.
-            known = self._slots.get((model, host, line.get("tier"), at[:_DAY]))
-            if used is _NOTHING:
-                slot = _FREE
-            elif known is not None and used[0] + used[1] + used[2] <= known[1]:
-                slot = known[0]
-            else:
-                slot = self._slot(model, host, line.get("tier"), at, used.prompt)
+            place = (model, line.get("asked"), host, line.get("tier"), at[:_DAY])
+            known = self._slots.get(place if used is not _NOTHING else _NOWHERE)
+            is_known = known is not None and used[0] + used[1] + used[2] <= known[1]
+            slot = known[0] if known and is_known else self._slot(place, at, used.prompt)
             when = self._local(at) if self._when else ""
             key = (slot, when, *map(line.get, self._fields))
             cell = self._cells.get(key) or self._new_cell(key)
@@ -164,29 +163,30 @@ class Spending:
     def _new_cell(self, key: tuple[Any, ...]) -> list[int]:
         return self._cells.setdefault(key, [0] * (_TOKENS + len(Tokens._fields)))
 
-    def _slot(self, model: str, host: str | None, tier: Any, at: str, prompt: int) -> int:
+    def _slot(self, day: _Place, at: str, prompt: int) -> int:
         """The number of the rates that hold for a request, looked up where they are not known."""
-        day = (model, host, tier, at[:_DAY])
         slot, most, prices = self._slots.get(day) or self._looked_up(day, at)
         if prices is not None and prices.by_time:
-            minute = (model, host, tier, at[:_MINUTE])
+            minute = (*day[:-1], at[:_MINUTE])
             slot, most, prices = self._slots.get(minute) or self._looked_up(minute, at)
         if prices is not None and prices.beyond and prompt > most:
             return self._numbered(prices.rates_of(prompt))
         return slot
 
-    def _looked_up(self, place: tuple[str, str | None, Any, str], at: str) -> _Known:
-        model, host, tier, when = place
-        if type(tier) not in _TEXT:
+    def _looked_up(self, place: _Place, at: str) -> _Known:
+        model, asked, host, tier, when = place
+        if type(tier) not in _TEXT or type(asked) not in _TEXT:
             raise TypeError
         prices = prices_of(model, host, tier, self._own, at)
+        if prices is None and asked is not None:  # a server's own name for what was asked
+            prices = prices_of(asked, host, tier, self._own, at)
         if prices is None and len(self.unpriced) < _MOST_NAMED:
             self.unpriced[model, host, tier] = None
         most = min((most for most, _ in prices.beyond), default=_NEVER) if prices else _NEVER
         if prices is not None and prices.by_time and len(when) == _DAY:
             most = -1  # each is looked at again, by its minute
         if len(self._slots) >= _MOST_KNOWN:
-            self._slots.clear()
+            self._slots = {_NOWHERE: self._slots[_NOWHERE]}
         self._slots[place] = (self._numbered(prices.rates if prices else None), most, prices)
         return self._slots[place]
 
@@ -208,7 +208,7 @@ class Spending:
 def _in_utc(at: str) -> str:
     """The time as the ledger has it; one that is none stays as it is."""
     try:
-        return datetime.fromisoformat(at).astimezone(UTC).isoformat().replace("+00:00", "Z")
+        return stamp(datetime.fromisoformat(at))
     except (ValueError, OverflowError):
         return at
 
