@@ -36,7 +36,7 @@ class Books(Protocol):
     def settle(self, turns: Mapping[str, list[Line]]) -> None: ...
 
 
-class _Sent:
+class Sent:
     """One request. `told`: says what is known of its cost by now; None: it was not sent."""
 
     def __init__(self, host: str, api: str, model: str, body: Mapping[str, Any]) -> None:
@@ -76,13 +76,13 @@ class Account:
         self._books = books
         self._who = {name: value for name, value in who.items() if value is not None}
         self._answer_tokens = answer_tokens
-        self._sent: list[_Sent] = []
+        self._sent: list[Sent] = []
         self._closed = False
 
     def begin(self, host: str, api: str, model: str, body: Mapping[str, Any]) -> None:
         """A request is about to be sent. Raises PipechatError where it must not be."""
         self.ended()
-        self._sent.append(_Sent(host, api, model, body))
+        self._sent.append(Sent(host, api, model, body))
         try:
             self._books.reserve(self._who["turn"], lambda: self._lines("partial"))
         except BaseException:
