@@ -2,7 +2,10 @@
 
 import json
 import os
+import random
 import re
+import signal
+import time
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -434,3 +437,55 @@ def test_a_budget_of_sessions_as_a_flag_of_a_batch_is_refused(program: Program) 
         result = program.run(*run, input=_rows(1), events=False)
         assert (result.status, result.code) == (2, "bad_option")
         assert server.requests == []
+
+
+def _bound(program: Program, ask: tuple[str, ...]) -> int:
+    """What one request of `ask` is held for, in tokens."""
+    body = program.run(*ask, "--dry-run").stdout.rstrip(b"\n")
+    return -(-len(body) // 3) + int(LIMIT[1])
+
+
+def _storm(program: Program, processes: int, room: int, killed: int) -> list[int]:
+    """Start so many processes at once against a budget with `room` for some, and kill some at
+    random; what must hold whatever happens is checked. The exit statuses of the others."""
+    chance = random.Random(7)
+    ask: tuple[str, ...] = ("ask", "--no-stdin", *LIMIT, "hello")
+    bound = _bound(program, ask)
+    usage = {"prompt_tokens": bound - 50, "completion_tokens": 50, "total_tokens": bound}
+    with ChatServer(answer("so it is", usage=usage, gap=0.05)) as server:
+        ask = (*ask, "--base-url", server.url, "--budget", f"{room * bound}tok/day")
+        started = [program.start(*ask) for _ in range(processes)]
+        for process in chance.sample(started, killed):
+            time.sleep(chance.uniform(0, 2.0 / killed))
+            process.kill()
+        statuses = [program.finish(process).status for process in started]
+        assert len(server.requests) <= room
+        if not killed:
+            assert len(server.requests) == room
+        while (last := program.run(*ask)).status == 0:
+            assert len(server.requests) <= room
+        assert last.status == 8
+        assert b"in flight" not in last.stderr
+    assert left_over(program.home) == []
+    kept = lines(program.home)  # each of them can be read
+    assert len({line["turn"] for line in kept}) == len(kept) == room
+    return [status for status in statuses if status != 128 + signal.SIGKILL]
+
+
+def test_of_processes_at_once_only_as_many_send_as_the_budget_has_room_for(
+    program: Program,
+) -> None:
+    assert set(_storm(program, processes=8, room=3, killed=3)) <= {0, 8}
+
+
+@pytest.mark.storm
+def test_of_fifty_processes_twenty_send_and_thirty_exit_8(program: Program) -> None:
+    statuses = _storm(program, processes=50, room=20, killed=0)
+    assert (statuses.count(0), statuses.count(8)) == (20, 30)
+
+
+@pytest.mark.storm
+def test_of_fifty_processes_of_which_a_third_is_killed_never_more_than_twenty_send(
+    program: Program,
+) -> None:
+    assert set(_storm(program, processes=50, room=20, killed=17)) <= {0, 8}
