@@ -48,6 +48,13 @@ class Process:
         self.held: dict[str, int] = {}
 
 
+def die(process: Process) -> None:
+    """The kernel closes what it had open."""
+    if process.book._hold._fd >= 0:
+        os.close(process.book._hold._fd)
+        process.book._hold._fd = -1
+
+
 class Budgets(RuleBasedStateMachine):
     """Processes of one user, each of which may die at any moment."""
 
@@ -62,7 +69,7 @@ class Budgets(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         for process in self.alive:
-            self._die(process)
+            die(process)
         shutil.rmtree(self.folder)
 
     @rule(target=processes)
@@ -93,7 +100,7 @@ class Budgets(RuleBasedStateMachine):
     @rule(process=consumes(processes))
     def kill(self, process: Process) -> None:
         self.spent += sum(process.held.values())
-        self._die(process)
+        die(process)
         self.alive.remove(process)
 
     @rule(process=consumes(processes), reported=_ROOM)
@@ -136,15 +143,23 @@ class Budgets(RuleBasedStateMachine):
     def _held(self) -> int:
         return sum(sum(process.held.values()) for process in self.alive)
 
-    def _die(self, process: Process) -> None:
-        """The kernel closes what it had open."""
-        if process.book._hold._fd >= 0:
-            os.close(process.book._hold._fd)
-            process.book._hold._fd = -1
-
 
 TestBudgets = Budgets.TestCase
 TestBudgets.settings = settings(deadline=None, max_examples=25, stateful_step_count=25)
+
+
+@pytest.mark.parametrize("others", [0, 1, 2])
+def test_what_died_behind_its_last_line_is_not_counted_twice(tmp_path: Path, others: int) -> None:
+    folder = str(tmp_path)
+    process = Process(folder)
+    append(folder, [_line("before", usage=_usage(1))])
+    for turn in ("a", *"bc"[:others]):
+        process.book.reserve(turn, lambda turn=turn: [_line(turn, bound=[100, 0])])  # type: ignore[misc]  # because a lambda in a loop
+    append(folder, [_line("a", usage=_usage(30))])
+    die(process)
+    for _ in range(2):
+        for standing in a_book(folder, f"{LIMIT}tok/day").standings():
+            assert (standing.spent, standing.reserved) == (31 + others * 100, 0)
 
 
 @contextmanager
