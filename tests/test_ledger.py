@@ -269,7 +269,7 @@ def test_a_plain_ask_imports_little_for_the_ledger(program: Program) -> None:
         )
     rows = [line.rsplit("|")[-1].strip() for line in result.stderr.decode().splitlines()]
     ours = {name for name in rows if name.startswith(("pipechat.ledger", "pipechat.store"))}
-    modules = {"pipechat.ledger", "pipechat.ledger.account", "pipechat.ledger.tokens"}
+    modules = {"pipechat.ledger", "pipechat.ledger.account"}
     assert {name for name in ours if "ledger" in name} == modules
     assert ours >= {"pipechat.store.locked_file"}
     assert "pipechat.settings.budget" not in rows
