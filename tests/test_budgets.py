@@ -2,7 +2,10 @@
 
 import json
 import os
+import random
 import re
+import signal
+import time
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -373,3 +376,116 @@ def test_what_a_killed_process_held_is_free_and_what_it_sent_counts_by_its_bound
         assert b"in flight" not in program.run(*ask).stderr
     sent = [line for line in lines(program.home) if "bound" in line]
     assert [line["status"] for line in sent] == ["partial"]
+
+
+def _rows(count: int) -> bytes:
+    rows = ({"id": f"i{n}", "question": "hello"} for n in range(count))
+    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+
+
+@pytest.mark.parametrize("jobs", ["1", "8"])
+def test_a_batch_asks_what_the_budget_lets_it_and_the_next_run_goes_on(
+    program: Program, jobs: str
+) -> None:
+    out = program.home / "out.jsonl"
+    less = {"prompt_tokens": 30, "completion_tokens": 40, "total_tokens": 70}
+    with ChatServer(answer("so", usage=less)) as server:
+        run = ("batch", "run", "-", "-o", out, "--base-url", server.url, "-j", jobs, *LIMIT)
+        result = program.run(*run, "--budget", "735tok/day", input=_rows(20), events=False)
+        assert (result.status, result.code) == (8, "budget_spent")
+        # Each takes less than it is held for: what is given back is asked for again.
+        assert len(server.requests) == 10
+        records = [json.loads(line) for line in out.read_text().splitlines()]
+        assert [record["status"] for record in records] == ["complete"] * 10
+        assert left_over(program.home) == []
+        result = program.run(*run, "--budget", "1470tok/day", input=_rows(20), events=False)
+        assert result.status == 0
+        assert len(server.requests) == 20
+
+
+def test_of_an_item_that_may_not_be_tried_again_the_failure_stands(program: Program) -> None:
+    spend(program.home, 850)
+    with ChatServer([answer("no JSON", usage=OF_ONE), answer('{"name":"x"}')]) as server:
+        out = program.home / "out.jsonl"
+        run = ("batch", "run", "-", "-o", out, "--base-url", server.url, *LIMIT)
+        schema = ("--schema", "name", "--schema-retries", "2")
+        budget = ("--budget", "1050tok/day")
+        result = program.run(*run, *schema, *budget, input=_rows(1), events=False)
+        assert len(server.requests) == 1
+    assert result.status == 10
+    (record,) = [json.loads(line) for line in out.read_text().splitlines()]
+    assert record["usage"] == OF_ONE
+    assert record["attempts"] == 1
+
+
+@pytest.mark.parametrize("origin", ["flag", "file"])
+def test_a_batch_at_the_provider_is_refused_under_a_budget(program: Program, origin: str) -> None:
+    budget = ("--budget", "5usd/day") if origin == "flag" else ()
+    if origin == "file":
+        (program.home / "config.toml").write_text('budget = ["5usd/day"]\n')
+    with ChatServer(answer("so")) as server:
+        submit = ("batch", "submit", "-", "-o", program.home / "o", "--base-url", server.url)
+        result = program.run(*submit, *budget, input=_rows(1), events=False)
+        assert (result.status, result.code) == (2, "bad_option")
+        assert b"batch run" in result.stderr
+        assert server.requests == []
+
+
+def test_a_budget_of_sessions_as_a_flag_of_a_batch_is_refused(program: Program) -> None:
+    with ChatServer(answer("so")) as server:
+        run = ("batch", "run", "-", "--base-url", server.url, "--budget", "5000tok/session")
+        result = program.run(*run, input=_rows(1), events=False)
+        assert (result.status, result.code) == (2, "bad_option")
+        assert server.requests == []
+
+
+def _bound(program: Program, ask: tuple[str, ...]) -> int:
+    """What one request of `ask` is held for, in tokens."""
+    body = program.run(*ask, "--dry-run").stdout.rstrip(b"\n")
+    return -(-len(body) // 3) + int(LIMIT[1])
+
+
+def _storm(program: Program, processes: int, room: int, killed: int) -> list[int]:
+    """Start so many processes at once against a budget with `room` for some, and kill some at
+    random; what must hold whatever happens is checked. The exit statuses of the others."""
+    chance = random.Random(7)
+    ask: tuple[str, ...] = ("ask", "--no-stdin", *LIMIT, "hello")
+    bound = _bound(program, ask)
+    usage = {"prompt_tokens": bound - 50, "completion_tokens": 50, "total_tokens": bound}
+    with ChatServer(answer("so it is", usage=usage, gap=0.05)) as server:
+        ask = (*ask, "--base-url", server.url, "--budget", f"{room * bound}tok/day")
+        started = [program.start(*ask) for _ in range(processes)]
+        for process in chance.sample(started, killed):
+            time.sleep(chance.uniform(0, 2.0 / killed))
+            process.kill()
+        statuses = [program.finish(process).status for process in started]
+        assert len(server.requests) <= room
+        if not killed:
+            assert len(server.requests) == room
+        while (last := program.run(*ask)).status == 0:
+            assert len(server.requests) <= room
+        assert last.status == 8
+        assert b"in flight" not in last.stderr
+    assert left_over(program.home) == []
+    kept = lines(program.home)  # each of them can be read
+    assert len({line["turn"] for line in kept}) == len(kept) == room
+    return [status for status in statuses if status != 128 + signal.SIGKILL]
+
+
+def test_of_processes_at_once_only_as_many_send_as_the_budget_has_room_for(
+    program: Program,
+) -> None:
+    assert set(_storm(program, processes=8, room=3, killed=3)) <= {0, 8}
+
+
+@pytest.mark.storm
+def test_of_fifty_processes_twenty_send_and_thirty_exit_8(program: Program) -> None:
+    statuses = _storm(program, processes=50, room=20, killed=0)
+    assert (statuses.count(0), statuses.count(8)) == (20, 30)
+
+
+@pytest.mark.storm
+def test_of_fifty_processes_of_which_a_third_is_killed_never_more_than_twenty_send(
+    program: Program,
+) -> None:
+    assert set(_storm(program, processes=50, room=20, killed=17)) <= {0, 8}

@@ -13,6 +13,7 @@ import pytest
 from tests.program import PLANTED_KEY, Program
 from tests.servers import (
     USAGE,
+    Batches,
     ChatServer,
     Close,
     Stall,
@@ -268,7 +269,94 @@ def test_a_plain_ask_imports_little_for_the_ledger(program: Program) -> None:
         )
     rows = [line.rsplit("|")[-1].strip() for line in result.stderr.decode().splitlines()]
     ours = {name for name in rows if name.startswith(("pipechat.ledger", "pipechat.store"))}
-    modules = {"pipechat.ledger", "pipechat.ledger.account", "pipechat.ledger.tokens"}
+    modules = {"pipechat.ledger", "pipechat.ledger.account"}
     assert {name for name in ours if "ledger" in name} == modules
     assert ours >= {"pipechat.store.locked_file"}
     assert "pipechat.settings.budget" not in rows
+
+
+def batch(*items: dict[str, Any]) -> bytes:
+    return b"".join(json.dumps(item).encode() + b"\n" for item in items)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_each_item_of_a_batch_leaves_its_lines_with_its_id_and_its_output(
+    program: Program, workers: str
+) -> None:
+    out = program.home / "out.jsonl"
+    rows = [{"id": f"i{n}", "question": f"q{n}"} for n in range(4)]
+    rows[0]["session"] = "s"
+    with ChatServer([error_reply(503, "later"), answer("so")]) as server:
+        run = ("batch", "run", "-", "-o", out, "--base-url", server.url, "--workers", workers)
+        result = program.run(*run, "-j", "2", input=batch(*rows), events=False)
+        assert result.status == 0, result.stderr
+        assert len(server.requests) == 5
+    kept = lines(program.home)
+    assert len(kept) == 5
+    assert {line["item"] for line in kept} == {"i0", "i1", "i2", "i3"}
+    assert {line["batch"] for line in kept} == {str(out)}
+    assert {line["item"] for line in kept if "session" in line} == {"i0"}
+    records = [json.loads(line) for line in out.read_text().splitlines()]
+    turns = {record["item"]: record["id"] for record in records}
+    assert all(turns[line["item"]] == line["turn"] for line in kept)
+    assert sorted(line["status"] for line in kept) == ["complete"] * 4 + ["failed"]
+
+
+def test_many_lines_of_a_batch_are_one_append(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    appends: list[int] = []
+    from pipechat.store.locked_file import LockedFile
+
+    real = LockedFile.append
+
+    def counted(self: LockedFile, *records: bytes) -> None:
+        if "ledger" in self.path:
+            appends.append(len(records))
+        real(self, *records)
+
+    monkeypatch.setattr(LockedFile, "append", counted)
+    with ChatServer(answer("so")) as server:
+        run = ("batch", "run", "-", "--base-url", server.url, "-j", "40", "--workers", "1")
+        rows = ({"id": str(n), "question": "q"} for n in range(120))
+        assert program.run(*run, input=batch(*rows), events=False).status == 0
+    assert sum(appends) == 120
+    assert len(appends) < 100
+    assert all("batch" not in line for line in lines(program.home))  # stdout is no file
+
+
+@pytest.mark.in_process(False)
+def test_what_a_batch_gave_up_leaves_its_line(program: Program) -> None:
+    with ChatServer(stream_reply(Stall())) as server:
+        run = ("batch", "run", "-", "--base-url", server.url, "--grace", "0", "-j", "1")
+        batch_run = program.start(*run, stdin=-1)
+        assert batch_run.stdin is not None
+        batch_run.stdin.write(batch({"id": "a", "question": "q"}))
+        batch_run.stdin.flush()
+        server.wait_for_requests(1)
+        batch_run.send_signal(signal.SIGTERM)
+        program.finish(batch_run)
+    (line,) = lines(program.home)
+    assert (line["item"], line["status"], line["usage"]) == ("a", "failed", None)
+    assert line["bound"]
+
+
+def test_what_the_providers_batch_took_is_kept_where_it_is_fetched(program: Program) -> None:
+    out = program.home / "out.jsonl"
+    at = "--base-url"
+    with ChatServer(Batches()) as server:
+        rows = batch({"id": "a", "question": "q"}, {"id": "b", "question": "q"})
+        submit = ("batch", "submit", "-", "-o", out, at, server.url)
+        assert program.run(*submit, input=rows, events=False).status == 0
+        assert not (program.home / "ledger").exists()
+        fetch = ("batch", "fetch", out, "--wait", at, server.url)
+        for _ in range(2):
+            assert program.run(*fetch, events=False).status == 0
+    kept = lines(program.home)
+    assert [(line["item"], line["tier"], line["status"]) for line in kept] == [
+        ("a", "batch", "complete"),
+        ("b", "batch", "complete"),
+    ]
+    records = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [line["usage"] for line in kept] == [record["usage"] for record in records]
+    assert {line["batch"] for line in kept} == {str(out)}

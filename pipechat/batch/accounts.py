@@ -7,16 +7,19 @@ may take less than it was held for, and stops the run where nothing is.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from pipechat.batch.groups import GroupWriter
 from pipechat.batch.items import Item
 from pipechat.errors import BudgetError, PipechatError
 from pipechat.events import Told
-from pipechat.ledger.account import DEFAULT_ANSWER_TOKENS, Account, Books, Line
-from pipechat.messages import TurnStatus
+from pipechat.ledger.account import DEFAULT_ANSWER_TOKENS, Account, Books, Line, Sent
+from pipechat.messages import Turn, TurnStatus
+
+_TIER = "batch"
 
 
 class BatchAccounts:
@@ -114,3 +117,17 @@ class ItemAccount:
         with suppress(PipechatError):  # told where the run ends
             self._accounts.add(self._account.closed("failed"))
         self._accounts.gone(self)
+
+
+def fetched_lines(took: Sequence[tuple[Turn, Told]], host: str, output: str) -> list[Line]:
+    """The lines of results that the provider's batch engine gave: each was a request of a tier of
+    its own."""
+    lines = []
+    for turn, told in took:
+        sent = Sent(host, turn.api or "chat", turn.model, {"question": turn.question})
+        sent.told = partial(told._replace, tier=_TIER)
+        who = {"turn": turn.id, "batch": output, "item": turn.item}
+        line = sent.line(who, turn.status, DEFAULT_ANSWER_TOKENS)
+        if line is not None:
+            lines.append(line)
+    return lines

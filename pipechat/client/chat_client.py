@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipechat.client.advice import advise
 from pipechat.client.deadlines import Deadlines, Limits
@@ -25,6 +25,26 @@ from pipechat.settings.resolve import Settings
 from pipechat.signals import LONGEST_WAIT_S
 from pipechat.wire.dialect import dialect_of
 
+if TYPE_CHECKING:  # a Protocol takes a tenth of a millisecond to make
+    from typing import Protocol
+
+    class Account(Protocol):
+        """Who keeps account of the requests of a turn.
+
+        `begin`, before each is sent, raises PipechatError where it must not be. `told` says what is
+        known of the cost of one that goes.
+        """
+
+        def begin(self, host: str, api: str, model: str, body: Mapping[str, Any]) -> None: ...
+        def going(self, told: Callable[[], Told]) -> None: ...
+        def ended(self) -> None: ...
+
+    class Accounts(Protocol):
+        """Who has the account of the turn in flight."""
+
+        @property
+        def account(self) -> Account: ...
+
 
 class Alternative(NamedTuple):
     """Who is asked where a client's tries all failed: `name`, and what makes its client, told
@@ -32,22 +52,6 @@ class Alternative(NamedTuple):
 
     name: str
     open: Callable[[PipechatError], ChatClient | None]
-
-
-class Account(Protocol):
-    """Who keeps account of the requests of a turn. `begin`, before each is sent, raises
-    PipechatError where it must not be; `told` says what is known of the cost of one that goes."""
-
-    def begin(self, host: str, api: str, model: str, body: Mapping[str, Any]) -> None: ...
-    def going(self, told: Callable[[], Told]) -> None: ...
-    def ended(self) -> None: ...
-
-
-class Accounts(Protocol):
-    """Who has the account of the turn in flight."""
-
-    @property
-    def account(self) -> Account: ...
 
 
 class ChatClient:

@@ -7,13 +7,39 @@ when, who asked, who answered and what it took; nothing of what was said. Knows 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from pipechat import jsonl
 from pipechat.errors import PipechatError, SessionError
 from pipechat.events import Told
 from pipechat.messages import Turn, TurnStatus, now
+
+if TYPE_CHECKING:  # a Protocol takes a tenth of a millisecond to make
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Protocol
+
+    class Books(Protocol):
+        """Who keeps accounts. `key` is the turn's id.
+
+        `reserve`, before a request is sent, is told all lines of the turn as they would stand if
+        nothing more were known of it; it raises PipechatError where it must not be sent. `ready` is
+        called while the server thinks. `settle` keeps the lines of turns, by their ids, for good.
+        """
+
+        def reserve(self, key: str, lines: Callable[[], list[Line]]) -> None: ...
+        def ready(self) -> None: ...
+        def settle(self, turns: Mapping[str, list[Line]]) -> None: ...
+
+    class Writer(Protocol):
+        """Who keeps a turn in flight (the TurnWriter of `turn`)."""
+
+        @property
+        def id(self) -> str: ...
+        def head(self, turn: Turn) -> None: ...
+        def text(self, text: str) -> None: ...
+        def finish(self, turn: Turn) -> None: ...
+        def abandon(self) -> None: ...
+
 
 Line = dict[str, Any]
 DEFAULT_ANSWER_TOKENS = 4096
@@ -23,20 +49,7 @@ _BYTES_A_TOKEN = 3
 _MONTH = len("2026-11")
 
 
-class Books(Protocol):
-    """Who keeps accounts. `key` is the turn's id.
-
-    `reserve`, before a request is sent, is told all lines of the turn as they would stand if
-    nothing more were known of it; it raises PipechatError where it must not be sent. `ready` is
-    called while the server thinks. `settle` keeps the lines of turns, by their ids, for good.
-    """
-
-    def reserve(self, key: str, lines: Callable[[], list[Line]]) -> None: ...
-    def ready(self) -> None: ...
-    def settle(self, turns: Mapping[str, list[Line]]) -> None: ...
-
-
-class _Sent:
+class Sent:
     """One request. `told`: says what is known of its cost by now; None: it was not sent."""
 
     def __init__(self, host: str, api: str, model: str, body: Mapping[str, Any]) -> None:
@@ -50,8 +63,6 @@ class _Sent:
 
     def line(self, who: Mapping[str, Any], status: str, answer_tokens: int) -> Line | None:
         """As it stands in the ledger; None where nothing of it reached a server."""
-        from pipechat.ledger.tokens import tokens_of  # there already, see `ready`
-
         told = self.told() if self.told is not None else Told(sent=not self.is_over)
         if not told.sent:
             return None
@@ -62,7 +73,7 @@ class _Sent:
         if tier := told.tier or _asked_tier(self.body):
             line["tier"] = tier
         line["usage"] = told.usage
-        if not told.refused and tokens_of(told.usage) is None:
+        if not (told.refused or _is_counted(told.usage)):
             line["bound"] = upper_bound(self.body, answer_tokens)
         return {**line, "status": status}
 
@@ -76,13 +87,13 @@ class Account:
         self._books = books
         self._who = {name: value for name, value in who.items() if value is not None}
         self._answer_tokens = answer_tokens
-        self._sent: list[_Sent] = []
+        self._sent: list[Sent] = []
         self._closed = False
 
     def begin(self, host: str, api: str, model: str, body: Mapping[str, Any]) -> None:
         """A request is about to be sent. Raises PipechatError where it must not be."""
         self.ended()
-        self._sent.append(_Sent(host, api, model, body))
+        self._sent.append(Sent(host, api, model, body))
         try:
             self._books.reserve(self._who["turn"], lambda: self._lines("partial"))
         except BaseException:
@@ -118,17 +129,6 @@ class Account:
             for place, sent in enumerate(self._sent)
         )
         return [line for line in each if line is not None]
-
-
-class Writer(Protocol):
-    """Who keeps a turn in flight (the TurnWriter of `turn`)."""
-
-    @property
-    def id(self) -> str: ...
-    def head(self, turn: Turn) -> None: ...
-    def text(self, text: str) -> None: ...
-    def finish(self, turn: Turn) -> None: ...
-    def abandon(self) -> None: ...
 
 
 class Accounts:
@@ -195,7 +195,6 @@ class Book:
 
     def ready(self) -> None:
         """Import what an append needs."""
-        import pipechat.ledger.tokens
         import pipechat.store.locked_file  # noqa: F401 — while nobody waits for it
 
     def settle(self, turns: Mapping[str, list[Line]]) -> None:
@@ -243,6 +242,17 @@ def _asked_tier(body: Mapping[str, Any]) -> str | None:
     """The service tier that a request asks for by name."""
     tier = body.get("service_tier")
     return tier if isinstance(tier, str) and tier != "auto" else None
+
+
+def _is_counted(usage: Mapping[str, Any] | None) -> bool:
+    """Whether a usage tells both sides: the quick look, and where that fails, the whole one."""
+    if usage is None:
+        return False
+    if None not in map(_count, map(usage.get, ("prompt_tokens", "completion_tokens"))):
+        return True
+    from pipechat.ledger.tokens import tokens_of
+
+    return tokens_of(usage) is not None
 
 
 def _count(value: object) -> int | None:
