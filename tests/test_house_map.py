@@ -95,6 +95,7 @@ PURE: dict[str, tuple[str, ...]] = {
     "ledger.tokens": (),
     "ledger.rates": ("decimal",),
     "store.names": ("unicodedata",),
+    "show.aligned": (),
     "show.width": ("unicodedata",),
     "show.wrapping": ("functools",),  # what was looked up of a letter
     "show.markdown_blocks": (),

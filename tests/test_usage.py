@@ -271,9 +271,9 @@ def test_months_that_a_period_rules_out_are_not_opened(
 ) -> None:
     opened: list[str] = []
 
-    def opening(path: str) -> int:
+    def opening(path: str, *, follow: bool) -> int:
         opened.append(os.path.basename(path))
-        return open_to_read(path)
+        return open_to_read(path, follow=follow)
 
     open_to_read = locked_file.open_to_read
     monkeypatch.setattr(months, "open_to_read", opening)
@@ -295,8 +295,11 @@ FOREIGN = (
     b'{"v":1,"at":"2026-11-20T12:0\n',
     b"[1]\n",
     b'{"hello": 1}\n',
-    b'{"at": 5, "model": "mine"}\n',
-    b'{"at": "2026-11-20T12:00:00.000Z", "model": "mine", "host": ["x"]}\n',
+    b'{"v": 1, "at": 5, "model": "mine"}\n',
+    b'{"v": 1, "at": "2026-11-20T12:00:00.000Z", "model": "mine", "host": ["x"]}\n',
+    b'{"v": 1, "at": "2026-11-20T12:00:00.000Z", "model": "mine", "batch": ["x"]}\n',
+    b'{"v": 1, "at": "noon", "model": "mine"}\n',
+    b'{"v": 2, "at": "2026-11-20T12:00:00.000Z", "model": "mine"}\n',
     b"\xff\xfe\n",
     b'{"at": "2026-11-20T12:00:00.000Z"',  # torn, and the last
 )
@@ -305,8 +308,8 @@ FOREIGN = (
 @pytest.mark.parametrize("line", FOREIGN)
 def test_a_line_that_is_none_of_a_ledger_is_skipped_and_told(program: Program, line: bytes) -> None:
     write_ledger(program, entry(), b"\n", line)
-    done = program.run("usage", "--by", "endpoint")
-    assert [row[1] for row in rows(done)][-1] == "1"
+    done = program.run("usage", "--by", "batch,day")
+    assert [row[2] for row in rows(done)] == ["1"]
     assert b"2026-11.jsonl: line 3 is none of a ledger and was skipped" in done.stderr
     assert done.status == 0
 
@@ -356,6 +359,26 @@ def test_sessions_and_files_are_summed_up_as_the_ledger_is(
     missing = program.run("usage", "nobody", "trip")
     assert (missing.status, b"session_missing" in missing.stderr) == (9, True)
     assert rows(missing)[0][1] == "3"
+
+
+def test_a_file_may_be_a_month_of_a_ledger_and_one_of_neither_is_told(
+    program: Program, tmp_path: Path
+) -> None:
+    write_ledger(program, entry(), b"torn", b"\n")
+    kept = tmp_path / "old.jsonl"
+    (program.home / "ledger" / "2026-11.jsonl").rename(kept)
+    link = tmp_path / "link.jsonl"
+    link.symlink_to(kept)
+    for path in (kept, link):
+        done = program.run("usage", str(path))
+        assert rows(done) == [["mine", "1", "1000000", "0", "1000000", "0", "3", "0", "0", "0"]]
+        assert b"line 2 is none of a ledger" in done.stderr
+    other = tmp_path / "other.jsonl"
+    other.write_bytes(b'{"hello": 1}\n')
+    for output_format in FORMATS:
+        done = program.run("usage", str(other), str(kept), "--output-format", output_format)
+        assert (done.status, b"other.jsonl holds no turn" in done.stderr) == (9, True)
+        assert b"mine" in done.stdout
 
 
 def test_a_turn_that_tells_its_endpoint_and_tier_is_priced_by_them(program: Program) -> None:
@@ -525,7 +548,7 @@ def test_who_waits_at_a_terminal_is_told_how_far_it_is_and_a_script_is_not(
     program.terminals = frozenset({"stderr"})
     env = {"TERM": "xterm"}
     assert "reading 2026-11.jsonl, 100 %" in program.run("usage", env=env).stderr.decode()
-    assert "reading trip, 0 turns" in program.run("usage", "trip", env=env).stderr.decode()
+    assert "reading trip, 1 turns" in program.run("usage", "trip", env=env).stderr.decode()
     assert b"reading" not in program.run("usage", "-q", env=env).stderr
 
 

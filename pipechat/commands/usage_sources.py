@@ -10,9 +10,10 @@ from pipechat.environment import Environment
 from pipechat.errors import ExitCode, SessionError
 from pipechat.ledger.months import Period, lines_of, month_files
 from pipechat.ledger.spending import Spending
-from pipechat.ledger.turns import lines_of_turns
+from pipechat.ledger.turns import is_ledger, lines_of_turns
 from pipechat.settings.config import find_folders
 from pipechat.store import sources
+from pipechat.store.names import is_path
 from pipechat.store.sessions import SessionStore
 from pipechat.text import counted, visible_line
 
@@ -60,7 +61,7 @@ class Reading:
             except OSError as error:
                 self._tell(unreadable(path, error))
 
-    def _month(self, path: str) -> None:
+    def _month(self, path: str, *, follow: bool = False) -> None:
         name = visible_line(os.path.basename(path))
         self._foreign = 0
 
@@ -72,8 +73,8 @@ class Reading:
         def read(done: int, size: int) -> None:
             self._show(f"reading {name}, {done * 100 // size} %")
 
-        for number, line in lines_of(path, read, foreign):
-            if not self._spending.add(line):
+        for number, line in lines_of(path, read, foreign, follow=follow):
+            if line.get("v") != 1 or not self._spending.add(line):
                 foreign(number)
         if self._foreign > _TOLD_ONE_BY_ONE:
             more = self._foreign - _TOLD_ONE_BY_ONE
@@ -90,10 +91,17 @@ class Reading:
 
     def _turns(self, name: str, *, tell_mode: bool) -> None:
         with sources.reading(self._store, name, tell_mode=tell_mode) as session:
-            for number, found in enumerate(lines_of_turns(session)):
+            if is_path(name) and is_ledger(session):
+                self._month(name, follow=True)
+                return
+            number = 0
+            for number, found in enumerate(lines_of_turns(session), 1):
                 self._spending.add(found.line, requests=found.requests, settled=found.settled)
-                if not number % _TURNS:
+                if number % _TURNS == 1:
                     self._show(f"reading {name}, {number:,} turns")
+            if not number and session.size and is_path(name):
+                hint = "Name a file of turns, such as the output of `batch run`."
+                raise SessionError("session_unreadable", f"{name} holds no turn", hint)
 
     def _show(self, text: str) -> None:
         """Say it on a terminal's stderr, where it takes longer."""

@@ -53,30 +53,36 @@ def month_files(folder: str, period: Period) -> list[str]:
     ]
 
 
-def lines_of(path: str, on_bytes: OnBytes, on_foreign: Callable[[int], None]) -> Iterator[Line]:
+def lines_of(
+    path: str, on_bytes: OnBytes, on_foreign: Callable[[int], None], *, follow: bool = False
+) -> Iterator[Line]:
     """The objects of a file, each with the number of its line, as they stood there when it was
     opened.
 
     Args:
         on_foreign: told the number of a line that is no object, as what is left of a write that
             was cut off; the others are read all the same.
+        follow: somebody gave that path, which may be a link.
 
     Raises:
         OSError
     """
-    fd = open_to_read(path)
+    fd = open_to_read(path, follow=follow)
     try:
         size = settled_size(fd)
         number = position = 0
-        begun = b""
+        begun: list[bytes] = []
         while position < size and (data := os.pread(fd, min(_BLOCK, size - position), position)):
             position += len(data)
             on_bytes(position, size)
-            *lines, begun = (begun + data).split(b"\n")
-            yield from _objects(lines, number, on_foreign)
-            number += len(lines)
-        if begun:
-            yield from _objects([begun], number, on_foreign)
+            first, *others = data.split(b"\n")
+            begun.append(first)
+            if others:
+                lines = [b"".join(begun), *others[:-1]]
+                begun = [others[-1]]
+                yield from _objects(lines, number, on_foreign)
+                number += len(lines)
+        yield from _objects([b"".join(begun)], number, on_foreign)
     finally:
         os.close(fd)
 

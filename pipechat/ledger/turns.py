@@ -7,12 +7,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from pipechat import jsonl
+from pipechat.ledger.amounts import is_line
 from pipechat.messages import Turn
 from pipechat.store.names import is_path
 from pipechat.store.reading import Session, turns_forwards
 
 # Keys that not every record has, and that need the line to be read once more.
 _MORE = (b'"endpoint"', b'"service_tier"')
+_HEAD = 1 << 16
 
 
 class TurnLine(NamedTuple):
@@ -21,6 +23,16 @@ class TurnLine(NamedTuple):
     line: Mapping[str, Any]
     requests: int
     settled: bool
+
+
+def is_ledger(session: Session) -> bool:
+    """Whether a file is none of turns, but a month of a ledger."""
+    for _, line in jsonl.lines_forwards(session.fd, session.size, block=_HEAD):
+        try:
+            return is_line(jsonl.loads_line(line))
+        except ValueError:
+            return False
+    return False
 
 
 def lines_of_turns(session: Session) -> Iterator[TurnLine]:
