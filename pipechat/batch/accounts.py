@@ -10,14 +10,17 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipechat.batch.groups import GroupWriter
 from pipechat.batch.items import Item
 from pipechat.errors import BudgetError, PipechatError
 from pipechat.events import Told
-from pipechat.ledger.account import DEFAULT_ANSWER_TOKENS, Account, Books, Line, Sent
+from pipechat.ledger.account import DEFAULT_ANSWER_TOKENS, Account, Line, Sent
 from pipechat.messages import Turn, TurnStatus
+
+if TYPE_CHECKING:
+    from pipechat.ledger.account import Books
 
 _TIER = "batch"
 
