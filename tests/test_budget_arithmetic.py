@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from pipechat.errors import BudgetError
-from pipechat.ledger.account import append, upper_bound
+from pipechat.ledger.account import append
 from pipechat.ledger.amounts import amount_of, shown
+from pipechat.ledger.bounds import upper_bound
 from pipechat.ledger.budgets import BudgetBook
 from pipechat.ledger.periods import Period, period_at
 from pipechat.messages import new_turn_id, now

@@ -15,7 +15,19 @@ import pytest
 from pipechat.ledger.account import append
 from pipechat.messages import new_turn_id, now
 from tests.program import Program
-from tests.servers import ChatServer, Close, Stall, answer, answer_events, error_reply, stream_reply
+from tests.servers import (
+    ChatServer,
+    Close,
+    Reply,
+    Request,
+    Script,
+    Stall,
+    answer,
+    answer_events,
+    error_reply,
+    http_reply,
+    stream_reply,
+)
 from tests.test_ledger import lines
 
 pytestmark = pytest.mark.in_process
@@ -489,3 +501,69 @@ def test_of_fifty_processes_of_which_a_third_is_killed_never_more_than_twenty_se
     program: Program,
 ) -> None:
     assert set(_storm(program, processes=50, room=20, killed=17)) <= {0, 8}
+
+
+def _breaking_the_ledger(home: Path, reply: Reply) -> Script:
+    """Answers, and on the way puts a link in the place of the month's file."""
+
+    def choose(_request: Request) -> Reply:
+        for month in (home / "ledger").glob("2*.jsonl"):
+            if not month.is_symlink():
+                month.rename(home / "moved")
+                month.symlink_to(home / "moved")
+        return reply
+
+    return choose
+
+
+@FORMATS
+def test_an_answer_that_can_no_longer_be_counted_stays_and_exits_9(
+    program: Program, output_format: str
+) -> None:
+    spend(program.home, 1)
+    with ChatServer(_breaking_the_ledger(program.home, answer("so", usage=OF_ONE))) as server:
+        ask = ("ask", "--base-url", server.url, *LIMIT, "--budget", "1000tok/day", "--session", "s")
+        result = program.run(*ask, "--output-format", output_format, "hello")
+        assert (result.status, result.code) == (9, "ledger_unwritable")
+        assert b"so" in result.stdout
+        assert program.records("s")[0]["answer"] == "so"
+        assert program.run(*ask, "hello").status == 9
+        assert len(server.requests) == 1
+
+
+@pytest.mark.in_process(False)
+def test_what_could_not_be_counted_is_counted_by_the_next_process_that_can(
+    program: Program,
+) -> None:
+    spend(program.home, 1)
+    with ChatServer(_breaking_the_ledger(program.home, answer("so", usage=OF_ONE))) as server:
+        ask = ("ask", "--base-url", server.url, *LIMIT, "hello", "--budget")
+        assert program.run(*ask, "1000tok/day").status == 9
+        (month,) = (program.home / "ledger").glob("2*.jsonl")
+        month.unlink()
+        (program.home / "moved").rename(month)
+        assert program.run(*ask, "150tok/day").status == 8
+    _, settled = lines(program.home)
+    assert settled["bound"]
+    assert left_over(program.home) == []
+
+
+def test_answers_of_a_batch_that_can_no_longer_be_counted_are_kept(program: Program) -> None:
+    spend(program.home, 1)
+    out = program.home / "out.jsonl"
+    with ChatServer(_breaking_the_ledger(program.home, answer("so", usage=OF_ONE))) as server:
+        run = ("batch", "run", "-", "-o", out, "--base-url", server.url, *LIMIT, "-j", "1")
+        result = program.run(*run, "--budget", "9999tok/day", input=_rows(5), events=False)
+    assert (result.status, result.code) == (9, "ledger_unwritable")
+    records = [json.loads(line) for line in out.read_text().splitlines()]
+    assert len(records) == len(server.requests) >= 1
+
+
+def test_items_that_wait_for_room_do_not_wait_for_each_other(program: Program) -> None:
+    lost = http_reply(200, Close(), content_type="application/json", length=100)
+    with ChatServer(lost) as server:
+        run = ("batch", "run", "-", "--base-url", server.url, *LIMIT, "-j", "4")
+        budget = ("--retries", "2", "--budget", "500tok/day")
+        result = program.run(*run, *budget, input=_rows(4), events=False)
+        assert result.status in (8, 10)
+        assert len(server.requests) <= 6

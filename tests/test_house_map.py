@@ -93,6 +93,9 @@ PURE: dict[str, tuple[str, ...]] = {
     "doctor.judging": ("email", "socket", "ssl"),  # dates; their errors and the dates of TLS
     "doctor.judging_folder": ("errno",),
     "ledger.tokens": (),
+    "ledger.amounts": ("decimal",),
+    "ledger.bounds": (),
+    "ledger.periods": (),
     "ledger.rates": ("decimal",),
     "store.names": ("unicodedata",),
     "show.aligned": (),

@@ -10,14 +10,17 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipechat.batch.groups import GroupWriter
 from pipechat.batch.items import Item
 from pipechat.errors import BudgetError, PipechatError
 from pipechat.events import Told
-from pipechat.ledger.account import DEFAULT_ANSWER_TOKENS, Account, Books, Line, Sent
+from pipechat.ledger.account import DEFAULT_ANSWER_TOKENS, Account, Line, Sent
 from pipechat.messages import Turn, TurnStatus
+
+if TYPE_CHECKING:
+    from pipechat.ledger.account import Books
 
 _TIER = "batch"
 
@@ -40,6 +43,7 @@ class BatchAccounts:
         self._writer: GroupWriter[Mapping[str, list[Line]]] = GroupWriter(self._settle)
         self._settled = asyncio.Event()
         self.in_flight: set[ItemAccount] = set()
+        self._waiting: set[ItemAccount] = set()
 
     def open(self, item: Item, turn: str) -> ItemAccount:
         """That of one item, whose turn has this id."""
@@ -55,10 +59,18 @@ class BatchAccounts:
             await asyncio.wait([reserving])
             raise
 
-    async def wait_for_room(self) -> None:
-        """Wait until something that was in flight is settled."""
+    async def wait_for_room(self, account: ItemAccount) -> bool:
+        """Wait until something else that is in flight is settled; False where nothing is, but
+        what waits as well."""
+        if not self.in_flight - self._waiting - {account}:
+            return False
+        self._waiting.add(account)
         self._settled.clear()
-        await self._settled.wait()
+        try:
+            await self._settled.wait()
+        finally:
+            self._waiting.discard(account)
+        return True
 
     def add(self, lines: Mapping[str, list[Line]]) -> asyncio.Future[None]:
         """Keep lines, and say when they are safe. Raises SessionError."""
@@ -93,9 +105,8 @@ class ItemAccount:
                 await self._accounts.begin(self._account, host, api, model, body)
                 break
             except BudgetError:
-                if not self._accounts.in_flight - {self}:
+                if not await self._accounts.wait_for_room(self):
                     raise
-            await self._accounts.wait_for_room()
         self._accounts.in_flight.add(self)
         told = self._told = Told()
         self._account.going(lambda: told)

@@ -67,16 +67,15 @@ class Attempts:
             GivenUpError: it was not asked, or not to its end.
             BudgetError, SetupError, SessionError: it must not be asked.
         """
-        if self._accounts is None:
-            return await self._until_answered(item, kept, None)
-        account = self._accounts.open(item, kept.prepared.head.id)
+        account = None
+        if self._accounts is not None:
+            account = self._accounts.open(item, kept.prepared.head.id)
         try:
-            answered = await self._until_answered(item, kept, account)
+            return await self._until_answered(item, kept, account)
         except BaseException:
-            account.give_up()
+            if account is not None:
+                account.give_up()
             raise
-        await account.close(answered.asked.terminal.status)
-        return answered
 
     async def _until_answered(
         self, item: Item, kept: Kept, account: ItemAccount | None

@@ -14,12 +14,13 @@ from pipechat.batch.asking import Worker
 from pipechat.batch.attempts import Attempts
 from pipechat.batch.items import BadItemError, Item
 from pipechat.batch.journal import SetAsideError
-from pipechat.batch.keeping import Keepers
+from pipechat.batch.keeping import Keepers, Kept
 from pipechat.batch.pace import Pace
 from pipechat.batch.records import Records
 from pipechat.batch.source import SessionOrder
 from pipechat.batch.stopping import GivenUpError, Limit, TooManyFailedError
 from pipechat.batch.summary import Summary
+from pipechat.batch.tries import Answered
 from pipechat.errors import (
     ExitCode,
     Interrupted,
@@ -158,10 +159,18 @@ class BatchRun:
             return
         await self._records.start(item, kept.start())
         try:
-            asked, attempts, corrected = await self._attempts.until_answered(item, kept)
+            answered = await self._attempts.until_answered(item, kept)
         except BaseException:
             kept.abandon()
             raise
+        try:
+            await self._keep(item, place, kept, answered)
+        finally:
+            if answered.account is not None:
+                await answered.account.close(answered.asked.terminal.status)
+
+    async def _keep(self, item: Item, place: int, kept: Kept, answered: Answered) -> None:
+        asked, attempts, corrected, _ = answered
         turn = kept.turn(
             asked.terminal, item=item.id, attempts=attempts, corrected=corrected, api=asked.api
         )

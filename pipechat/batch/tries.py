@@ -20,11 +20,13 @@ from pipechat.turn.prompt import corrections_of
 
 class Answered(NamedTuple):
     """What came of an item: the last of its requests, with the tokens of all its answers; how
-    many requests there were; whether its answer was corrected."""
+    many requests there were; whether its answer was corrected; the account of it, which is to be
+    closed once the answer is safe."""
 
     asked: Asked
     attempts: int
     corrected: bool
+    account: ItemAccount | None = None
 
 
 class Tries:
@@ -90,7 +92,7 @@ class Tries:
             self._tokens.update(_counts(terminal.usage))
             usage = {**(terminal.usage or {}), **self._tokens}
             asked = asked._replace(terminal=replace(terminal, usage=usage))
-        return Answered(asked, self.count, self.corrections > 0)
+        return Answered(asked, self.count, self.corrections > 0, self.account)
 
 
 def _counts(usage: Usage | None) -> dict[str, int]:

@@ -44,8 +44,6 @@ if TYPE_CHECKING:  # a Protocol takes a tenth of a millisecond to make
 Line = dict[str, Any]
 DEFAULT_ANSWER_TOKENS = 4096
 """What an answer is reckoned at that nothing limits."""
-_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
-_BYTES_A_TOKEN = 3
 _MONTH = len("2026-11")
 
 
@@ -74,6 +72,8 @@ class Sent:
             line["tier"] = tier
         line["usage"] = told.usage
         if not (told.refused or _is_counted(told.usage)):
+            from pipechat.ledger.bounds import upper_bound
+
             line["bound"] = upper_bound(self.body, answer_tokens)
         return {**line, "status": status}
 
@@ -248,21 +248,9 @@ def _is_counted(usage: Mapping[str, Any] | None) -> bool:
     """Whether a usage tells both sides: the quick look, and where that fails, the whole one."""
     if usage is None:
         return False
-    if None not in map(_count, map(usage.get, ("prompt_tokens", "completion_tokens"))):
+    counts = map(usage.get, ("prompt_tokens", "completion_tokens"))
+    if all(type(count) is int and count >= 0 for count in counts):
         return True
     from pipechat.ledger.tokens import tokens_of
 
     return tokens_of(usage) is not None
-
-
-def _count(value: object) -> int | None:
-    return value if type(value) is int and value >= 0 else None
-
-
-def upper_bound(body: Mapping[str, Any], answer_tokens: int) -> list[int]:
-    """The most tokens that a request may take: of its question, by its bytes, and its answers,
-    each of `answer_tokens` where the request says nothing of it."""
-    limits = [count for name in _LIMITS if (count := _count(body.get(name)))]
-    size = len(jsonl.dumps(body))
-    each = max(limits, default=answer_tokens)
-    return [-(-size // _BYTES_A_TOKEN), each * (_count(body.get("n")) or 1)]
