@@ -24,6 +24,7 @@ The rooms, each of which imports only from those above it (`tests/test_house_map
                     quick import; the stand-in of --offline; recording and replaying
     store           session names and file names, locked appends, spools, reading, search,
                     rewriting
+    ledger          what requests took: a line for each that was sent, what that costs, budgets
     show            sinks, the file of -o, transcripts, JSON Schemas made of the types
     line_editor, stdin, environment
                     the process: what is typed, streams, the environment

@@ -11,6 +11,7 @@ Knows nothing else of pipechat. The tree, by exit code (DESIGN §4):
     │   └── NetworkError 5    the connection or a deadline: says nothing of the answer
     ├── IncompleteError  6    the answer was cut, truncated, filtered or refused
     ├── MismatchError    7    the answer does not match --schema, or holds nothing for --extract
+    ├── BudgetError      8    a budget is spent; nothing was sent
     ├── SessionError     9    the store: missing, busy, unreadable, unwritable
     ├── (none)          10    a batch ended, some of its items failed
     ├── OutputError     11    stdout or -o FILE could not be written
@@ -36,6 +37,7 @@ class ExitCode(IntEnum):
     TRY_LATER = 5
     INCOMPLETE = 6
     MISMATCH = 7
+    BUDGET = 8
     SESSION = 9
     SOME_FAILED = 10
     OUTPUT = 11
@@ -182,6 +184,12 @@ class MismatchError(PipechatError):
 
     exit_code = ExitCode.MISMATCH
     retryable = True
+
+
+class BudgetError(PipechatError):
+    """A budget is spent, or has no room for this request; nothing was sent."""
+
+    exit_code = ExitCode.BUDGET
 
 
 class SessionError(PipechatError):

@@ -17,7 +17,8 @@ class Chunk(NamedTuple):
     """One step of a server's answer, whatever shape it had on the wire.
 
     `done`: the server said that nothing more comes. `whole`: and that, in this dialect, is a
-    whole answer even without a finish reason.
+    whole answer even without a finish reason. `model`, `tier`: who answered and how it was served,
+    where the server says so beside the usage.
     """
 
     text: str = ""
@@ -29,6 +30,19 @@ class Chunk(NamedTuple):
     done: bool = False
     whole: bool = False
     request_id: str | None = None
+    model: str | None = None
+    tier: str | None = None
+
+
+class Told(NamedTuple):
+    """What became known of the cost of one request. `model`, `tier`: as in Chunk. `sent`: it may
+    have reached the server. `refused`: the server said by its status that there is no answer."""
+
+    usage: Usage | None = None
+    model: str | None = None
+    tier: str | None = None
+    sent: bool = True
+    refused: bool = False
 
 
 class Judged(NamedTuple):

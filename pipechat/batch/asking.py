@@ -16,7 +16,7 @@ from pipechat.client.deadlines import Deadlines, Limits
 from pipechat.client.exchange import Request
 from pipechat.client.reading import ResponseReading
 from pipechat.errors import PipechatError, as_ours
-from pipechat.events import Chunk, Event, TerminalEvent
+from pipechat.events import Chunk, Event, TerminalEvent, Told
 from pipechat.settings.resolve import Settings
 from pipechat.turn.conversation import Wanted, make_reducer
 from pipechat.wire.dialect import dialect_of
@@ -36,12 +36,13 @@ class Job(NamedTuple):
 
 class Asked(NamedTuple):
     """What came of a job: its terminal event, why it is not complete, what the server said of its
-    limits, and the API that was asked."""
+    limits, the API that was asked, and what became known of its cost."""
 
     terminal: TerminalEvent
     cause: PipechatError | None
     headers: Mapping[str, str]
     api: str | None = None
+    told: Told = Told(sent=False)
 
 
 class Worker(Protocol):
@@ -101,7 +102,8 @@ class LocalWorker:
         _show_all(events[:-1], show)
         terminal = events[-1]
         assert isinstance(terminal, TerminalEvent)
-        return Asked(terminal, reducer.cause, _of_limits(reading.headers), job.api)
+        limits = _of_limits(reading.headers)
+        return Asked(terminal, reducer.cause, limits, job.api, reading.told)
 
     async def aclose(self) -> None:
         await self._sender.aclose()

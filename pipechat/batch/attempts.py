@@ -7,100 +7,26 @@ through, put otherwise, or told what is wrong with its answer. All within the it
 from __future__ import annotations
 
 import asyncio
-import time
-from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
-from typing import NamedTuple
 
-from pipechat.batch.asking import Asked, Job, Show, Worker, WorkerLostError, failed_unasked
+from pipechat.batch.accounts import BatchAccounts, ItemAccount
+from pipechat.batch.asking import Asked, Job, Worker, WorkerLostError, failed_unasked
 from pipechat.batch.items import Item
 from pipechat.batch.keeping import Kept
 from pipechat.batch.pace import Pace
 from pipechat.batch.records import Records
 from pipechat.batch.stopping import GivenUpError
 from pipechat.batch.summary import Summary
+from pipechat.batch.tries import Answered, Tries
 from pipechat.client.deadlines import total_passed
-from pipechat.client.request_form import MemoryOf, Refusals, RequestForm, Way, told
-from pipechat.client.retries import RetryPolicy
-from pipechat.errors import ExitCode, TryLaterError
-from pipechat.events import Again, Error, Event, Retry
-from pipechat.messages import ChatRequest, Usage
+from pipechat.client.request_form import MemoryOf, RequestForm
+from pipechat.errors import BudgetError, ExitCode, TryLaterError
+from pipechat.events import Again, Retry
+from pipechat.messages import ChatRequest
 from pipechat.settings.resolve import Settings
-from pipechat.turn.prompt import corrections_of
 
 _LIMITED = "rate_limited"
-
-
-class Answered(NamedTuple):
-    """What came of an item: the last of its requests, with the tokens of all its answers; how
-    many requests there were; whether its answer was corrected."""
-
-    asked: Asked
-    attempts: int
-    corrected: bool
-
-
-class _Tries:
-    """What an item is asked next, and in which way it was, since when, and what it took so far.
-
-    `show`: takes the events of its answer, where somebody looks: those of one answer alone.
-    """
-
-    def __init__(self, request: ChatRequest, settings: Settings, show: Show | None) -> None:
-        self.request = request
-        self.way = Way("")
-        self._shown = show
-        self._held: list[Event] = []
-        may_correct = settings.schema is not None and settings.schema_retries > 0
-        self.show = self._held.append if show is not None and may_correct else show
-        self.policy = RetryPolicy(settings.retries)
-        self.count = 0
-        self.corrections = 0
-        self._began = time.monotonic()
-        self._limit_s = settings.timeout_s
-        self._tokens: Counter[str] = Counter()
-        self.refusals: Refusals = []
-
-    def left_s(self) -> float | None:
-        """Seconds that are left of the item's time; None: it has no end."""
-        limit_s = self._limit_s
-        return None if limit_s is None else limit_s - (time.monotonic() - self._began)
-
-    def leaves(self, seconds: float) -> bool:
-        """Whether there is time left after so many seconds."""
-        left_s = self.left_s()
-        return left_s is None or left_s > seconds
-
-    def correct(self, asked: Asked) -> None:
-        """Ask for the same again, told what is wrong with the answer."""
-        assert asked.cause is not None
-        self._tokens.update(_counts(asked.terminal.usage))
-        self._held.clear()
-        self.corrections += 1
-        more = corrections_of(asked.terminal.answer, asked.cause)
-        self.request = self.request._replace(messages=[*self.request.messages, *more])
-
-    def answered(self, asked: Asked) -> Answered:
-        """`asked` stands."""
-        if self._shown is not None:
-            for event in self._held:
-                self._shown(event)
-        terminal = asked.terminal
-        if self.refusals and asked.cause is not None and isinstance(terminal, Error):
-            cause = told(asked.cause, self.way, self.refusals)
-            terminal = replace(terminal, code=cause.code, message=cause.message)
-            asked = asked._replace(terminal=terminal, cause=cause)
-        if self._tokens:
-            self._tokens.update(_counts(terminal.usage))
-            usage = {**(terminal.usage or {}), **self._tokens}
-            asked = asked._replace(terminal=replace(terminal, usage=usage))
-        return Answered(asked, self.count, self.corrections > 0)
-
-
-def _counts(usage: Usage | None) -> dict[str, int]:
-    return {name: value for name, value in (usage or {}).items() if type(value) is int}
 
 
 class Attempts:
@@ -110,6 +36,7 @@ class Attempts:
         stopping: set once the run is to stop: nothing more is sent.
         tell: is told what is asked for in another way.
         memory: what the endpoint refused before, for a model.
+        accounts: of what is sent; None: nobody keeps any.
     """
 
     def __init__(
@@ -122,7 +49,9 @@ class Attempts:
         stopping: asyncio.Event,
         tell: Callable[[str], None],
         memory: MemoryOf | None = None,
+        accounts: BatchAccounts | None = None,
     ) -> None:
+        self._accounts = accounts
         self._settings = settings
         self._worker = worker
         self._records = records
@@ -135,10 +64,28 @@ class Attempts:
         self._pacing = asyncio.Lock()
 
     async def until_answered(self, item: Item, kept: Kept) -> Answered:
-        """What comes of the item. Raises GivenUpError."""
+        """What comes of the item.
+
+        Raises:
+            GivenUpError: it was not asked, or not to its end.
+            BudgetError, SetupError, SessionError: it must not be asked.
+        """
+        account = None
+        if self._accounts is not None:
+            account = self._accounts.open(item, kept.prepared.head.id)
+        try:
+            return await self._until_answered(item, kept, account)
+        except BaseException:
+            if account is not None:
+                account.give_up()
+            raise
+
+    async def _until_answered(
+        self, item: Item, kept: Kept, account: ItemAccount | None
+    ) -> Answered:
         show = self._records.shower(item)
         await self._wait_for_turn()
-        tries = _Tries(kept.request, self._settings, show)
+        tries = Tries(kept.request, self._settings, show, account)
         asked = await self._ask_once(tries)
         while (again := self._again(tries, asked)) is not None:
             if isinstance(again, Retry):
@@ -152,7 +99,11 @@ class Attempts:
                 break
             if asked.terminal.exit_code == ExitCode.MISMATCH:
                 tries.correct(asked)
-            asked = await self._ask_once(tries)
+            try:
+                asked = await self._ask_once(tries)
+            except BudgetError:  # what was sent is what failed
+                tries.stay_with(asked)
+                break
         return tries.answered(asked)
 
     def check_going(self) -> None:
@@ -160,17 +111,22 @@ class Attempts:
         if self._stopping.is_set():
             raise GivenUpError
 
-    async def _ask_once(self, tries: _Tries) -> Asked:
+    async def _ask_once(self, tries: Tries) -> Asked:
         request = tries.request
         while True:
             form = self._form(request)
             tries.way = form.way
             own = form.own_parameters(request)
             job = Job(form.dialect.name, form.body(request), own, tries.left_s())
+            if tries.account is not None:
+                host = self._settings.host
+                await tries.account.begin(host, job.api, request.model, job.body)
             self._summary.requests += 1
             tries.count += 1
             try:
                 asked = await self._worker.ask(job, tries.show)
+                if tries.account is not None:
+                    tries.account.ended(asked.told)
             except WorkerLostError:
                 await self._wait_for_turn()
                 if tries.leaves(0.0):
@@ -179,7 +135,7 @@ class Attempts:
             self._learn(asked)
             return asked
 
-    def _again(self, tries: _Tries, asked: Asked) -> Retry | Again | None:
+    def _again(self, tries: Tries, asked: Asked) -> Retry | Again | None:
         """Whether the item is asked again, and when; None where what came of it stands."""
         cause = asked.cause
         if cause is None:
@@ -208,7 +164,7 @@ class Attempts:
             self._forms[request.model] = RequestForm(self._settings, self._tell, memory)
         return self._forms[request.model]
 
-    def _may_correct(self, tries: _Tries) -> bool:
+    def _may_correct(self, tries: Tries) -> bool:
         has_schema = self._settings.schema is not None
         return has_schema and tries.corrections < self._settings.schema_retries
 

@@ -22,6 +22,7 @@ from pipechat.batch.summary import Summary
 from pipechat.client.batch_api import BatchApi
 from pipechat.client.retries import backoff_s
 from pipechat.errors import PipechatError, RefusedError, SessionError, TryLaterError
+from pipechat.events import Told
 from pipechat.messages import Turn
 
 _TOGETHER = 256  # records that are written as one
@@ -49,6 +50,8 @@ class Fetcher:
     Args:
         results_of: makes what reads the results of a part.
         tell: is told what is waited for.
+        fetched: is told, a group at a time, of turns that are in the output, and what became known
+            of the cost of each.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Fetcher:
         patience: Patience,
         results_of: Callable[[Part], Results],
         tell: Callable[[str], None],
+        fetched: Callable[[list[tuple[Turn, Told]]], None] = lambda _: None,
     ) -> None:
         self.summary = Summary()
         self._files = files
@@ -67,6 +71,8 @@ class Fetcher:
         self._patience = patience
         self._results_of = results_of
         self._tell = tell
+        self._fetched = fetched
+        self._took: list[tuple[Turn, Told]] = []
         self._told: dict[int, bool] = {}  # records that are in the output: whether complete
         self._lines: list[bytes] = []
         self._unreadable: dict[int, SessionError] = {}
@@ -210,7 +216,9 @@ class Fetcher:
                 place = left.pop(custom_id, None)
                 if place is not None:
                     self.summary.requests += 1
-                    self._keep(results.turn(items.at(place), result))
+                    turn = results.turn(items.at(place), result)
+                    self._took.append((turn, results.told))
+                    self._keep(turn)
         finally:
             self._flush()
         return _Taken(len(met) + unreadable, is_torn)
@@ -226,6 +234,8 @@ class Fetcher:
         if self._lines:
             self._output.append(self._lines)
             self._lines = []
+            took, self._took = self._took, []
+            self._fetched(took)
 
     def _counts(self, part: Part) -> tuple[int, int]:
         """How many items of a part that was read are complete, and how many failed."""

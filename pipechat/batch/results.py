@@ -18,7 +18,7 @@ from pipechat.client.deadlines import Deadlines, Limits
 from pipechat.client.exchange import Response, in_one
 from pipechat.client.reading import Item, ResponseReading, cleaned
 from pipechat.errors import PipechatError, TryLaterError, as_ours
-from pipechat.events import Chunk, TerminalEvent
+from pipechat.events import Chunk, TerminalEvent, Told
 from pipechat.messages import ChatRequest, Turn
 from pipechat.settings.resolve import Settings
 from pipechat.turn.context import Context
@@ -37,6 +37,8 @@ class Results:
     Args:
         wanted: what its answers have to be.
         model, sent: of all its items; `sent` is when they were (RFC 3339).
+
+    `told`: what became known of the cost of the result that was read last.
     """
 
     def __init__(self, settings: Settings, wanted: Wanted | None, model: str, sent: str) -> None:
@@ -45,6 +47,7 @@ class Results:
         self._model = model
         self._sent = sent
         self._dialect = ChatCompletions()
+        self.told = Told()
 
     def turn(self, item: KeptItem, result: Mapping[str, Any]) -> Turn:
         """The turn that `result`, a line of either file, makes of `item`."""
@@ -90,6 +93,7 @@ class Results:
 
     def _chunks(self, result: Mapping[str, Any], reducer: TurnReducer) -> Iterator[Chunk]:
         response, error = result.get("response"), result.get("error")
+        self.told = Told(refused=True)
         if not isinstance(response, Mapping) or (error and not response.get("body")):
             raise self._why_not(error)
         body = response.get("body")
@@ -111,7 +115,10 @@ class Results:
             secrets=self._settings.secrets,
             own_parameters=(),
         )
-        return _read(reading, (carried, data, None))
+        try:
+            yield from _read(reading, (carried, data, None))
+        finally:
+            self.told = reading.told
 
     def _why_not(self, error: object) -> PipechatError:
         """The error for a result without an answer, under the provider's own word for it."""

@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from pipechat.batch.accounts import BatchAccounts
 from pipechat.batch.asking import Worker
 from pipechat.batch.attempts import Attempts
 from pipechat.batch.items import BadItemError, Item
 from pipechat.batch.journal import SetAsideError
-from pipechat.batch.keeping import Keepers
+from pipechat.batch.keeping import Keepers, Kept
 from pipechat.batch.pace import Pace
 from pipechat.batch.records import Records
 from pipechat.batch.source import SessionOrder
 from pipechat.batch.stopping import GivenUpError, Limit, TooManyFailedError
 from pipechat.batch.summary import Summary
+from pipechat.batch.tries import Answered
 from pipechat.client.request_form import MemoryOf
 from pipechat.errors import (
     ExitCode,
@@ -44,6 +46,7 @@ class BatchRun:
         records: takes what became of each.
         grace_s: how long what is in flight may take once the run is to stop.
         memory: what the endpoint refused before, for a model.
+        accounts: of what is sent.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class BatchRun:
         limit: Limit,
         tell: Callable[[str], None],
         memory: MemoryOf | None = None,
+        accounts: BatchAccounts | None = None,
     ) -> None:
         self.summary = summary
         self._order = order
@@ -73,7 +77,15 @@ class BatchRun:
         self._asking: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
         self._attempts = Attempts(
-            settings, worker, records, pace, summary, self._stopping, tell, memory
+            settings,
+            worker,
+            records,
+            pace,
+            summary,
+            self._stopping,
+            tell,
+            memory,
+            accounts,
         )
 
     async def run(self) -> Summary:
@@ -158,10 +170,18 @@ class BatchRun:
             return
         await self._records.start(item, kept.start())
         try:
-            asked, attempts, corrected = await self._attempts.until_answered(item, kept)
+            answered = await self._attempts.until_answered(item, kept)
         except BaseException:
             kept.abandon()
             raise
+        try:
+            await self._keep(item, place, kept, answered)
+        finally:
+            if answered.account is not None:
+                await answered.account.close(answered.asked.terminal.status)
+
+    async def _keep(self, item: Item, place: int, kept: Kept, answered: Answered) -> None:
+        asked, attempts, corrected, _ = answered
         turn = kept.turn(
             asked.terminal, item=item.id, attempts=attempts, corrected=corrected, api=asked.api
         )

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from queue import Empty, SimpleQueue
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipechat.client.advice import advise
 from pipechat.client.deadlines import Deadlines, Limits
@@ -19,11 +19,31 @@ from pipechat.client.reading import ResponseReading, Steps
 from pipechat.client.request_form import MemoryOf, Refusals, RequestForm, told
 from pipechat.client.retries import RetryPolicy
 from pipechat.errors import PipechatError, TryLaterError
-from pipechat.events import Again, Chunk, Fallback, Judge, Retry, Step
+from pipechat.events import Again, Chunk, Fallback, Judge, Retry, Step, Told
 from pipechat.messages import ChatRequest
 from pipechat.settings.resolve import Settings
 from pipechat.signals import LONGEST_WAIT_S
 from pipechat.wire.dialect import dialect_of
+
+if TYPE_CHECKING:  # a Protocol takes a tenth of a millisecond to make
+    from typing import Protocol
+
+    class Account(Protocol):
+        """Who keeps account of the requests of a turn.
+
+        `begin`, before each is sent, raises PipechatError where it must not be. `told` says what is
+        known of the cost of one that goes.
+        """
+
+        def begin(self, host: str, api: str, model: str, body: Mapping[str, Any]) -> None: ...
+        def going(self, told: Callable[[], Told]) -> None: ...
+        def ended(self) -> None: ...
+
+    class Accounts(Protocol):
+        """Who has the account of the turn in flight."""
+
+        @property
+        def account(self) -> Account: ...
 
 
 class Alternative(NamedTuple):
@@ -39,7 +59,7 @@ class ChatClient:
     `waits`. `spent_s`: what of the turn's time was gone before it could ask. `tell` is told what
     a server refused that is asked for in another way; `memory` knows what it refused before, for a
     model; `heard` is told the headers of each response; `alternatives` are asked, one after the
-    other, where all tries failed for now."""
+    other, where all tries failed for now; `accounts` keep account of what is sent."""
 
     def __init__(
         self,
@@ -51,6 +71,7 @@ class ChatClient:
         memory: MemoryOf | None = None,
         heard: Callable[[Mapping[str, str]], None] = lambda _: None,
         alternatives: Sequence[Alternative] = (),
+        accounts: Accounts | None = None,
     ) -> None:
         self.tell = tell
         self.spent_s = spent_s
@@ -60,6 +81,7 @@ class ChatClient:
         self.memory = memory
         self.heard = heard
         self.alternatives = alternatives
+        self.accounts = accounts
         self.limits = Limits(
             settings.timeout_s, settings.first_token_timeout_s, settings.idle_timeout_s
         )
@@ -74,6 +96,9 @@ class ChatClient:
 
         Args:
             judge: knows, of the steps so far, whether another attempt could double anything.
+
+        Raises:
+            PipechatError: the account says that it must not be sent.
         """
         return AnswerInFlight(self, request, judge)
 
@@ -98,6 +123,8 @@ class AnswerInFlight:
         self._cancelled: PipechatError | None = None
         self._form = _form(client, request)
         self._refusals: Refusals = []
+        self._account = client.accounts.account if client.accounts is not None else None
+        self._next: Request | None = self._begin()
 
     @property
     def api(self) -> str:
@@ -140,6 +167,10 @@ class AnswerInFlight:
                 yield again
                 if isinstance(again, Retry) and not self._client.settings.hurries:
                     self._rest(again.wait_s)
+                try:
+                    self._next = self._begin()
+                except PipechatError as refusal:
+                    raise error from refusal  # what was sent is what failed
 
     def _retry(self, policy: RetryPolicy, error: PipechatError) -> Retry | None:
         """The next try at the same server, where one may help and there is the time."""
@@ -167,10 +198,18 @@ class AnswerInFlight:
                 return Fallback(each.name, error.code)
         raise told(error, self._form.way, self._refusals)
 
+    def _begin(self) -> Request:
+        """The next request, which may be sent. Raises PipechatError where it must not be."""
+        dialect, body = self._form.dialect, self._form.body(self._request)
+        if self._account is not None:
+            host = self._client.settings.host
+            self._account.begin(host, dialect.name, self._request.model, body)
+        return Request(dialect.path, body)
+
     def _attempt(self) -> Iterator[Chunk]:
         client = self._client
-        dialect, body = self._form.dialect, self._form.body(self._request)
-        request = Request(dialect.path, body)
+        request, self._next = self._next or self._begin(), None
+        dialect, body = self._form.dialect, request.body
         self._exchange = exchange = Exchange(client.sender, request, client.waits)
         if self._cancelled is not None:
             exchange.wake(self._cancelled)
@@ -186,6 +225,8 @@ class AnswerInFlight:
             longest_wait_s=LONGEST_WAIT_S,
             heard=client.heard,
         )
+        if self._account is not None:
+            self._account.going(lambda: reading.told)
         try:
             yield from _driven(reading.steps(), exchange)
         except PipechatError as error:

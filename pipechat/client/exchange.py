@@ -51,13 +51,14 @@ class Response(NamedTuple):
 
     `headers`: names in lower case. `segments`: the decoded body as it arrives; closing it gives
     the rest up. `abort` may be called from another thread, and makes a reader of `segments` come
-    to an end.
+    to an end. `played`: it comes from a recording, and nobody was asked.
     """
 
     status: int
     headers: Mapping[str, str]
     segments: Segments
     abort: Callable[[], None] = _nothing_to_abort
+    played: bool = False
 
 
 class Sender(Protocol):

@@ -16,7 +16,7 @@ from pipechat.client.deadlines import Deadlines
 from pipechat.client.exchange import Response
 from pipechat.client.retries import retry_after_s
 from pipechat.errors import NetworkError, PipechatError, RefusedError, TryLaterError
-from pipechat.events import Chunk, Judge
+from pipechat.events import Chunk, Judge, Told
 from pipechat.text import redacted, redacted_values
 from pipechat.wire.api_errors import status_error
 from pipechat.wire.body import BodyDecoder
@@ -31,6 +31,12 @@ _PARTIAL = 206
 _OF_FIELDS = (400, 422, 500)
 # What a proxy says for itself as often as a server does.
 _OF_PROXIES = (403, 407, 502, 503, 504)
+# Failures before anything of the question reached the server, or was read by it.
+_NEVER_SENT = (
+    "unknown_host", "connection_refused", "unreachable", "connection_failed", "proxy_failed",
+    "proxy_refused", "bad_certificate", "client_cert_refused", "bad_request_parts",
+    "bad_base_url", "no_thread", "not_recorded",
+)  # fmt: skip
 
 Item = Response | bytes | None
 """What is carried: the response, its body in segments, and None at its end."""
@@ -52,7 +58,7 @@ class ResponseReading:
         longest_wait_s: no single wait is longer.
         heard: is told the headers of a response, once they are there.
 
-    `headers`: of the response, once it came.
+    `headers`: of the response, once it came. `told`: what became known of its cost.
     """
 
     def __init__(
@@ -84,6 +90,7 @@ class ResponseReading:
         self._refused: tuple[int, bytes] | None = None  # the status and what was said
         self._waited_s = 0.0  # for the piece that came last
         self.headers: Mapping[str, str] = {}
+        self.told = Told()
 
     def steps(self) -> Steps:
         """The chunks of the response, and what is waited for on the way.
@@ -96,6 +103,8 @@ class ResponseReading:
             yield from self._steps()
         except PipechatError as error:
             self._look_at_fields(error)
+            if error.code in _NEVER_SENT and not self.headers:
+                self.told = self.told._replace(sent=False)
             error.message = cleaned(error.message, self._secrets)
             raise
 
@@ -103,6 +112,7 @@ class ResponseReading:
         self._deadlines.begin_attempt()
         response = yield from self._take_response()
         self.headers = response.headers
+        self.told = Told(sent=not response.played, refused=response.status >= 300)
         self._heard(response.headers)
         if response.status == _PARTIAL:
             what = f"{self._host}{self._by_way_of} answered 206, with a part of the answer alone"
@@ -127,7 +137,7 @@ class ResponseReading:
             segment = yield from self._take()
             assert not isinstance(segment, Response)
             if segment is None:
-                yield from decoder.close()
+                yield from map(self._clean_chunk, decoder.close())
                 return
             began = self._clock()
             any_data = False
@@ -204,6 +214,9 @@ class ResponseReading:
             return chunk
         reason = chunk.finish_reason and redacted(chunk.finish_reason, self._secrets)
         usage = redacted_values(chunk.usage, self._secrets)
+        if usage is not None:
+            model, tier = (name and redacted(name, self._secrets) for name in chunk[-2:])
+            self.told = self.told._replace(usage=usage, model=model, tier=tier)
         return chunk._replace(finish_reason=reason, usage=usage)
 
 

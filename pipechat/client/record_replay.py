@@ -197,7 +197,8 @@ class ReplaySender:
         wait(recorded.at_s)
         if recorded.status is None:
             raise recorded.end.error()
-        return Response(recorded.status, recorded.headers, segments(), stopped.set)
+        headers = recorded.headers
+        return Response(recorded.status, headers, segments(), stopped.set, played=True)
 
     def _not_recorded(self, request: Request) -> SetupError:
         message = f"the request is not in {self._name}"

@@ -12,7 +12,7 @@ import typer
 from pipechat import jsonl
 from pipechat.commands import options as opt
 from pipechat.commands.loading import blaming, load_settings
-from pipechat.commands.reporting import report
+from pipechat.commands.reporting import report, usage_line
 from pipechat.commands.showing import answer_sink, reading_told, telling_waits
 from pipechat.commands.stores import open_keeper
 from pipechat.commands.wiring import (
@@ -21,7 +21,7 @@ from pipechat.commands.wiring import (
     guard_against_signals,
     learned_api,
     make_client,
-    usage_line,
+    open_accounts,
 )
 from pipechat.environment import Environment, Output
 from pipechat.errors import PipechatError, UsageError, as_ours
@@ -101,9 +101,16 @@ def _answer(
     spent_s = time.monotonic() - asked.began
     wanted = asked.wanted
     keeper = _keeper(env, settings)
-    client = make_client(env, settings, spent_s)
+    accounts = open_accounts(env, settings)
+    client = make_client(env, settings, spent_s, accounts)
     conversation = Conversation(
-        settings, keeper, client, lambda run, _answer: guard_against_signals(env, run), wanted, once
+        settings,
+        keeper,
+        client,
+        lambda run, _answer: guard_against_signals(env, run),
+        wanted,
+        once,
+        accounts.keeping if accounts is not None else None,
     )
     with _opened_sink(env, settings, extract=wanted is not None) as sink:
         if settings.schema is None or not settings.schema_retries:

@@ -11,6 +11,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from pipechat import jsonl
+from pipechat.batch.accounts import fetched_lines
 from pipechat.batch.failures import FirstFailures
 from pipechat.batch.heads import checked_head, with_newlines
 from pipechat.batch.items import ItemReader
@@ -21,10 +22,11 @@ from pipechat.batch.summary import Summary
 from pipechat.client.request_form import RequestForm
 from pipechat.commands.own_files import RECORDS, check_kind
 from pipechat.commands.reporting import report
-from pipechat.commands.wiring import learned_api
+from pipechat.commands.wiring import learned_api, open_books
 from pipechat.environment import Environment
 from pipechat.errors import Interrupted, PipechatError, ReaderLeft, SessionError, UsageError
-from pipechat.messages import ChatRequest
+from pipechat.events import Told
+from pipechat.messages import ChatRequest, Turn
 from pipechat.settings.resolve import Settings
 from pipechat.signals import die_by
 from pipechat.text import counted
@@ -175,6 +177,20 @@ def forget(env: Environment, files: JobFiles) -> None:
     for part in job.held if job is not None else ():
         env.warn(f"forgotten: {part.items} items at the provider, {part.batch_id or part.step}")
     files.forget()
+
+
+def kept_in_ledger(
+    env: Environment, settings: Settings, path: str
+) -> Callable[[list[tuple[Turn, Told]]], None]:
+    """What keeps a line for each result that is fetched."""
+    books = open_books(env, settings._replace(budget=()))  # it is spent already
+
+    def keep(took: list[tuple[Turn, Told]]) -> None:
+        if books is not None and took:
+            lines = fetched_lines(took, settings.host, os.path.abspath(path))
+            books.settle({"": lines})
+
+    return keep
 
 
 def _is_same(path: str | int, other: str) -> bool:

@@ -25,6 +25,7 @@ from pipechat.commands.batch_ends import (
     conclude,
     forget,
     item_reader,
+    kept_in_ledger,
     open_output,
     open_source,
     rows_of,
@@ -44,6 +45,7 @@ from pipechat.text import counted, visible_line
 def submit_batch(env: Environment, settings: Settings, source_name: str) -> int:
     """Check every item, and hand over those that are to be asked; the exit status."""
     settings = _checked(settings)._replace(stream=False)
+    _refuse_budgets(settings)
     path = settings.batch_output
     if path is None or path == "-":
         raise UsageError("bad_option", "the answers come later: they need a file", "Give -o OUT.")
@@ -113,6 +115,7 @@ def fetch_batch(env: Environment, settings: Settings, path: str) -> int:
             provider.patience,
             lambda part: _results(settings, files, part),
             env.stderr.note if env.verbose else lambda _: None,
+            kept_in_ledger(env, settings, path),
         )
         unsure: Mapping[int, PipechatError] = {}
         try:
@@ -203,6 +206,13 @@ def _checked(settings: Settings) -> Settings:
     check_online(settings, "a batch at the provider needs the provider")
     given = settings.origins.get("timeout", "").startswith(("--", "PIPECHAT_"))
     return settings if given else settings._replace(timeout_s=None)
+
+
+def _refuse_budgets(settings: Settings) -> None:
+    if settings.budget:
+        message = f"{settings.origins['budget']}: what the provider's batch takes shows days later"
+        hint = "Take `batch run`, or --budget none."
+        raise UsageError("bad_option", message, hint)
 
 
 def _job_to_go_on_with(files: JobFiles, provider: _Provider) -> BatchJob:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
+from pipechat.batch.accounts import BatchAccounts
 from pipechat.batch.groups import GroupWriter, InOrder
 from pipechat.batch.items import BadItemError, Item, ItemReader
 from pipechat.batch.journal import OutputFile
@@ -36,7 +38,7 @@ from pipechat.commands.batch_engine import check_engine, make_worker, with_jobs_
 from pipechat.commands.batch_progress import Progress
 from pipechat.commands.stores import open_keeper, open_store
 from pipechat.commands.wanted import read_wanted
-from pipechat.commands.wiring import learned_api, with_key
+from pipechat.commands.wiring import learned_api, open_books, with_key
 from pipechat.environment import Environment
 from pipechat.errors import Interrupted, OutputError, PipechatError, UsageError
 from pipechat.settings.resolve import Settings
@@ -133,6 +135,7 @@ async def _run(batch: _Batch, known: KnownItems) -> Summary:
     worker = await make_worker(env, settings, batch.wanted)
     summary = Summary()
     writers = _Writers(env, settings, batch.output)
+    accounts = _accounts(batch)
     run = BatchRun(
         settings,
         summary,
@@ -146,6 +149,7 @@ async def _run(batch: _Batch, known: KnownItems) -> Summary:
         limit=_limit(settings.max_failures),
         tell=env.stderr.note if env.verbose else lambda _: None,
         memory=learned_api(env, settings),
+        accounts=accounts,
     )
     try:
         with _signals_taken(run), batch.progress.shown(run.summary):
@@ -153,6 +157,16 @@ async def _run(batch: _Batch, known: KnownItems) -> Summary:
     finally:
         await writers.aclose()
         await worker.aclose()
+        if accounts is not None:
+            await accounts.aclose()
+
+
+def _accounts(batch: _Batch) -> BatchAccounts | None:
+    """Who keeps account of what is sent. Raises SetupError, UsageError."""
+    env, settings, output = batch.env, batch.settings, batch.output
+    books = open_books(env, settings)
+    path = os.path.abspath(output.path) if output is not None else None
+    return BatchAccounts(books, path, settings.budget_max_tokens) if books is not None else None
 
 
 def _items(

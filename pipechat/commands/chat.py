@@ -9,7 +9,7 @@ import typer
 from pipechat.commands import options as opt
 from pipechat.commands.loading import blaming, load_settings
 from pipechat.commands.stores import open_keeper
-from pipechat.commands.wiring import make_client
+from pipechat.commands.wiring import make_client, open_accounts
 from pipechat.environment import Environment
 
 
@@ -29,7 +29,8 @@ def chat(
     env.stdout.check_open()
     with blaming(settings, "session"):
         kept = open_keeper(env, settings.session)
-    client = make_client(env, settings)
+    accounts = open_accounts(env, settings)
+    client = make_client(env, settings, accounts=accounts)
     from pipechat.commands.chat_turns import converse  # what it brings, `--version` need not
 
-    return converse(env, settings, kept, client)
+    return converse(env, settings, kept, client, accounts)

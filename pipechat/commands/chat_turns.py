@@ -6,13 +6,14 @@ from contextlib import AbstractContextManager
 
 from pipechat.chat.interrupts import Interrupts
 from pipechat.chat.talk import Asked, Kept, OutputGone, Talk, prompts
-from pipechat.commands.reporting import report
+from pipechat.commands.reporting import report, usage_line
 from pipechat.commands.showing import answer_sink, telling_waits
 from pipechat.commands.stores import open_keeper
-from pipechat.commands.wiring import TellingSink, end_by_signal, usage_line
+from pipechat.commands.wiring import TellingSink, end_by_signal
 from pipechat.environment import Environment
 from pipechat.errors import ExitCode, PipechatError
 from pipechat.events import Error, Event, Sink, Start, TextChunk
+from pipechat.ledger.account import Accounts
 from pipechat.settings.resolve import Settings
 from pipechat.show.sinks import OnceBroken
 from pipechat.show.width import width
@@ -24,9 +25,11 @@ RULE = "-" * 10
 QUIT = "QUIT"
 
 
-def converse(env: Environment, settings: Settings, kept: Kept, client: Answers) -> int:
+def converse(
+    env: Environment, settings: Settings, kept: Kept, client: Answers, accounts: Accounts | None
+) -> int:
     """Talk until somebody leaves, or the pipe ends; the exit status."""
-    asking = Asking(env, client)
+    asking = Asking(env, client, accounts)
     try:
         status = _converse(env, settings, kept, asking)
     except OutputGone as gone:
@@ -59,9 +62,10 @@ def _answer_lines(env: Environment, settings: Settings, kept: Kept, asking: Aski
 class Asking:
     """Asks the model of these settings; a failure is a line on stderr."""
 
-    def __init__(self, env: Environment, client: Answers) -> None:
+    def __init__(self, env: Environment, client: Answers, accounts: Accounts | None = None) -> None:
         self._env = env
         self._client = client
+        self._keeping = accounts.keeping if accounts is not None else None
         self.interrupts = Interrupts(env.waits)
 
     def ask(self, settings: Settings, kept: Keeper, text: str) -> Asked:
@@ -70,7 +74,9 @@ class Asking:
         Raises:
             OutputGone: stdout cannot be written any more.
         """
-        conversation = Conversation(settings, kept, self._client, self._guard)
+        conversation = Conversation(
+            settings, kept, self._client, self._guard, keeping=self._keeping
+        )
         asked = self._turn(settings, conversation, text)
         try:
             self._env.stdout.write(f"{RULE}\n".encode())

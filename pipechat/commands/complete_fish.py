@@ -21,7 +21,8 @@ function __pipechat_at
         else if test -z "$plain"; and string match -q -- -- $word
             set plain 1
         else if test -z "$plain"; and string match -q -- '-*' $word
-            contains -- $word $__pipechat_with_value; and set skip 1
+            contains -- $word $__pipechat_with_value
+            and not contains -- "$command $word" $__pipechat_switches; and set skip 1
         else if test $position -eq 0; and contains -- "$command $word" $__pipechat_commands
             set command "$command $word"
         else
@@ -117,6 +118,15 @@ def _tables(commands: Sequence[KnownCommand]) -> Iterator[str]:
         for flag in option.flags
     }
     yield f"set -g __pipechat_with_value {' '.join(with_value)}"
+    switches = (
+        f" {command.path} {flag}"
+        for command in commands
+        for option in command.options
+        if option.values is None
+        for flag in option.flags
+        if flag in with_value
+    )
+    yield f"set -g __pipechat_switches {' '.join(map(_quoted, switches))}"
 
 
 def _lines(command: KnownCommand, by_path: dict[str, KnownCommand]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from pipechat.client.trust import context_for_tls
 from pipechat.commands.calling import make_calls
 from pipechat.commands.loading import load_settings
 from pipechat.commands.versions import installed
-from pipechat.commands.wiring import guard_against_signals, make_client, with_key
+from pipechat.commands.wiring import guard_against_signals, make_client, open_accounts, with_key
 from pipechat.doctor import judging
 from pipechat.doctor.finding import Finding, failed
 from pipechat.doctor.folder import look_at
@@ -155,9 +155,15 @@ class Checks:
         limit = self._for_network.seconds(_ASK_S)
         env = self._env
         try:
-            client = make_client(env, settings._replace(timeout_s=max(limit, 0.1), fallback=()))
+            settings = settings._replace(timeout_s=max(limit, 0.1), fallback=())
+            accounts = open_accounts(env, settings)
+            client = make_client(env, settings, accounts=accounts)
             conversation = Conversation(
-                settings, InMemory(), client, lambda run, _answer: guard_against_signals(env, run)
+                settings,
+                InMemory(),
+                client,
+                lambda run, _answer: guard_against_signals(env, run),
+                keeping=accounts.keeping if accounts is not None else None,
             )
             terminal, cause = conversation.ask(Question(_QUESTION), _Nowhere())
         except PipechatError as error:

@@ -101,6 +101,12 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("See what would go:", "pipechat history prune --older-than 90d --dry-run"),
     ),
     "pipechat history repair": (("See what is torn:", "pipechat history repair trip --dry-run"),),
+    "pipechat usage": (
+        ("This month, by model and day:", 'pipechat usage --since "$(date +%Y-%m)" --by day,model'),
+        ("What a batch cost:", "pipechat usage ./answers.jsonl"),
+        ("What is left of each budget:", "pipechat usage --budget"),
+        ("A table for a spreadsheet:", "pipechat usage --by month --output-format csv > cost.csv"),
+    ),
     "pipechat models": (
         ("What the endpoint serves:", "pipechat models"),
         ("Those with room for a book:", "pipechat models | awk '$2 > 200000'"),

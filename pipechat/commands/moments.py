@@ -6,9 +6,10 @@ What has no offset is local: a person means the days of the place where they are
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from pipechat.errors import UsageError
+from pipechat.ledger.periods import stamp
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _MONTH = re.compile(r"\d{4}-\d{2}")
@@ -37,7 +38,7 @@ def moment(option: str, text: str, now: datetime, *, closing: bool = False) -> s
     try:
         age = age_of(text)
         found = now - age if age is not None else _local(text, closing)
-        return found.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return stamp(found)
     except (ValueError, OverflowError) as error:
         message = f"{option} {text}: neither an age nor a date"
         hint = "Use 90d (s, m, h, d, w), 2026-01-31 or 2026-01."

@@ -1,9 +1,10 @@
-"""How a failure is told to people: one line on stderr."""
+"""How a failure, and what an answer took, are told to people: one line on stderr."""
 
 from __future__ import annotations
 
 from pipechat.environment import Environment
 from pipechat.errors import BugError, PipechatError, ReaderLeft
+from pipechat.events import TerminalEvent
 
 
 def report(env: Environment, error: PipechatError) -> None:
@@ -24,3 +25,18 @@ def report(env: Environment, error: PipechatError) -> None:
     while cause is not None:
         env.stderr.line(f"  caused by {type(cause).__name__}: {cause}")
         cause = cause.__cause__
+
+
+def usage_line(terminal: TerminalEvent) -> str:
+    """`usage: 12 prompt + 34 completion = 46 tokens; first text 0.31 s, total 1.20 s`"""
+    usage = terminal.usage
+    names = ("prompt_tokens", "completion_tokens", "total_tokens")
+    prompt, completion, both = (_tokens(usage.get(name)) if usage else "?" for name in names)
+    tokens = f"{prompt} prompt + {completion} completion = {both} tokens"
+    first, total = terminal.first_token_s, f"total {terminal.total_s:.2f} s"
+    times = total if first is None else f"first text {first:.2f} s, {total}"
+    return f"usage: {tokens if usage else 'not reported'}; {times}"
+
+
+def _tokens(count: object) -> str:
+    return str(count) if isinstance(count, int) and not isinstance(count, bool) else "?"

@@ -17,8 +17,8 @@ from pipechat.errors import (
     ReaderLeft,
     SetupError,
 )
-from pipechat.events import Error, Event, Retry, Sink, TerminalEvent
-from pipechat.settings.config import find_cache
+from pipechat.events import Error, Event, Retry, Sink
+from pipechat.settings.config import find_cache, find_folders
 from pipechat.settings.key import check_key, check_key_is_safe, run_key_command
 from pipechat.settings.resolve import Settings
 from pipechat.settings.secrets import Secret
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pipechat.client.async_exchange import AsyncSender
     from pipechat.client.chat_client import ChatClient
     from pipechat.client.exchange import Sender
+    from pipechat.ledger.account import Accounts, Books
     from pipechat.settings.learned_api import LearnedApi
 
 # How long the last words of a process that a signal ends may wait for a reader.
@@ -84,28 +85,67 @@ def _known_by(settings: Settings) -> str:
     return "no key"
 
 
-def make_client(env: Environment, settings: Settings, spent_s: float = 0.0) -> ChatClient:
+def open_accounts(env: Environment, settings: Settings) -> Accounts | None:
+    """The accounts of turns that come one after the other; None, and raises: as `open_books`."""
+    books = open_books(env, settings)
+    if books is None:
+        return None
+    from pipechat.ledger.account import Accounts
+
+    return Accounts(books, settings.budget_max_tokens)
+
+
+def open_books(env: Environment, settings: Settings) -> Books | None:
+    """Where account is kept of what is sent; None where nobody wants that, or nothing is sent.
+
+    Raises:
+        SetupError: `no_ledger`: there are budgets, and no ledger to count by.
+        UsageError: a budget of a session, and no session.
+    """
+    if settings.offline or settings.only_replays:
+        return None
+    if settings.budget:
+        from pipechat.commands.budgets import open_budget_book
+
+        return open_budget_book(env, settings)
+    if not settings.ledger:
+        return None
+    from pipechat.ledger.account import Book
+
+    return Book(find_folders(env.environ).ledger, env.warn, must="ledger" in settings.origins)
+
+
+def make_client(
+    env: Environment,
+    settings: Settings,
+    spent_s: float = 0.0,
+    accounts: Accounts | None = None,
+) -> ChatClient:
     """The client of one turn, or of one after the other. `spent_s`, and what is raised: as
     `with_key`."""
     began = time.monotonic()
     settings = with_key(env, settings, spent_s)
     spent_s += time.monotonic() - began
     sender = _make_sender(env, settings)
-    client = _client_of(env, settings, sender, spent_s)
+    client = _client_of(env, settings, sender, spent_s, accounts)
     if settings.fallback:
         from pipechat.commands.fallbacks import alternatives_of
 
         def make(other: Settings, shared: Sender | None) -> ChatClient:
             if shared is None:
                 other = with_key(env, other)
-            return _client_of(env, other, shared or _make_sender(env, other))
+            return _client_of(env, other, shared or _make_sender(env, other), 0.0, accounts)
 
         client.alternatives = alternatives_of(env, settings, sender, make)
     return client
 
 
 def _client_of(
-    env: Environment, settings: Settings, sender: Sender, spent_s: float = 0.0
+    env: Environment,
+    settings: Settings,
+    sender: Sender,
+    spent_s: float,
+    accounts: Accounts | None,
 ) -> ChatClient:
     from pipechat.client.chat_client import ChatClient
 
@@ -123,7 +163,9 @@ def _client_of(
             warn_of_end(env, settings, headers, listed)
 
     memory = learned_api(env, settings)
-    return ChatClient(settings, sender, env.waits, spent_s, tell, memory, heard)
+    client = ChatClient(settings, sender, env.waits, spent_s, tell, memory, heard)
+    client.accounts = accounts
+    return client
 
 
 def learned_api(env: Environment, settings: Settings) -> Callable[[str], LearnedApi] | None:
@@ -214,21 +256,6 @@ class TellingSink:
                 f"{event.code}: trying again in {event.wait_s:g} s (retry {event.attempt})"
             )
         self._sink.emit(event)
-
-
-def usage_line(terminal: TerminalEvent) -> str:
-    """`usage: 12 prompt + 34 completion = 46 tokens; first text 0.31 s, total 1.20 s`"""
-    usage = terminal.usage
-    names = ("prompt_tokens", "completion_tokens", "total_tokens")
-    prompt, completion, both = (_tokens(usage.get(name)) if usage else "?" for name in names)
-    tokens = f"{prompt} prompt + {completion} completion = {both} tokens"
-    first, total = terminal.first_token_s, f"total {terminal.total_s:.2f} s"
-    times = total if first is None else f"first text {first:.2f} s, {total}"
-    return f"usage: {tokens if usage else 'not reported'}; {times}"
-
-
-def _tokens(count: object) -> str:
-    return str(count) if isinstance(count, int) and not isinstance(count, bool) else "?"
 
 
 def failed_before_start(error: PipechatError) -> Error:

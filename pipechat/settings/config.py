@@ -20,6 +20,11 @@ class Folders(NamedTuple):
     config_file: str
     sessions: str
 
+    @property
+    def ledger(self) -> str:
+        """The folder of what requests took."""
+        return os.path.join(os.path.dirname(self.sessions), "ledger")
+
 
 def find_folders(environ: Mapping[str, str]) -> Folders:
     """PIPECHAT_HOME holds both; without it the XDG folders do, on macOS too.

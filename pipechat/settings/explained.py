@@ -17,7 +17,7 @@ _WIDTH = 98
 # Of these is told only where they come from.
 _SECRET = ("api_key", "api_key_command")
 # These are tables, which stand behind all else.
-_TABLES = ("options", "headers")
+_TABLES = ("options", "headers", "prices")
 # What a setting without a default may look like: the first that its reader takes.
 _EXAMPLES = (100, 1, "http://127.0.0.1:3128", "ndjson")
 _OF_METAVAR = {"T": 0.5}
@@ -38,6 +38,7 @@ _OF_NAME = {
     "user_prompt": "me> ",
     "assistant_prompt": "ai> ",
     "whole_reasons": ["fini"],
+    "budget": ["5usd/day"],
 }
 
 
@@ -66,6 +67,7 @@ def explain(
     found |= {"options": settings.options, "base_url": settings.endpoint, "proxy": settings.proxy}
     # Of a header is told who is called, not what is said.
     found["headers"] = {each.name: "set" for each in settings.headers} or None
+    found["budget"] = [each.said for each in settings.budget]
     beside = ("auth", "cacert", "client_cert", "client_key", "headers", "api_version")
     found |= {name: getattr(settings, name) for name in beside[:4]}
     for name in beside:  # what stands beside another endpoint does not count
@@ -128,6 +130,13 @@ def first_file() -> str:
         "# Headers of every request; a value may be @env:NAME or @file:PATH.",
         "# [headers]",
         '# X-Team = "@env:TEAM"',
+        "",
+        "# What a model costs, in USD for a million tokens, where no list has it, or it is wrong.",
+        '# [prices."my-model"]',
+        "# input = 0.1",
+        "# output = 0.4",
+        "# cached = 0.01",
+        "# reasoning = 0.4",
         "",
         "# Settings of their own for --profile local.",
         "# [profiles.local]",

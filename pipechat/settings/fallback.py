@@ -40,6 +40,7 @@ def fallback_settings(
     plain = {key: value for key, value in environ.items() if not key.startswith(_NOT_ITS_OWN)}
     file = {key: value for key, value in config.items() if key not in _WHO_ASKS}
     own = resolve_settings({"profile": name}, plain, file, config_name)
+    _check_budget(asked, own, name)
     way = _way(asked, own, table, environ)
     found = asked._replace(
         fallback=(),
@@ -54,6 +55,14 @@ def fallback_settings(
         message = f"{asked.origins['fallback']}: the profile {name} names no key for {found.host}"
         raise SetupError("no_key", message, "Add an api_key_command to the profile.")
     return found
+
+
+def _check_budget(asked: Settings, own: Settings, name: str) -> None:
+    """Refuse a budget that holds for the profile and would not for the fallback to it."""
+    is_said = asked.origins.get("budget", "").startswith(("--", "PIPECHAT_"))
+    if not is_said and not set(own.budget) <= set(asked.budget):
+        message = f"{asked.origins['fallback']}: the profile {name} has a budget of its own"
+        raise SetupError("bad_config", message, "Put it where it holds for all, or give --budget.")
 
 
 def _way(

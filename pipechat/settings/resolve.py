@@ -4,7 +4,7 @@ Pure: mappings in, one frozen `Settings` out. Reads no file and no environment o
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipechat.messages import SystemRole
 from pipechat.settings.endpoint import Endpoint
@@ -14,6 +14,9 @@ from pipechat.settings.proxy import Proxy
 from pipechat.settings.secrets import Secret, secrets_of_headers
 from pipechat.settings.table import BY_NAME, OPTIONS
 from pipechat.settings.way import find_way
+
+if TYPE_CHECKING:
+    from pipechat.settings.budget import Budget
 
 OFFLINE_MODEL = "offline"
 MEBIBYTE = 1024 * 1024
@@ -60,6 +63,9 @@ class Settings(NamedTuple):
     default_system: str | None
     stream: bool
     options: Mapping[str, Any]
+    budget: "tuple[Budget, ...]"
+    budget_max_tokens: int
+    ledger: bool
     allow_truncated: bool
     whole_reasons: frozenset[str]
     output_format: str
@@ -111,6 +117,7 @@ class Settings(NamedTuple):
     forget: bool
     engine: str
     ray_address: str | None
+    prices: Mapping[str, Mapping[str, Any]]
     summary_format: str
     list_format: str
     origins: Mapping[str, str]

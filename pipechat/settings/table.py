@@ -36,7 +36,8 @@ class Option(NamedTuple):
     typed, what `read` takes. `given`: what a switch sets when it is given. `commands`: which take
     it. `group`: under which heading the help has it. `in_environment`: whether it has a variable.
     `needs`: the option that it changes; as a flag it is wrong without that, and elsewhere it waits
-    for it. `stands_for`: the option in whose place it stands.
+    for it. `stands_for`: the option in whose place it stands. `named_variable`: its variable where
+    it has no flag to be named by.
     """
 
     name: str
@@ -54,10 +55,13 @@ class Option(NamedTuple):
     given: bool = True
     needs: str = ""
     stands_for: str = ""
+    named_variable: str = ""
 
     @property
     def variable(self) -> str:
         """Its variable in the environment, or "" where it has none."""
+        if self.named_variable:
+            return self.named_variable
         if not (self.flags and self.in_environment):
             return ""
         return "PIPECHAT_" + self.flags[0][2:].upper().replace("-", "_")
@@ -73,6 +77,13 @@ def _switch(name: str, *flags: str, **more: Any) -> Option:
         v.switch,
         **{"default": False, "flags": flags, "shape": "switch", "text": v.switch_text, **more},
     )
+
+
+def _budgets(value: object) -> Any:
+    """A list of budgets, each `5usd/day` or such; `none` takes back those before it."""
+    from pipechat.settings.budget import read_budgets  # few have any
+
+    return read_budgets(v.texts(value))
 
 
 _NUMBER = {"text": v.number_text}
@@ -192,6 +203,10 @@ OPTIONS = (
     _value("client_key", v.path, "--key", metavar="FILE", group=_NETWORK, commands=LOOKING,
            needs="client_cert", in_environment=False,
            help="The private key of --cert, where it is not in that file."),
+    _value("budget", _budgets, "--budget", default=(), metavar="AMOUNT/PERIOD", group=_LIMITS,
+           shape="list", text=v.lines_text, commands=ASKING,
+           help="Send nothing that could take more than 5usd/day, 200000tok/month, 20usd/session; "
+                "`none`: no budget. Repeatable."),
     _switch("insecure_http", "--insecure-http", group=_NETWORK,
             commands=LOOKING, help="Let the key go over http:// to another machine."),
     _value("profile", v.profile_name, "--profile", metavar="NAME", group=_NETWORK,
@@ -279,6 +294,13 @@ OPTIONS = (
     Option("assistant_prompt", v.text, group=_CHAT, help="What stands before an answer."),
     Option("chat_history", v.switch, default=True, group=_CHAT,
            help="Whether questions are kept for the next chat to recall."),
+    Option("budget_max_tokens", v.whole_number(1), default=4096, group=_LIMITS,
+           help="What a budget reckons an answer at, in tokens, where no --max-tokens limits it."),
+    _switch("ledger", default=True, group=_LIMITS, named_variable="PIPECHAT_LEDGER",
+            help="Whether each request that is sent leaves a line, without its content, in ledger/ "
+                 "beside the sessions."),
+    Option("prices", v.prices, default={}, group=_LIMITS,
+           help="What models cost, in USD for a million tokens."),
     Option("whole_reasons", v.words, default=(), group=_ANSWER,
            help="Finish reasons of whole answers that nobody else sends."),
 )  # fmt: skip

@@ -6,7 +6,7 @@ holds it, and raises ValueError with what is wrong.
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pipechat import jsonl
@@ -240,6 +240,13 @@ def lines_text(value: str) -> list[str]:
 def model_names(value: object) -> tuple[str, ...]:
     """A list of models, or of profiles."""
     return tuple(map(model_name, texts(value)))
+
+
+def prices(value: object) -> Mapping[str, Mapping[str, Any]]:
+    """What models cost: a table for each."""
+    from pipechat.settings.own_prices import read_prices  # only where there are any
+
+    return read_prices(value)
 
 
 def words(value: object) -> tuple[str, ...]:

@@ -122,6 +122,7 @@ class Conversation:
         guard: makes, of the turn in flight, what watches over it while it runs (signals).
         wanted: what every answer has to be.
         once: what every record says of --once.
+        keeping: makes, of who keeps a turn of a session, who keeps account of it as well.
     """
 
     def __init__(
@@ -132,7 +133,9 @@ class Conversation:
         guard: Guard,
         wanted: Wanted | None = None,
         once: Mapping[str, str] | None = None,
+        keeping: Callable[[TurnWriter, str | None], TurnWriter] | None = None,
     ) -> None:
+        self._keeping = keeping
         self._wanted = wanted
         self._once = once
         self._settings = settings
@@ -145,17 +148,20 @@ class Conversation:
 
         Raises:
             SessionError: the turn cannot be kept; nothing was sent.
+            PipechatError: it must not be sent.
         """
         writer = self._keeper.begin()
+        if self._keeping is not None:
+            writer = self._keeping(writer, self._keeper.name)
+        reducer = make_reducer(self._settings, self._wanted)
         try:
             prepared = prepare_turn(self._settings, self._keeper, writer.id, question, self._wanted)
             prepared = prepared.hashed(self._answers.dialect_name, self._once)
             writer.head(prepared.head)
+            answer = self._answers.answer(prepared.request, reducer)
         except BaseException:
             writer.abandon()
             raise
-        reducer = make_reducer(self._settings, self._wanted)
-        answer = self._answers.answer(prepared.request, reducer)
 
         def record(end: TerminalEvent) -> Turn:
             return prepared.turn(end, answer.api, answer.model)

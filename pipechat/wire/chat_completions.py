@@ -17,7 +17,7 @@ from pipechat.wire.api_errors import (
     shown_value,
     stream_error,
 )
-from pipechat.wire.dialect import asked_in_words
+from pipechat.wire.dialect import asked_in_words, with_origin
 from pipechat.wire.sse import ServerEvent
 
 _EMPTY = Chunk()
@@ -86,6 +86,8 @@ class ChatReader:
             return Chunk(done=True, whole=self._null_stated)
         payload = decoded(data, host=self._host, is_error=event.name == "error")
         chunk, stated = _read(payload, self._host)
+        if chunk.usage is not None:
+            chunk = with_origin(chunk, payload)
         is_ours = isinstance(payload, dict) and not payload.keys().isdisjoint(("choices", "usage"))
         self._null_stated = stated or (self._null_stated and is_ours and not chunk.text)
         return chunk
@@ -100,7 +102,7 @@ class ChatReader:
         chunk, _ = _read(payload, self._host)
         if not isinstance(payload, dict) or not payload.get("choices"):
             raise malformed(f"JSON that is no completion: {shown_value(payload)}")
-        yield chunk
+        yield with_origin(chunk, payload)
         yield Chunk(done=True, whole=chunk.finish_reason is None)
 
 

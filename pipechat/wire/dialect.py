@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from pipechat import jsonl
+from pipechat.events import Chunk
 from pipechat.messages import AnswerFormat, ChatRequest, Message
 from pipechat.wire.body import Reader
 
@@ -11,6 +12,7 @@ _ASK = (
     "Answer with one JSON value and nothing else: no code fence, no comment. "
     "It must match this JSON Schema:"
 )
+_LONGEST_NAME = 200
 
 
 class Dialect(Protocol):
@@ -64,3 +66,16 @@ def asked_in_words(messages: list[Message], wanted: AnswerFormat) -> list[Messag
         else [*content, {"type": "text", "text": ask}],
     }
     return [*messages[:-1], asked]
+
+
+def with_origin(chunk: Chunk, payload: object) -> Chunk:
+    """`chunk` with the model that answered and its service tier, as `payload` names them."""
+    if not isinstance(payload, Mapping):
+        return chunk
+    model, tier = (_word(payload.get(name)) for name in ("model", "service_tier"))
+    return chunk._replace(model=model, tier=tier)
+
+
+def _word(value: object) -> str | None:
+    """A name that a server says; None for what is none."""
+    return value if isinstance(value, str) and 0 < len(value) <= _LONGEST_NAME else None

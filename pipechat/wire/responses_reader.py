@@ -20,6 +20,7 @@ from pipechat.wire.api_errors import (
     shown_value,
     stream_error,
 )
+from pipechat.wire.dialect import with_origin
 from pipechat.wire.responses_output import (
     count_of,
     is_incomplete,
@@ -155,7 +156,7 @@ class ResponsesReader:
         items = output if isinstance(output, list) else []
         self._note_tools(items)
         text, refusal = text_of(items)
-        return Chunk(
+        chunk = Chunk(
             text="" if self._was_told(text) else text or "".join(self._ends.values()),
             refusal=refusal,
             tool_calls=self._asked_for_tools,
@@ -163,6 +164,7 @@ class ResponsesReader:
             usage=usage,
             done=True,
         )
+        return with_origin(chunk, response)
 
     def _was_told(self, text: str) -> bool:
         """Whether `text`, which the end says, came in pieces. Raises IncompleteError where some

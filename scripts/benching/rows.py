@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import shutil
 
-from benching import asking, batching, searching, starting
+from benching import asking, batching, searching, spending, starting
 from benching.home import Home
 from benching.measuring import run_once
 from benching.parties import llm
@@ -61,6 +61,8 @@ ROWS = (
     Row("history search -i / grep -ci", "search", "history search -i", "grep -ci", 4),
     Row("history search -E / grep -cE", "search", "history search -E", "grep -cE", 10),
     Row("history search / jq", "search", "history search", "jq", 0.15),
+    Row("usage / jq -s group_by", "usage", "usage", "jq -s group_by", 0.30),
+    Row("the same, peak memory, to 1,000 lines", "usage", "usage", "usage, short", 1.1, "peak"),
     Row("batch, a request: one process / SDK", "batch", "-j 64", "asyncio SDK", 0.40),
     Row("the same, CPU", "batch", "-j 64", "asyncio SDK", 0.40, "cpu"),
     Row("batch, a request: two processes / SDK", "batch", "two processes", "asyncio SDK", 0.25),
@@ -85,6 +87,7 @@ def make_groups(home: Home, sizes: Sizes) -> list[Group]:
         asking.session(home, sizes.turns),
         asking.many_sessions(home, sizes.sessions),
         searching.searching(home, sizes.turns),
+        spending.usage(home, sizes.turns),
         asking.latency(home, sizes.paced),
         batching.batch(home, sizes.items),
         batching.resume(home, sizes.turns),

@@ -62,7 +62,8 @@ def _page(commands: Sequence[KnownCommand]) -> Iterator[str]:
     yield _escaped("Of config.toml alone; an option stands there by its name.")
     for row in OPTIONS:
         if not row.flags:
-            yield from _entry(_bold(row.name), row.help)
+            also = f"(Also {row.variable}.)" if row.variable else ""
+            yield from _entry(_bold(row.name), row.help, also)
     yield from (".SH ENVIRONMENT", _escaped(_STRENGTH))
     for name, what in OTHERS:
         yield from _entry(_bold(name), what)

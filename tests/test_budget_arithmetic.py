@@ -1,0 +1,261 @@
+"""Budgets as arithmetic: whatever reserves, settles, dies or tears, what is spent and held never
+passes a budget by more than servers reported above the bounds; and when days and months begin."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+
+from pipechat.errors import BudgetError
+from pipechat.ledger.account import append
+from pipechat.ledger.amounts import amount_of, shown
+from pipechat.ledger.bounds import upper_bound
+from pipechat.ledger.budgets import BudgetBook
+from pipechat.ledger.periods import Period, period_at
+from pipechat.messages import new_turn_id, now
+from pipechat.settings.budget import read_budgets
+
+LIMIT = 1000
+_ROOM = st.integers(0, 400)
+
+
+def _line(turn: str, **more: Any) -> dict[str, Any]:
+    return {"v": 1, "at": now(), "turn": turn, "host": "h", "api": "chat", "model": "m",
+            "usage": None, "status": "complete", **more}  # fmt: skip
+
+
+def _usage(tokens: int) -> dict[str, int]:
+    return {"prompt_tokens": tokens, "completion_tokens": 0, "total_tokens": tokens}
+
+
+def a_book(folder: str, *said: str) -> BudgetBook:
+    return BudgetBook(folder, read_budgets(said), "--budget", lambda *_: None, "", lambda _: None)
+
+
+class Process:
+    """What a process is to the others: its book, and what its turns hold."""
+
+    def __init__(self, folder: str) -> None:
+        self.book = a_book(folder, f"{LIMIT}tok/day", f"{LIMIT}tok/month")
+        self.held: dict[str, int] = {}
+
+
+def die(process: Process) -> None:
+    """The kernel closes what it had open."""
+    if process.book._hold._fd >= 0:
+        os.close(process.book._hold._fd)
+        process.book._hold._fd = -1
+
+
+class Budgets(RuleBasedStateMachine):
+    """Processes of one user, each of which may die at any moment."""
+
+    processes: Bundle[Process] = Bundle("processes")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.mkdtemp(prefix="pipechat-budgets-")
+        self.alive: list[Process] = []
+        self.spent = 0
+        self.above = 0  # what was told above its bound, or spent without a budget
+
+    def teardown(self) -> None:
+        for process in self.alive:
+            die(process)
+        shutil.rmtree(self.folder)
+
+    @rule(target=processes)
+    def start(self) -> Process:
+        process = Process(self.folder)
+        self.alive.append(process)
+        return process
+
+    @rule(process=processes, bound=_ROOM)
+    def reserve(self, process: Process, bound: int) -> None:
+        turn = new_turn_id()
+        fits = self.spent + self._held() + bound <= LIMIT
+        try:
+            process.book.reserve(turn, lambda: [_line(turn, bound=[bound, 0], status="partial")])
+        except BudgetError:
+            assert not fits
+        else:
+            assert fits
+            process.held[turn] = bound
+
+    @rule(process=processes, reported=st.none() | _ROOM)
+    def settle(self, process: Process, reported: int | None) -> None:
+        if not process.held:
+            return
+        turn, bound = process.held.popitem()
+        process.book.settle({turn: [self._settled(turn, bound, reported)]})
+
+    @rule(process=consumes(processes))
+    def kill(self, process: Process) -> None:
+        self.spent += sum(process.held.values())
+        die(process)
+        self.alive.remove(process)
+
+    @rule(process=consumes(processes), reported=_ROOM)
+    def kill_before_it_lets_go(self, process: Process, reported: int) -> None:
+        if process.held:
+            turn, bound = process.held.popitem()
+            append(self.folder, [self._settled(turn, bound, reported)])
+        self.kill(process)
+
+    @rule(tokens=_ROOM)
+    def spend_without_a_budget(self, tokens: int) -> None:
+        append(self.folder, [_line(new_turn_id(), usage=_usage(tokens))])
+        self.spent += tokens
+        self.above += tokens
+
+    @rule(size=st.integers(-1, 60))
+    def tear_a_count(self, size: int) -> None:
+        for count in Path(self.folder).glob(".*.spent"):
+            if size < 0:
+                count.unlink()
+            else:
+                os.truncate(count, size)
+
+    @invariant()
+    def what_is_spent_and_held_is_what_was_and_never_too_much(self) -> None:
+        onlooker = a_book(self.folder, f"{LIMIT}tok/day", f"{LIMIT}tok/month")
+        for standing in onlooker.standings():
+            assert (standing.spent, standing.reserved) == (self.spent, self._held())
+        assert self.spent + self._held() <= LIMIT + self.above
+        assert not [name for name in os.listdir(self.folder) if name.endswith(".new")]
+
+    def _settled(self, turn: str, bound: int, reported: int | None) -> dict[str, Any]:
+        took = bound if reported is None else reported
+        self.spent += took
+        self.above += max(took - bound, 0)
+        if reported is None:
+            return _line(turn, bound=[bound, 0])
+        return _line(turn, usage=_usage(reported))
+
+    def _held(self) -> int:
+        return sum(sum(process.held.values()) for process in self.alive)
+
+
+TestBudgets = Budgets.TestCase
+TestBudgets.settings = settings(deadline=None, max_examples=25, stateful_step_count=25)
+
+
+@pytest.mark.parametrize("others", [0, 1, 2])
+def test_what_died_behind_its_last_line_is_not_counted_twice(tmp_path: Path, others: int) -> None:
+    folder = str(tmp_path)
+    process = Process(folder)
+    append(folder, [_line("before", usage=_usage(1))])
+    for turn in ("a", *"bc"[:others]):
+        process.book.reserve(turn, lambda turn=turn: [_line(turn, bound=[100, 0])])  # type: ignore[misc]  # because a lambda in a loop
+    append(folder, [_line("a", usage=_usage(30))])
+    die(process)
+    for _ in range(2):
+        for standing in a_book(folder, f"{LIMIT}tok/day").standings():
+            assert (standing.spent, standing.reserved) == (31 + others * 100, 0)
+
+
+@contextmanager
+def zone(name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    import time
+
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", name)
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("where", "at", "kind", "since", "renews"),
+    [
+        ("UTC", "2026-11-26T12:00", "day", "2026-11-26T00:00:00.000Z", "2026-11-27T00:00+00:00"),
+        ("Asia/Tokyo", "2026-11-26T03:00", "day", "2026-11-25T15:00:00.000Z",
+         "2026-11-27T00:00+09:00"),
+        # The clock goes back an hour on this day, which has 25.
+        ("Europe/Berlin", "2026-10-25T12:00", "day", "2026-10-24T22:00:00.000Z",
+         "2026-10-26T00:00+01:00"),
+        ("Europe/Berlin", "2026-12-31T23:59", "month", "2026-11-30T23:00:00.000Z",
+         "2027-01-01T00:00+01:00"),
+        ("America/New_York", "2024-02-29T00:00", "month", "2024-02-01T05:00:00.000Z",
+         "2024-03-01T00:00-05:00"),
+    ],
+)  # fmt: skip
+def test_days_and_months_begin_at_the_local_midnight(
+    monkeypatch: pytest.MonkeyPatch, where: str, at: str, kind: str, since: str, renews: str
+) -> None:
+    with zone(where, monkeypatch):
+        period = period_at(kind, datetime.fromisoformat(at).astimezone())
+    assert period == Period(since, datetime.fromisoformat(renews))
+
+
+def test_what_is_spent_of_a_day_is_free_on_the_next_and_nothing_is_read_anew(
+    tmp_path: Path,
+) -> None:
+    folder = str(tmp_path)
+    clock = [datetime(2026, 11, 26, 12).astimezone()]
+    book = BudgetBook(folder, read_budgets(["100tok/day", "150tok/month"]), "--budget",
+                      lambda *_: None, "", lambda _: None, clock=lambda: clock[0])  # fmt: skip
+    append(folder, [{**_line("a", usage=_usage(90)), "at": "2026-11-26T11:00:00.000Z"}])
+    assert [each.spent for each in book.standings()] == [90, 90]
+    clock[0] = datetime(2026, 11, 27, 12).astimezone()
+    append(folder, [{**_line("b", usage=_usage(50)), "at": "2026-11-27T11:00:00.000Z"}])
+    assert [(each.spent, each.left) for each in book.standings()] == [(50, 50), (140, 10)]
+    clock[0] = datetime(2026, 12, 2, 12).astimezone()
+    assert [each.spent for each in book.standings()] == [0, 0]
+    clock[0] = datetime(2026, 11, 27, 12).astimezone()  # somebody set the clock back
+    assert [each.spent for each in book.standings()] == [50, 140]
+
+
+@pytest.mark.parametrize(
+    ("line", "tokens"),
+    [
+        ({"usage": _usage(7)}, 7),
+        ({"usage": None, "bound": [3, 4]}, 7),
+        ({"usage": {"prompt_tokens": -5, "completion_tokens": 1}, "bound": [3, 4]}, 7),
+        ({"usage": {"prompt_tokens": "12"}, "bound": [3, 4]}, 7),
+        ({"usage": {"prompt_tokens": 1e300, "completion_tokens": 2}, "bound": [3, 4]}, 7),
+        ({"usage": None}, 0),
+        ({"usage": None, "bound": "many"}, 0),
+    ],
+)
+def test_a_line_counts_by_its_usage_else_by_its_bound(line: dict[str, Any], tokens: int) -> None:
+    assert amount_of(_line("t") | line, "tok", lambda *_: None) == tokens
+
+
+@pytest.mark.parametrize(
+    ("more", "answer"),
+    [
+        ({}, 4096),
+        ({"max_tokens": 10}, 10),
+        ({"max_completion_tokens": 11}, 11),
+        ({"max_output_tokens": 12}, 12),
+        ({"max_tokens": 10, "max_completion_tokens": 20}, 20),
+        ({"max_tokens": 10, "n": 3}, 30),
+        ({"max_tokens": "ten"}, 4096),
+    ],
+)
+def test_the_bound_of_an_answer_is_what_the_request_limits_it_to(
+    more: dict[str, Any], answer: int
+) -> None:
+    question, most = upper_bound({"messages": [], **more}, 4096)
+    assert most == answer
+    assert question > 0
+
+
+def test_money_and_tokens_are_shown_as_people_write_them() -> None:
+    amounts = [(1_234, "tok"), (5_000_000_000, "usd"), (20, "usd"), (1_250_000_000, "usd")]
+    assert [shown(*each) for each in amounts] == [
+        "1,234 tokens",
+        "$5.00",
+        "$0.00000002",
+        "$1.25",
+    ]
