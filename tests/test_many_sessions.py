@@ -201,6 +201,38 @@ def test_orphans_of_other_sessions_come_along_and_are_adopted_when_theirs_is_ope
     assert hidden(store) == []
 
 
+def test_a_former_spool_that_somebody_removes_meanwhile_holds_nobody_up(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = former_spool(store.folder, "s")
+    real = os.rename
+
+    def removed(old: str, new: str) -> None:
+        spool.unlink(missing_ok=True)
+        real(old, new)
+
+    monkeypatch.setattr(os, "rename", removed)
+    ask(store, "s")
+    assert hidden(store) == []
+    assert len(ids(store, "s")) == 1
+
+
+def test_a_room_that_goes_while_a_former_spool_moves_there_is_made_again(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = former_spool(store.folder, "s")
+    real = os.rename
+
+    def gone(old: str, new: str) -> None:
+        monkeypatch.undo()
+        os.rmdir(os.path.dirname(new))
+        real(old, new)
+
+    monkeypatch.setattr(os, "rename", gone)
+    ask(store, "s")
+    assert ids(store, "s")[0] == id_of(spool)
+
+
 def begin(store: SessionStore, writers: list[TurnWriter]) -> None:
     writers.append(store.begin("s"))
 
