@@ -6,6 +6,7 @@ import fcntl
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +63,13 @@ def count_listed(patch: pytest.MonkeyPatch) -> list[int]:
 def fill(folder: Path, count: int) -> None:
     """So many sessions of a turn each; one of them has a spool that was left."""
     folder.mkdir(mode=0o700, exist_ok=True)
+    first = folder / "first.jsonl"
+    first.write_bytes(line(turn(1)))
+    first.chmod(0o600)
     for number in range(count):
-        path = folder / f"s{number}.jsonl"
-        if not path.exists():
-            path.write_bytes(line(turn(1)))
-            path.chmod(0o600)
+        with suppress(FileExistsError):
+            os.link(first, folder / f"s{number}.jsonl")
+    first.unlink()
     spool_path(folder, "s1", new_turn_id()).write_bytes(b"")
 
 
