@@ -6,6 +6,7 @@ import fcntl
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +63,13 @@ def count_listed(patch: pytest.MonkeyPatch) -> list[int]:
 def fill(folder: Path, count: int) -> None:
     """So many sessions of a turn each; one of them has a spool that was left."""
     folder.mkdir(mode=0o700, exist_ok=True)
+    first = folder / "first.jsonl"
+    first.write_bytes(line(turn(1)))
+    first.chmod(0o600)
     for number in range(count):
-        path = folder / f"s{number}.jsonl"
-        if not path.exists():
-            path.write_bytes(line(turn(1)))
-            path.chmod(0o600)
+        with suppress(FileExistsError):
+            os.link(first, folder / f"s{number}.jsonl")
+    first.unlink()
     spool_path(folder, "s1", new_turn_id()).write_bytes(b"")
 
 
@@ -199,6 +202,38 @@ def test_orphans_of_other_sessions_come_along_and_are_adopted_when_theirs_is_ope
     store.adopt_all()
     assert [ids(store, name) for name in ("a", "a.b", "b")] == [[id_of(each)] for each in spools]
     assert hidden(store) == []
+
+
+def test_a_former_spool_that_somebody_removes_meanwhile_holds_nobody_up(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = former_spool(store.folder, "s")
+    real = os.rename
+
+    def removed(old: str, new: str) -> None:
+        spool.unlink(missing_ok=True)
+        real(old, new)
+
+    monkeypatch.setattr(os, "rename", removed)
+    ask(store, "s")
+    assert hidden(store) == []
+    assert len(ids(store, "s")) == 1
+
+
+def test_a_room_that_goes_while_a_former_spool_moves_there_is_made_again(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = former_spool(store.folder, "s")
+    real = os.rename
+
+    def gone(old: str, new: str) -> None:
+        monkeypatch.undo()
+        os.rmdir(os.path.dirname(new))
+        real(old, new)
+
+    monkeypatch.setattr(os, "rename", gone)
+    ask(store, "s")
+    assert ids(store, "s")[0] == id_of(spool)
 
 
 def begin(store: SessionStore, writers: list[TurnWriter]) -> None:

@@ -107,7 +107,8 @@ def sweep(folder: str, entries: Iterable[str]) -> None:
     Args:
         entries: the names in `folder`.
     """
-    left = [(entry, *found) for entry in entries if (found := layout.formerly_in_flight(entry))]
+    hidden = (entry for entry in entries if entry[0] == ".")
+    left = [(entry, *found) for entry in hidden if (found := layout.formerly_in_flight(entry))]
     stay = [entry for entry, name, path in left if not _moved(folder, entry, name, path)]
     swept = os.path.join(folder, layout.SWEPT)
     if stay:
@@ -131,10 +132,10 @@ def _moved(folder: str, entry: str, name: str, path: str) -> bool:
         if not layout.is_spool(os.path.basename(path)):
             os.unlink(former)  # a lock that nobody holds
             return True
-        while True:
+        while os.path.lexists(former):
             make_room(folder, name)
-            with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError):  # the room is gone again, or what was to be moved
                 os.rename(former, os.path.join(folder, path))
-                return True
+        return True
     finally:
         os.close(fd)
