@@ -19,6 +19,7 @@ from pipechat.store.reading import Session
 from pipechat.store.search import Hit, Query, search
 from pipechat.store.search_bytes import Needles, needles_of
 from pipechat.store.search_finders import Finder, finders_of
+from pipechat.store.search_in_text import for_whole_texts
 from pipechat.store.search_literals import required
 from tests.history_kit import limit_memory, line, on_a_terminal, turn, write_session
 from tests.program import Program
@@ -268,6 +269,50 @@ def test_of_an_expression_it_is_known_what_must_be_there(expression: str, texts:
     assert required(re.compile(expression)).texts == frozenset(texts.split("|")) - {""}
 
 
+@pytest.mark.parametrize(
+    "expression",
+    [
+        *(
+            "abc",
+            r"\d{7,}",
+            r"[^a\n]b",
+            "a.b",
+            r"\w+",
+            "^a$",
+            r"\bfoo\B",
+            "(?!x)b",
+            "(?<!x)b",
+            r"\S",
+        ),
+        *("[a-z]", "(a|b)*c", r"(a)\1", r"[^\s]x", r"a++(?>b)\w*?", ""),
+    ],
+)
+def test_what_can_match_no_newline_is_looked_for_in_whole_texts(expression: str) -> None:
+    assert for_whole_texts(re.compile(expression))
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        *(
+            "[^a]b",
+            "(?s)a.b",
+            "(?s:a.b)",
+            r"\s",
+            r"\D",
+            r"\W",
+            r"\A",
+            r"a\Z",
+            r"(a|b\n)",
+            r"(?!x\n)b",
+        ),
+        *(r"[\x00-\x20]", r"(a|(c|\W))+", "(a)(?(1)b|c)", r"[^\S]x", r"(?:a[^b])*", "(?<![^x])a"),
+    ],
+)
+def test_what_may_match_a_newline_is_looked_for_line_by_line(expression: str) -> None:
+    assert for_whole_texts(re.compile(expression)) is None
+
+
 EXPRESSIONS = st.recursive(
     st.sampled_from(
         [
@@ -287,6 +332,12 @@ EXPRESSIONS = st.recursive(
             "$",
             r"\b",
             "(?=k)",
+            r"\S",
+            r"\s",
+            r"[^a\n]",
+            "(?s:.)",
+            "(?<!a)",
+            r"\Z",
         ]
     ),
     lambda inner: st.one_of(

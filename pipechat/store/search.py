@@ -18,6 +18,7 @@ from pipechat.store.candidates import candidates
 from pipechat.store.reading import Session, turn_of
 from pipechat.store.search_bytes import needles_of
 from pipechat.store.search_finders import finders_of
+from pipechat.store.search_in_text import for_whole_texts
 from pipechat.store.search_literals import Required, required
 
 _RECENT_IDS = 4096
@@ -65,6 +66,7 @@ class Query:
                 self._expression = re.compile(pattern if regexp else re.escape(pattern), flags)
                 fixed = Required(frozenset({pattern}), ignore_case)
                 wanted = required(self._expression) if regexp else fixed
+                self._in_text = for_whole_texts(self._expression)
         except (re.error, OverflowError, RecursionError) as error:
             message = f"{pattern!r} is no regular expression: {error}"
             raise UsageError("bad_pattern", message, "Leave out -E for fixed text.") from error
@@ -75,7 +77,7 @@ class Query:
 
     def matches(self, text: str) -> Iterator[tuple[int, str, list[tuple[int, int]]]]:
         """The lines of `text` that match: number from 1, the line, what matched in it."""
-        if not self._may_match(text):
+        if not self._may_match(text) or (self._in_text and not self._in_text.search(text)):
             return
         for number, line in enumerate(lines_of(text), 1):
             if self._may_match(line):

@@ -41,13 +41,19 @@ _ANYTHING = _Part(None, frozenset())
 
 def required(expression: re.Pattern[str]) -> Required:
     """What a match of `expression` must hold."""
-    try:
-        parser = importlib.import_module("re._parser")
-        held = _of_row(parser.parse(expression.pattern, expression.flags)).held
-    except (ImportError, AttributeError, RecursionError):
-        held = Texts()
+    tree = tree_of(expression)
+    held = Texts() if tree is None else _of_row(tree).held
     fold = expression.flags & re.IGNORECASE or _SCOPED_FOLD.search(expression.pattern)
     return Required(_fewest(held), bool(fold))
+
+
+def tree_of(expression: re.Pattern[str]) -> Any:
+    """What `re` makes of it; None where that is not to be had."""
+    try:
+        parser = importlib.import_module("re._parser")
+        return parser.parse(expression.pattern, expression.flags)
+    except (ImportError, AttributeError, RecursionError):
+        return None
 
 
 def _of_row(row: Iterable[Any]) -> _Part:
