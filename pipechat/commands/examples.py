@@ -59,8 +59,8 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "pipechat batch run questions.ndjson -o answers.jsonl -j 100 --rpm 1000",
         ),
         (
-            "Stop where the tokens of the day are spent; run it again tomorrow:",
-            "pipechat batch run questions.ndjson -o answers.jsonl --budget 2000000tok/day",
+            "Stop where the tokens of a day are spent:",
+            "pipechat batch run questions.ndjson -o answers.jsonl --budget 90000tok/day",
         ),
     ),
     "pipechat batch submit": (
