@@ -51,7 +51,10 @@ class BatchAccounts:
         return ItemAccount(self, Account(self._books, who, self._answer_tokens))
 
     async def begin(self, account: Account, *request: Any) -> None:
-        """Reserve what a request may take, in a thread, since others may hold the lock."""
+        """Reserve what a request may take; where that waits for others, in a thread."""
+        if not self._books.waits:
+            account.begin(*request)
+            return
         reserving = asyncio.ensure_future(asyncio.to_thread(account.begin, *request))
         try:
             await asyncio.shield(reserving)

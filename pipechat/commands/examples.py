@@ -58,6 +58,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "A hundred at once, a thousand a minute:",
             "pipechat batch run questions.ndjson -o answers.jsonl -j 100 --rpm 1000",
         ),
+        (
+            "Stop where the tokens of a day are spent:",
+            "pipechat batch run questions.ndjson -o answers.jsonl --budget 90000tok/day",
+        ),
     ),
     "pipechat batch submit": (
         (

@@ -24,8 +24,11 @@ if TYPE_CHECKING:  # a Protocol takes a tenth of a millisecond to make
         `reserve`, before a request is sent, is told all lines of the turn as they would stand if
         nothing more were known of it; it raises PipechatError where it must not be sent. `ready` is
         called while the server thinks. `settle` keeps the lines of turns, by their ids, for good.
+        `waits`: to reserve may take a while.
         """
 
+        @property
+        def waits(self) -> bool: ...
         def reserve(self, key: str, lines: Callable[[], list[Line]]) -> None: ...
         def ready(self) -> None: ...
         def settle(self, turns: Mapping[str, list[Line]]) -> None: ...
@@ -42,8 +45,7 @@ if TYPE_CHECKING:  # a Protocol takes a tenth of a millisecond to make
 
 
 Line = dict[str, Any]
-DEFAULT_ANSWER_TOKENS = 4096
-"""What an answer is reckoned at that nothing limits."""
+DEFAULT_ANSWER_TOKENS = 4096  # what an answer is reckoned at that nothing limits
 _MONTH = len("2026-11")
 
 
@@ -178,6 +180,8 @@ class Book:
         must: it was asked for: where it cannot be written nothing is sent, and what was sent and
             cannot be kept is an error; else a warning by `warn`.
     """
+
+    waits = False
 
     def __init__(self, folder: str, warn: Callable[[str], None], *, must: bool) -> None:
         self.folder = folder

@@ -51,6 +51,8 @@ class BudgetBook:
         clock: the local time.
     """
 
+    waits = True
+
     def __init__(
         self,
         folder: str,
