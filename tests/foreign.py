@@ -75,7 +75,7 @@ def node(
 
 def conversation(title: str, *nodes: tuple[str, dict[str, Any]], end: str) -> dict[str, Any]:
     """A conversation of ChatGPT's export, whose shown branch ends at `end`."""
-    root = {"id": "root", "message": None, "parent": None, "children": []}
+    root: dict[str, Any] = {"id": "root", "message": None, "parent": None, "children": []}
     mapping: dict[str, Any] = {"root": root, **dict(nodes)}
     for key, each in mapping.items():
         if each["parent"] in mapping:

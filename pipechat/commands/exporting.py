@@ -59,7 +59,7 @@ class Exported:
 
             return MessagesPage(read_tail(self._session, 1).system)
         # Where a file lies is its owner's business, and the page may be sent to anybody.
-        name = os.path.basename(self._session.name)
+        name = os.fsencode(os.path.basename(self._session.name)).decode("utf-8", "replace")
         if self._wanted == "html":
             from pipechat.show.html_page import HtmlPage
 

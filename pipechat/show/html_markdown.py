@@ -62,7 +62,7 @@ def _formatted(text: str) -> str:
 
 @cache
 def _parser() -> MarkdownIt:
-    options = {"html": False, "maxNesting": _MOST_NESTED}
+    options = {"html": False, "xhtmlOut": False, "maxNesting": _MOST_NESTED}
     parser = MarkdownIt("commonmark", options).enable(["table", "strikethrough"])
     parser.validateLink = _is_allowed  # type: ignore[method-assign]  # because it is made for that
     parser.core.ruler.push("for_a_page", _made_for_a_page)
@@ -108,6 +108,6 @@ def _code(_renderer: Any, tokens: Sequence[Token], place: int, _options: Any, _e
     language = tokens[place].info.split(maxsplit=1)[:1]
     label = f"code, {language[0]}" if language else "code"
     return (
-        f'<pre tabindex="0" role="region" aria-label="{escape(label)}"><code>'
+        f'<pre dir="ltr" tabindex="0" role="region" aria-label="{escape(label)}"><code>'
         f"{escape(tokens[place].content)}</code></pre>\n"
     )

@@ -75,7 +75,7 @@ class HtmlPage:
         """What stands below the last turn."""
         told = _told_tokens(self._tokens)
         about = ", ".join([counted(self._turns, "turn"), *told])
-        return _FOOT.format(about=f"{about}. Kept by pipechat.")
+        return _FOOT.format(about=f"{about}. Exported by pipechat.")
 
 
 def _parts(number: int, turn: Turn, system: str | None) -> Iterator[str]:

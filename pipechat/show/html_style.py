@@ -32,7 +32,7 @@ section { margin-top: 1rem; }
 section > h3 { margin: 0 0 .25rem; font-size: .9rem; color: var(--dim); }
 .question, .system { background: var(--card); border-radius: .6rem; padding: .7rem 1rem; }
 .system { border: 1px dashed var(--line); background: none; }
-.written { white-space: pre-wrap; tab-size: 4; }
+.written { white-space: pre-wrap; tab-size: 4; unicode-bidi: plaintext; }
 .said > :first-child { margin-top: 0; }
 .said > :last-child { margin-bottom: 0; }
 .said h3, .said h4, .said h5, .said h6 { margin: 1.4em 0 .5em; line-height: 1.3; font-size: 1rem; }
@@ -51,19 +51,19 @@ pre {
 }
 pre code { background: none; padding: 0; font-size: 1em; }
 pre:focus-visible, a:focus-visible { outline: 2px solid var(--link); outline-offset: 2px; }
-blockquote { margin: 1em 0; padding: 0 0 0 1rem; border-left: 3px solid var(--line); }
-blockquote { color: var(--dim); }
-ul, ol { padding-left: 1.6rem; }
+blockquote { margin: 1em 0; padding: 0; padding-inline-start: 1rem; }
+blockquote { border-inline-start: 3px solid var(--line); color: var(--dim); }
+ul, ol { padding: 0; padding-inline-start: 1.6rem; }
 hr { border: 0; border-top: 1px solid var(--line); margin: 1.5em 0; }
 table { display: block; max-width: 100%; overflow-x: auto; border-collapse: collapse; }
 table { margin: 1em 0; overflow-wrap: normal; }
-th, td { border: 1px solid var(--line); padding: .35rem .6rem; text-align: left; }
+th, td { border: 1px solid var(--line); padding: .35rem .6rem; text-align: start; }
 th { background: var(--card); }
 .right { text-align: right; }
 .center { text-align: center; }
 .files { list-style: none; margin: .6rem 0 0; padding: 0; color: var(--dim); font-size: .9rem; }
 .fault {
-  margin: 1rem 0 0; padding: .6rem 1rem; border-left: 4px solid var(--bad);
+  margin: 1rem 0 0; padding: .6rem 1rem; border-inline-start: 4px solid var(--bad);
   background: var(--bad-card); color: var(--bad);
 }
 footer { border-top: 1px solid var(--line); padding-top: 1rem; color: var(--dim); }
@@ -71,7 +71,7 @@ footer { font-size: .9rem; }
 @media (max-width: 30rem) {
   body { padding: 1rem .9rem 2rem; }
   h1 { font-size: 1.35rem; }
-  ul, ol { padding-left: 1.3rem; }
+  ul, ol { padding-inline-start: 1.3rem; }
 }
 @media print {
   :root {

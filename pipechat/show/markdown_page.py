@@ -19,7 +19,7 @@ from pipechat.text import visible, visible_line
 
 _LARGEST = 64 * 1024
 _NEXT = "# next"
-_PUNCTUATION = frozenset("\\`*_{}[]<>()#+-.!|~&")
+_PUNCTUATION = frozenset("\\`*_[]<>#|~&")
 
 
 class MarkdownPage:
