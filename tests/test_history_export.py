@@ -155,7 +155,7 @@ def test_a_file_whose_name_is_no_utf_8_is_exported(
 
 @pytest.mark.in_process(False)
 def test_an_export_goes_into_a_pipe_and_a_descriptor_and_a_reader_may_leave(
-    program: Program, tmp_path: Path
+    program: Program,
 ) -> None:
     write_session(program, "w", TURNS)
     wanted = exported(program, "w", form="html").stdout

@@ -48,69 +48,16 @@ _MARKDOWN = [
 STRINGS = [*_LIST, *(re.sub(r"\\x(..)", lambda m: chr(int(m[1], 16)), each) for each in _LIST)]
 STRINGS = [*dict.fromkeys(STRINGS), *_MARKDOWN]
 
-_TAGS = set(
-    [
-        "html",
-        "head",
-        "meta",
-        "title",
-        "style",
-        "body",
-        "header",
-        "main",
-        "footer",
-        "article",
-        "section",
-        "div",
-        "p",
-        "a",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "time",
-        "bdi",
-        "ul",
-        "ol",
-        "li",
-        "pre",
-        "code",
-        "em",
-        "strong",
-        "s",
-        "blockquote",
-        "table",
-        "thead",
-        "tbody",
-        "tr",
-        "th",
-        "td",
-        "hr",
-        "br",
-    ]
-)
-_ATTRIBUTES = set(
-    [
-        "lang",
-        "charset",
-        "http-equiv",
-        "content",
-        "name",
-        "id",
-        "class",
-        "href",
-        "rel",
-        "title",
-        "dir",
-        "datetime",
-        "tabindex",
-        "role",
-        "aria-label",
-        "start",
-    ]
-)
+_TAGS = frozenset(
+    ("html", "head", "meta", "title", "style", "body", "header", "main", "footer", "article",
+     "section", "div", "p", "a", "time", "bdi", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol",
+     "li", "pre", "code", "em", "strong", "s", "blockquote", "table", "thead", "tbody", "tr", "th",
+     "td", "hr", "br")
+)  # fmt: skip
+_ATTRIBUTES = frozenset(
+    ("lang", "charset", "http-equiv", "content", "name", "id", "class", "href", "rel", "title",
+     "dir", "datetime", "tabindex", "role", "aria-label", "start")
+)  # fmt: skip
 _WITHOUT_END = {"meta", "hr", "br"}
 
 
