@@ -1,21 +1,31 @@
 """What a user may rely on of `pipechat history import`, whatever program kept the conversation."""
 
+import copy
 import json
 import os
+import random
 import signal
 import subprocess
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from pipechat import jsonl
 from pipechat.foreign.json_values import json_values
+from pipechat.foreign.kinds import pieces
+from pipechat.foreign.turns import Lost
 from pipechat.messages import Turn
+from pipechat.show.messages_page import MessagesPage
 from tests.foreign import CONVERSATIONS, MESSAGES, ROWS, conversation, message, node, row
 from tests.history_kit import limit_memory, turn, write_session
 from tests.program import Program, Result
+from tests.properties import MODEST
 from tests.servers import ChatServer, mirror
 
 pytestmark = pytest.mark.in_process
@@ -418,3 +428,80 @@ def test_a_full_disk_leaves_nothing(program: Program, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (9, b""), done.stderr
     assert b"session_unwritable" in done.stderr
     assert entries(program) == set()
+
+
+PARTS = [message("user", [{"type": "text", "text": "a"}, {"type": "b"}]), *MESSAGES[2:3]]
+ODD: list[Any] = [None, True, 0, -1, 1e300, 10**30, "", "x", [], [[]], {}, {"a": []}, [{}], ["x"]]
+
+
+@pytest.mark.parametrize("sample", [PARTS, ROWS, CONVERSATIONS], ids=["messages", "rows", "tree"])
+def test_values_of_any_type_in_a_file_are_counted_or_refused_and_never_a_bug(sample: Any) -> None:
+    tried = 0
+    for path in list(_paths(sample)):
+        for odd in ODD:
+            changed = copy.deepcopy(sample)
+            place = changed
+            for key in path[:-1]:
+                place = place[key]
+            place[path[-1]] = odd
+            tried += 1
+            with suppress(ValueError):
+                for piece in pieces(json_values([json.dumps(changed).encode()]), Lost()):
+                    assert Turn.from_record(json.loads(jsonl.dumps(piece.record))).id
+    assert tried > 200
+
+
+def _paths(value: Any, before: tuple[Any, ...] = ()) -> Iterable[tuple[Any, ...]]:
+    inner = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, each in inner if isinstance(value, dict | list) else ():
+        yield (*before, key)
+        if isinstance(each, dict | list):
+            yield from _paths(each, (*before, key))
+
+
+_SPOKEN = st.text(min_size=1).filter(str.strip)
+
+
+@given(system=st.none() | _SPOKEN, said=st.lists(st.tuples(_SPOKEN, _SPOKEN), max_size=5))
+@MODEST
+def test_any_context_is_the_same_after_an_export_and_an_import(
+    system: str | None, said: list[tuple[str, str]]
+) -> None:
+    turns = [turn(n, *each, system=system) for n, each in enumerate(said, 1)]
+    exported = _messages(system, turns)
+    read = pieces(json_values([exported.encode()]), Lost()) if turns else ()
+    again = [Turn.from_record(piece.record) for piece in read]
+    assert _messages(again[-1].system if again else system, again) == exported
+
+
+def _messages(system: str | None, turns: list[Turn]) -> str:
+    page = MessagesPage(system)
+    return page.head() + "".join(page.turn(0, each) for each in turns) + page.foot()
+
+
+@pytest.mark.storm
+@pytest.mark.in_process(False)
+def test_an_import_that_is_ended_at_any_moment_is_all_there_or_not_at_all(
+    program: Program, tmp_path: Path
+) -> None:
+    count = 150
+    nodes = [node("q", "root", "user", "?"), node("a", "q", "assistant", "!")]
+    many = [conversation(f"T{n}", *copy.deepcopy(nodes), end="a") for n in range(count)]
+    (tmp_path / "talk.json").write_text(json.dumps(many))
+    seen = set()
+    for run in range(40):
+        process = program.start(
+            "history", "import", "talk.json", "--session", f"r{run}", cwd=tmp_path
+        )
+        if run:
+            time.sleep(random.Random(run).uniform(0.15, 0.9))
+            process.send_signal(random.Random(run).choice((signal.SIGTERM, signal.SIGINT)))
+        process.communicate(timeout=60)
+        there = [each for each in entries(program) if each.startswith(f"r{run}")]
+        assert len(there) in (0, count)
+        seen.add(len(there))
+        for each in there:
+            (program.home / "sessions" / each).unlink()
+    assert seen == {0, count}
+    assert imported(program, tmp_path, MESSAGES).status == 0
+    assert entries(program) == {"talk.jsonl"}

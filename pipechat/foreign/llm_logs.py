@@ -47,7 +47,7 @@ def _counted(turn: Turn, row: Mapping[str, Any]) -> Turn:
     """`turn` with the tokens and the time that it took."""
     sent, received = row.get("input_tokens"), row.get("output_tokens")
     took = row.get("duration_ms")
-    if isinstance(sent, int) and isinstance(received, int):
+    if type(sent) is int and type(received) is int:
         usage = {
             "prompt_tokens": sent,
             "completion_tokens": received,

@@ -63,7 +63,7 @@ def _content(content: object, lost: Lost) -> str:
         return text_of(content)
     texts = []
     for part in content:
-        kind = part.get("type") if isinstance(part, dict) else None
+        kind = text_of(part.get("type")) if isinstance(part, dict) else ""
         if kind in _TEXTS:
             texts.append(text_of(part.get("text")) or text_of(part.get("refusal")))
         else:
