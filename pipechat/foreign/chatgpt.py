@@ -43,8 +43,9 @@ def _said(conversation: Mapping[str, Any], lost: Lost) -> Iterator[Said]:
 
 
 def _branch(mapping: Mapping[str, Any], end: object) -> dict[str, None]:
-    """The nodes from the end of the branch to the root."""
-    if not isinstance(end, str) or end not in mapping:  # of old exports: the last one that nothing follows
+    """The nodes from the end of the branch to the root; where no end is named, as in old exports,
+    from the last one that nothing follows."""
+    if not isinstance(end, str) or end not in mapping:
         leaves = [key for key, node in mapping.items() if not _of(node, "children")]
         end = leaves[-1] if leaves else None
     branch: dict[str, None] = {}

@@ -12,6 +12,7 @@ from pipechat.messages import Turn
 
 _UNREAD = (
     "attachments", "prompt_fragments", "system_fragments", "tools", "tool_calls", "tool_results",
+    "reasoning", "options_json", "schema_json",
 )  # fmt: skip
 
 
@@ -26,9 +27,8 @@ def of_rows(values: Iterable[Mapping[str, Any]], lost: Lost) -> Iterator[Piece]:
     systems: dict[str, str] = {}
     for row in values:
         for key in _UNREAD:
-            found = row.get(key)
-            if isinstance(found, list) and found:
-                lost.add(key, len(found))
+            if found := row.get(key):
+                lost.add(key, len(found) if isinstance(found, list) else 1)
         key = text_of(row.get("conversation_id"))
         systems[key] = text_of(row.get("system")) or systems.get(key, "")
         for turn in turns_of(_said(row, systems[key]), lost):
