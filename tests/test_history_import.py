@@ -135,8 +135,8 @@ def test_a_log_of_llm_keeps_model_time_tokens_and_the_system_message_that_held(
     program: Program, tmp_path: Path
 ) -> None:
     older = "2026-03-01T09:15:01.250000"  # as older releases write it: UTC without saying so
-    rows = [row(1, "one", "1", system="Be brief.", datetime_utc=older), row(2, "other", "o", conversation_id="x"),
-            row(3, "two", "2")]  # fmt: skip
+    rows = [row(1, "one", "1", system="Be brief.", datetime_utc=older),
+            row(2, "other", "o", conversation_id="x"), row(3, "two", "2")]  # fmt: skip
     assert imported(program, tmp_path, rows).stdout == b"Rivers-of-France\nRivers-of-France-2\n"
     first, second = kept(program, "Rivers-of-France")
     assert (first["time"], first["model"]) == ("2026-03-01T09:15:01.250Z", "gpt-5.4-mini")

@@ -93,7 +93,7 @@ PURE: dict[str, tuple[str, ...]] = {
     "store.names": ("unicodedata",),
     "foreign": ("codecs", "itertools", "json"),  # JSON that comes in blocks
     "show.html_markdown": ("functools", "html", "markdown_it"),
-    "show.html_page": ("base64", "hashlib", "html"),  # the hash of its style sheet
+    "show.html_page": ("base64", "decimal", "hashlib", "html"),  # the hash of its style sheet
     "show.html_style": (),
     "show.markdown_cost": (),
     "show.markdown_page": ("functools", "markdown_it"),

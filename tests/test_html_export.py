@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from decimal import Decimal
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,19 @@ def test_each_turn_can_be_linked_to_and_tells_model_time_tokens_and_what_is_wron
     ):
         assert told in looked.text
     assert looked.text.count("You are brief and exact.") == 1  # where it changes
+
+
+@pytest.mark.parametrize(
+    ("cost", "shown"),
+    [("0", "$0.00"), ("0.00012345", "$0.00012"), ("0.0456", "$0.046"), ("0.5", "$0.50"),
+     ("1234.567", "$1,234.57")],
+)  # fmt: skip
+def test_a_page_tells_what_is_known_of_the_cost(cost: str, shown: str) -> None:
+    page = HtmlPage("w", lambda turn: Decimal(cost) if turn.model == "priced" else None)
+    priced, other = page.turn(1, turn(1, model="priced")), page.turn(2, turn(2))
+    assert f", {shown}" in priced
+    assert "$" not in other
+    assert f"2 turns, {shown} for 1 of them." in page.foot()
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from html import escape
 from typing import Any
 
@@ -44,19 +45,25 @@ _FOOT = """</main>
 </html>
 """
 
+CostOf = Callable[[Turn], Decimal | None]
+
 
 class HtmlPage:
     """Turns one after the other; a system message is shown where it changes.
 
     Args:
         name: what the page is called: the session, or the file.
+        cost_of: what a turn cost in USD; None where that is not known, and then nothing is told.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, cost_of: CostOf = lambda _: None) -> None:
         self._name = name
+        self._cost_of = cost_of
         self._system: str | None = None
         self._turns = 0
         self._tokens = [0, 0]
+        self._cost = Decimal(0)
+        self._priced = 0
 
     def head(self) -> str:
         """What stands above the first turn."""
@@ -69,21 +76,27 @@ class HtmlPage:
         system = turn.system if turn.system != self._system else None
         self._system = turn.system
         self._tokens = [sum(pair) for pair in zip(self._tokens, tokens_of(turn), strict=True)]
-        return visible_html("".join(_parts(number, turn, system)))
+        cost = self._cost_of(turn)
+        if cost is not None:
+            self._cost += cost
+            self._priced += 1
+        return visible_html("".join(_parts(number, turn, system, cost)))
 
     def foot(self) -> str:
         """What stands below the last turn."""
-        told = _told_tokens(self._tokens)
-        about = ", ".join([counted(self._turns, "turn"), *told])
-        return _FOOT.format(about=f"{about}. Exported by pipechat.")
+        facts = [counted(self._turns, "turn"), *_told_tokens(self._tokens)]
+        if self._priced:
+            of = "" if self._priced == self._turns else f" for {self._priced} of them"
+            facts.append(_dollars(self._cost) + of)
+        return _FOOT.format(about=f"{', '.join(facts)}. Exported by pipechat.")
 
 
-def _parts(number: int, turn: Turn, system: str | None) -> Iterator[str]:
+def _parts(number: int, turn: Turn, system: str | None, cost: Decimal | None) -> Iterator[str]:
     is_whole = turn.status == "complete"
     mark = "" if is_whole else ' class="cut"'
     yield f'<article id="turn-{number}"{mark}>\n'
     yield f'<h2><a href="#turn-{number}">Turn {number}</a></h2>\n'
-    yield f'<p class="about">{", ".join(about(turn))}</p>\n'
+    yield f'<p class="about">{", ".join(_about(turn, cost))}</p>\n'
     if system:
         yield _block("system", "System", as_written(_lines(system)))
     yield _block("question", "You", as_written(_lines(turn.question)) + _files(turn))
@@ -95,7 +108,7 @@ def _parts(number: int, turn: Turn, system: str | None) -> Iterator[str]:
     yield "</article>\n"
 
 
-def about(turn: Turn) -> Iterator[str]:
+def _about(turn: Turn, cost: Decimal | None) -> Iterator[str]:
     """What is told of a turn beside what was said, as HTML: one fact each."""
     yield _time(turn.time)
     if turn.item is not None:
@@ -103,6 +116,8 @@ def about(turn: Turn) -> Iterator[str]:
     if turn.model:
         yield _named(turn.model)
     yield from _told_tokens(tokens_of(turn))
+    if cost is not None:
+        yield _dollars(cost)
     if turn.total_s is not None and turn.total_s >= 0:
         yield f"{turn.total_s:.1f} s"
     if turn.context is False:
@@ -119,6 +134,12 @@ def tokens_of(turn: Turn) -> list[int]:
 def _told_tokens(tokens: list[int]) -> list[str]:
     sent, received = tokens
     return [f"{sent:,} tokens sent, {received:,} received"] if sent or received else []
+
+
+def _dollars(cost: Decimal) -> str:
+    """To the cent, and of what is less than ten of them two digits that say something."""
+    digits = 2 if not cost or cost >= Decimal("0.1") else 1 - cost.adjusted()
+    return f"${cost:,.{digits}f}"
 
 
 def _block(kind: str, who: str, html: str) -> str:
