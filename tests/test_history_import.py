@@ -360,6 +360,7 @@ def test_a_large_export_is_imported_in_little_memory(program: Program, tmp_path:
     result = program.run("history", "import", "big.json", cwd=tmp_path, preexec_fn=limit_memory)
     assert (result.status, result.stdout.count(b"\n")) == (0, 50)
     assert b"imported 50 sessions: 50 turns" in result.stderr
+    (tmp_path / "big.json").unlink()
 
 
 @pytest.mark.in_process(False)

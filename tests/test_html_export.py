@@ -243,6 +243,7 @@ def test_the_page_of_a_session_of_any_length_takes_little_memory(
     )
     assert (result.status, result.stdout, result.stderr) == (0, b"", b"")
     assert (tmp_path / "w.html").stat().st_size > 70 << 20
+    (tmp_path / "w.html").unlink()
 
 
 def test_the_policy_allows_the_style_sheet_of_the_page_and_nothing_else() -> None:
