@@ -173,6 +173,7 @@ def test_of_chatgpts_tree_the_branch_that_was_shown_is_kept(
 
 
 IMAGE = {"content_type": "image_asset_pointer", "asset_pointer": "file-service://x"}
+SPOKEN = {"content_type": "audio_transcription", "text": "what?", "direction": "in"}
 LOST: list[tuple[str, Any, list[str]]] = [
     (
         "messages",
@@ -207,7 +208,7 @@ LOST: list[tuple[str, Any, list[str]]] = [
                 node("h", "root", "system", "hidden",
                      metadata={"is_visually_hidden_from_conversation": True}),
                 node("q", "h", "user", {"content_type": "multimodal_text",
-                                        "parts": [IMAGE, "what?"]}),
+                                        "parts": [IMAGE, SPOKEN]}),
                 node("c", "q", "assistant", {"content_type": "code", "text": "search()"},
                      recipient="browser"),
                 node("t", "c", "tool", "found"),
@@ -217,8 +218,8 @@ LOST: list[tuple[str, Any, list[str]]] = [
             ),
             conversation("empty", end="root"),
         ],
-        ["1 × image_asset_pointer", "1 × tool call", "1 × tool message", "1 × thoughts",
-         "1 × conversation without a question"],
+        ["1 × image_asset_pointer", "1 × hidden message", "1 × tool call", "1 × tool message",
+         "1 × thoughts", "1 × conversation without a question"],
     ),
 ]  # fmt: skip
 
@@ -509,3 +510,14 @@ def test_an_import_that_is_ended_at_any_moment_is_all_there_or_not_at_all(
     assert seen == {0, count}
     assert imported(program, tmp_path, MESSAGES).status == 0
     assert entries(program) == {"talk.jsonl"}
+
+
+def test_a_folder_that_cannot_be_made_is_told_and_nothing_is_imported(
+    program: Program, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "talk.json").write_text(json.dumps(MESSAGES))
+    home = {"PIPECHAT_HOME": str(tmp_path / "file")}
+    result = program.run("history", "import", "talk.json", cwd=tmp_path, env=home)
+    assert (result.status, result.code, result.stdout) == (9, "session_unwritable", b"")
+    assert b"nothing can be imported: what should be its folder is a file" in result.stderr

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipechat.messages import Turn
 from pipechat.show.html_markdown import as_html
@@ -17,6 +19,7 @@ from pipechat.show.html_page import POLICY, HtmlPage
 from tests.browser import a_browser
 from tests.history_kit import limit_memory, line, turn, write_session
 from tests.program import Program
+from tests.properties import MODEST
 from tests.sample_page import TURNS, page_of
 
 pytestmark = pytest.mark.in_process
@@ -122,6 +125,20 @@ def test_no_string_of_a_public_list_of_attacks_becomes_more_than_text_wherever_i
     for text in STRINGS:
         looked = Looked(page_of(text, [everywhere(text)]))
         assert looked.faults == [], text
+
+
+_FRAGMENTS = st.sampled_from(
+    ["<", ">", '"', "'", "&", ";", ":", "/", "(", ")", "[", "]", "!", "`", "```", "\n", "\n\n", " ",
+     "#", "- ", "*", "_", "|", "~~", "\\", "=", "\t", "    ", "> ", "1. ", "---", "a", "script", "img",
+     "src=x", "onerror=", "alert(1)", "javascript:", "https://a.example", "mailto:a@b", "&#x3c;",
+     "&lt;", "<!--", "-->", "</p>", "\x00", "\x1b", "\u202e", "|a|b|\n|-|-|\n"]
+)  # fmt: skip
+
+
+@given(st.lists(_FRAGMENTS | st.text(max_size=3), max_size=30).map("".join))
+@MODEST
+def test_whatever_is_put_together_of_markdown_and_html_is_text_in_the_page(text: str) -> None:
+    assert Looked(page_of(text, [everywhere(text)])).faults == []
 
 
 def test_the_look_at_a_page_finds_what_would_run() -> None:

@@ -40,6 +40,8 @@ def _said(conversation: Mapping[str, Any], lost: Lost) -> Iterator[Said]:
     for key in reversed(branch):
         if _is_shown(mapping[key]):
             yield from _message(mapping[key]["message"], lost)
+        elif _says(_of(mapping[key], "message")):
+            lost.add("hidden message")
 
 
 def _branch(mapping: Mapping[str, Any], end: object) -> dict[str, None]:
@@ -60,11 +62,12 @@ def _branch(mapping: Mapping[str, Any], end: object) -> dict[str, None]:
 def _is_shown(node: object) -> bool:
     """Whether a node has a message that says something, and is not hidden from its reader."""
     message = _of(node, "message")
-    if not isinstance(message, dict):
-        return False
-    if _of(message.get("metadata"), "is_visually_hidden_from_conversation"):
-        return False
-    content = message.get("content")
+    hidden = _of(_of(message, "metadata"), "is_visually_hidden_from_conversation")
+    return _says(message) and not hidden
+
+
+def _says(message: object) -> bool:
+    content = _of(message, "content")
     parts = _of(content, "parts")
     return bool(any(parts) if isinstance(parts, list) else content)
 
@@ -96,6 +99,8 @@ def _parts(parts: object, lost: Lost) -> str:
     for part in parts if isinstance(parts, list) else ():
         if isinstance(part, str):
             texts.append(part)
+        elif _of(part, "content_type") == "audio_transcription":
+            texts.append(text_of(part.get("text")))
         else:
             lost.add(_of(part, "content_type") or "part of no type")
     return "\n".join(texts)

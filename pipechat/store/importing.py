@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from pipechat.errors import SessionError
-from pipechat.store.faults import unwritable
+from pipechat.store.faults import unwritable, words_for
 from pipechat.store.layout import import_folder, import_folders, session_file
 from pipechat.store.locked_file import (
     FILE_MODE,
@@ -45,7 +45,7 @@ class Staging:
         self._turns: dict[str, int] = {}
         self._open = ""
         self._buffer = bytearray()
-        with _translated("the import"):
+        with _translated():
             make_folder(store.folder)
             self._fd, self._folder = _new_folder(store.folder)
             _remove_dead(store.folder)
@@ -84,7 +84,7 @@ class Staging:
         """Put all of them in place. A signal waits until that is done."""
         self._flush()
         names = [name for name, turns in self._turns.items() if turns]
-        with _translated("the import"):
+        with _translated():
             for name in names:
                 fd = os.open(self._aside(name), os.O_RDONLY | SAFE_FLAGS)
                 try:
@@ -104,7 +104,7 @@ class Staging:
                 with _translated(name):
                     os.link(self._aside(name), self._store.path(name))
                 linked.append(self._store.path(name))
-            with _translated("the import"):
+            with _translated():
                 sync_folder(self._store.folder)
         except BaseException:
             for path in linked:
@@ -169,12 +169,16 @@ def _remove_dead(folder: str) -> None:
 
 
 @contextmanager
-def _translated(name: str) -> Iterator[None]:
+def _translated(name: str = "") -> Iterator[None]:
     try:
         yield
-    except FileExistsError as error:
-        raise _exists(name) from error
     except OSError as error:
+        if not name:
+            what, hint = words_for(error)
+            message = f"nothing can be imported: {what}"
+            raise SessionError("session_unwritable", message, hint) from error
+        if isinstance(error, FileExistsError):
+            raise _exists(name) from error
         raise unwritable(name, error) from error
 
 
