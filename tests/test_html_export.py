@@ -131,7 +131,8 @@ _FRAGMENTS = st.sampled_from(
     ["<", ">", '"', "'", "&", ";", ":", "/", "(", ")", "[", "]", "!", "`", "```", "\n", "\n\n", " ",
      "#", "- ", "*", "_", "|", "~~", "\\", "=", "\t", "    ", "> ", "1. ", "---", "a", "script",
      "img", "src=x", "onerror=", "alert(1)", "javascript:", "https://a.example", "mailto:a@b",
-     "&#x3c;", "&lt;", "<!--", "-->", "</p>", "\x00", "\x1b", "\u202e", "|a|b|\n|-|-|\n"]
+     "&#x3c;", "](", "![", "[a](https://a.b/", "&lt;", "<!--", "-->", "</p>", "\x00", "\x1b",
+     "\u202e", "|a|b|\n|-|-|\n"]
 )  # fmt: skip
 
 
@@ -179,8 +180,9 @@ def test_links_lead_to_the_web_or_a_mailbox_and_tell_it_nothing() -> None:
         assert html.startswith('<p><a href="')
         assert 'rel="noopener noreferrer nofollow"' in html
     for url in ("javascript:alert(1)", "data:text/html,x", "//a.example", "x.html", "ftp://a.example",
-                "file:///etc/passwd", "#turn-1", "http:", "https://"):  # fmt: skip
-        assert "<a " not in as_html(f"[x]({url})")
+                "file:///etc/passwd", "#turn-1", "http:", "https://", "", "<>"):  # fmt: skip
+        for text in (f"[x]({url})", f"![x]({url})", f"[x][y]\n\n[y]: {url or '<>'}", f"<{url}>"):
+            assert "<a " not in as_html(text), text
     picture = as_html("![a *b*](https://a.example/x.png)")
     assert picture.startswith('<p><a href="https://a.example/x.png" rel="noopener ')
     assert picture.endswith(">[picture: a b]</a></p>\n")

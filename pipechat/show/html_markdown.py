@@ -8,7 +8,7 @@ which a page whose policy allows no inline styles would lose. Imported only by t
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from html import escape
 from typing import Any
@@ -87,9 +87,18 @@ def _made_for_a_page(state: Any) -> None:
             style = str(token.attrs.pop("style", ""))
             if side := style.rpartition(":")[2]:
                 token.attrs["class"] = side
-        for inner in token.children or ():
-            if inner.type == "link_open":
-                inner.attrs["rel"] = _REL
+        token.children = list(_with_true_links(token.children)) if token.children else None
+
+
+def _with_true_links(tokens: Sequence[Token]) -> Iterator[Token]:
+    """The tokens of a line without the links that lead nowhere: `[words]()`. Links do not nest."""
+    leads = True
+    for token in tokens:
+        if token.type == "link_open":
+            leads = bool(token.attrs.get("href"))
+            token.attrs["rel"] = _REL
+        if leads or not token.type.startswith("link_"):
+            yield token
 
 
 def _picture(renderer: Any, tokens: Sequence[Token], place: int, options: Any, env: Any) -> str:
@@ -98,7 +107,7 @@ def _picture(renderer: Any, tokens: Sequence[Token], place: int, options: Any, e
     words = renderer.renderInlineAsText(token.children or [], options, env)
     shown = f"[picture{': ' if words else ''}{escape(words)}]"
     within = sum(each.nesting for each in tokens[:place] if each.type.startswith("link_"))
-    if within:
+    if within or not token.attrs["src"]:
         return shown
     return f'<a href="{escape(str(token.attrs["src"]))}" rel="{_REL}">{shown}</a>'
 
