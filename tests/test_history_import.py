@@ -274,10 +274,10 @@ def test_of_conversations_with_one_title_the_second_gets_a_number(
              for n in range(2)]  # fmt: skip
     odd = [
         conversation(t, node("q", "root", "user", "?"), end="q")
-        for t in ("../..", "", "con", "é" * 99)
+        for t in ("../..", "", "con", "é" * 99, "TALK")
     ]
     names = imported(program, tmp_path, twice + odd).stdout.decode().split()
-    assert names == ["A-b-c", "A-b-c-2", "talk", "talk-2", "talk-3", "é" * 48]
+    assert names == ["A-b-c", "A-b-c-2", "talk", "talk-2", "talk-3", "é" * 48, "TALK-4"]
 
 
 EMPTY: dict[str, Any] = {"id": "q", "message": None, "children": []}

@@ -16,7 +16,7 @@ from typing import Self
 
 from pipechat.errors import SessionError
 from pipechat.store.faults import unwritable, words_for
-from pipechat.store.layout import import_folder, import_folders, session_file
+from pipechat.store.layout import import_folder, import_folders, session_file, session_of_file
 from pipechat.store.locked_file import (
     FILE_MODE,
     FOLDER_MODE,
@@ -49,27 +49,26 @@ class Staging:
             make_folder(store.folder)
             self._fd, self._folder = _new_folder(store.folder)
             _remove_dead(store.folder)
-        taken = os.listdir(store.folder)
-        self._taken = {each.casefold() for each in taken}
+        # By what a disk that minds no case makes of them; "" for one that is on its way.
+        self._taken = {each.casefold(): each for each in os.listdir(store.folder)}
 
     @property
     def turns(self) -> dict[str, int]:
         """How many each session has, by its name."""
         return self._turns
 
-    def is_free(self, name: str) -> bool:
-        """Whether neither a session that is there, nor one that is on its way, has this name, in
-        upper or lower case."""
-        return session_file(name).casefold() not in self._taken
+    def is_on_its_way(self, name: str) -> bool:
+        """Whether one that was begun has this name, in upper or lower case."""
+        return self._taken.get(session_file(name).casefold()) == ""
 
     def begin(self, name: str) -> None:
-        """Make room for session `name`. Raises UsageError: `bad_session_name`."""
-        path = self._store.path(name)
-        if not self.is_free(name):
-            if os.path.lexists(path) or name in self._turns:
-                raise _exists(name)
-            self._store.check_case(name, os.listdir(self._store.folder))
-        self._taken.add(session_file(name).casefold())
+        """Make room for session `name`, which must be free, in upper or lower case: on many disks
+        two that differ by that would be one file. Raises UsageError: `bad_session_name`."""
+        self._store.path(name)
+        folded = session_file(name).casefold()
+        if (there := self._taken.get(folded)) is not None:
+            raise _exists(session_of_file(there) or name)
+        self._taken[folded] = ""
         self._turns[name] = 0
 
     def add(self, name: str, line: bytes) -> None:

@@ -55,7 +55,7 @@ def import_folder(token: str) -> str:
     return f".{token}{_IMPORT}"
 
 
-def import_folders(entries: Iterable[str]) -> list[str]:
+def import_folders(entries: list[str]) -> list[str]:
     """Those of a folder's `entries` that are such folders."""
     return [each for each in entries if each.startswith(".") and each.endswith(_IMPORT)]
 
