@@ -25,7 +25,9 @@ The rooms, each of which imports only from those above it (`tests/test_house_map
     store           session names and file names, locked appends, spools, reading, search,
                     rewriting
     ledger          what requests took: a line for each that was sent, what that costs, budgets
-    show            sinks, the file of -o, transcripts, JSON Schemas made of the types
+    show            sinks, the file of -o, transcripts, sessions as pages of HTML or Markdown, JSON
+                    Schemas made of the types
+    foreign         conversations as other programs keep them, read into turns
     line_editor, stdin, environment
                     the process: what is typed, streams, the environment
     batch           items and their input, what is known of them, the pace, the run and its

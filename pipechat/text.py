@@ -28,6 +28,15 @@ def visible_line(text: str) -> str:
     return visible(text).replace("\n", "^J").replace("\t", " ")
 
 
+_IN_HTML = {code: shown.replace("<", "&lt;").replace(">", "&gt;") for code, shown in _SHOWN.items()}
+
+
+def visible_html(html: str) -> str:
+    """HTML that shows what `html` does, every control character visible: also those that an
+    entity or an escape was read to."""
+    return html if html.isprintable() else html.translate(_IN_HTML)
+
+
 def visible_json(text: str) -> str:
     """A line of JSON that says the same with no control character in it: they stand in strings
     alone, where an escape means the same."""

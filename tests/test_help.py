@@ -2,6 +2,7 @@
 is answered with what was meant."""
 
 import fcntl
+import json
 import os
 import pty
 import re
@@ -20,6 +21,7 @@ from pipechat.commands.examples import EXAMPLES
 from pipechat.commands.help_page import GROUPS, group_of
 from pipechat.main import make_command
 from pipechat.settings.table import OPTIONS, taken_by
+from tests import foreign
 from tests.program import PLANTED_KEY, Program
 from tests.servers import ChatServer
 from tests.test_readme import answered, make_here, run_in_bash
@@ -173,6 +175,8 @@ def test_the_examples_run(program: Program, tmp_path: Path) -> None:
     here = make_here(tmp_path / "here", program)
     (here / "goods.csv").write_text("id,name\n1,kettle\n")
     (here / "answers.jsonl").touch()
+    for name, value in foreign.EXAMPLES.items():
+        (here / name).write_text(json.dumps(value))
     session = "pipechat ask -q --session {} 'Rain in Lyon?' >/dev/null"
     ran = 0
     with ChatServer(answered) as server:

@@ -37,6 +37,7 @@ MAY_IMPORT = {
     | {"settings", "wire", "turn", "client", "store", "ledger", "signals", "environment"}
     | {"__init__"},
     "show": GROUND | {"signals"},
+    "foreign": GROUND,
     "line_editor": GROUND | {"signals"},
     "stdin": GROUND | {"line_editor"},
     "environment": GROUND | {"signals", "stdin"},
@@ -44,7 +45,7 @@ MAY_IMPORT = {
     "chat": GROUND | {"settings", "turn", "store", "show", "environment", "line_editor", "signals"},
     "commands": GROUND
     | {"settings", "wire", "turn", "client", "store", "show", "environment", "signals"}
-    | {"answers", "attached_files", "batch", "doctor", "chat", "ledger"}
+    | {"answers", "attached_files", "batch", "doctor", "chat", "ledger", "foreign"}
     | {"__init__"},
     "main": GROUND | {"commands", "environment", "signals", "__init__"},
     "__main__": {"main", "signals"},
@@ -100,6 +101,13 @@ PURE: dict[str, tuple[str, ...]] = {
     "ledger.rates": ("decimal",),
     "store.names": ("unicodedata",),
     "show.aligned": (),
+    "foreign": ("codecs", "itertools", "json"),  # JSON that comes in blocks
+    "show.html_markdown": ("functools", "html", "markdown_it"),
+    "show.html_page": ("base64", "decimal", "hashlib", "html"),  # the hash of its style sheet
+    "show.html_style": (),
+    "show.markdown_cost": (),
+    "show.markdown_page": ("functools", "markdown_it"),
+    "show.messages_page": (),
     "show.width": ("unicodedata",),
     "show.wrapping": ("functools",),  # what was looked up of a letter
     "show.markdown_blocks": (),
@@ -237,8 +245,14 @@ def test_an_extra_is_known_where_it_is_used_and_comes_only_when_it_is_asked_for(
 
 
 def test_only_what_formats_answers_knows_markdown_it_and_comes_with_nothing_else() -> None:
-    assert who_imports("markdown_it") == {"show.markdown"}
-    assert {name for name in trees() if "show.markdown" in own_imports(name)} == {"show.render"}
+    used_by = {
+        "show.markdown": {"show.render"},
+        "show.html_markdown": {"show.html_page"},
+        "show.markdown_page": {"commands.exporting"},
+    }
+    assert who_imports("markdown_it") == set(used_by)
+    for module, users in used_by.items():
+        assert {name for name in trees() if module in own_imports(name)} == users
 
 
 def test_only_the_commands_and_main_know_typer_and_nobody_click() -> None:

@@ -233,7 +233,7 @@ def test_what_writes_takes_no_path_and_says_what_reads_one(
     assert (result.status, result.code, result.stdout) == (2, "bad_session_name", b"")
     (told,) = result.stderr.decode().splitlines()
     assert "is no session name: it is a path." in told
-    assert "only `history show` and `history search` read files" in told
+    assert "only `history show`, `search` and `export` read files" in told
     assert ((here / "out.jsonl").read_bytes(), session.read_bytes()) == before
     assert [each.name for each in here.iterdir()] == ["out.jsonl"]
     assert [each.name for each in session.parent.iterdir()] == ["w.jsonl"]
@@ -247,7 +247,7 @@ def test_ask_keeps_no_turn_in_a_path(
     ask = ("ask", "--offline", "--output-format", output_format, "--session", path, "hello")
     result = program.run(*ask, cwd=here, events=False)
     assert (result.status, result.code) == (2, "bad_session_name")
-    assert b"Give a session's name: only `history show` and `history search`" in result.stderr
+    assert b"Give a session's name: only `history show`, `search` and `export`" in result.stderr
     assert (here / "out.jsonl").read_bytes() == b"".join(map(line, TURNS))
     assert list(program.home.iterdir()) == []
 

@@ -96,6 +96,16 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("With the lines around it:", "pipechat history search -i -C 2 lyon"),
         ("Which sessions say it:", "pipechat history search -il lyon"),
     ),
+    "pipechat history export": (
+        ("A page to read, print or send:", "pipechat history export trip -o trip.html"),
+        ("What a request would send along:", "pipechat history export trip --format messages"),
+        ("The records of a batch, with notes:", "pipechat history export ./answers.jsonl -o a.md"),
+    ),
+    "pipechat history import": (
+        ("Messages that another program kept:", "pipechat history import talk.json"),
+        ("All of ChatGPT's export:", "pipechat history import conversations.json"),
+        ("What `llm logs -n 0 --json` printed:", "pipechat history import logs.json"),
+    ),
     "pipechat history fork": (
         ("Try another way from turn 1 on:", "pipechat history fork trip plan-b --at 1"),
     ),

@@ -10,21 +10,26 @@ import typer
 
 from pipechat.commands.app import App
 from pipechat.commands.history_edit import delete, fork, prune, rename, repair
+from pipechat.commands.history_export import export
+from pipechat.commands.history_import import import_
 from pipechat.commands.history_list import list_sessions
 from pipechat.commands.history_output import (
     NoPager,
     OutputFormat,
     Page,
     Quiet,
+    Source,
     Verbose,
     check_format,
+    holds_no_turn,
     look_of,
     open_page,
     open_paged,
     opened,
+    source_or_last,
 )
 from pipechat.commands.history_search import search
-from pipechat.errors import SessionError, UsageError
+from pipechat.errors import UsageError
 from pipechat.show.transcript import Look, Transcript
 from pipechat.text import visible_line
 
@@ -36,14 +41,6 @@ history = App(
     "history", help="What was asked and answered: sessions shown, searched and kept in order."
 )
 
-Source = Annotated[
-    str | None,
-    typer.Argument(
-        help="A session, or a file of turns (a path with a /); the session used last unless given.",
-        metavar="[NAME|FILE]",
-        show_default=False,
-    ),
-]
 Last = Annotated[
     int | None, typer.Option("--last", "-n", help="Only the last N turns.", metavar="N", min=1)
 ]
@@ -74,21 +71,14 @@ def show(
     from pipechat.store.names import is_path
     from pipechat.store.selection import records, turns
 
-    named, source = source, source or store.last_used()
-    if source is None:
-        hint = "`pipechat ask --session NAME` begins one."
-        raise SessionError("session_missing", "there are no sessions", hint)
-    if named is None and env.stdout.is_terminal and len(store.names()) > 1:
-        env.warn(f"session {source}, the one used last")
-    sources.adopt(store, source)
+    source = source_or_last(env, store, source)
     with sources.reading(store, source) as session, open_paged(env, no_pager=no_pager) as page:
         if output_format == "text":
             count = _write_text(page, look_of(env), turns(session, wanted))
         else:
             count = page.records(records(session, wanted), output_format)
         if not count and session.size and is_path(source):
-            hint = "Name a file of turns, such as the output of `batch run`."
-            raise SessionError("session_unreadable", f"{source} holds no turn", hint)
+            raise holds_no_turn(source)
     return 0
 
 
@@ -144,6 +134,8 @@ history.command("list")(list_sessions)
 history.command()(show)
 history.command()(path)
 history.command()(search)
+history.command()(export)
+history.command("import")(import_)
 history.command()(fork)
 history.command()(rename)
 history.command()(delete)

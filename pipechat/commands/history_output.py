@@ -10,7 +10,7 @@ import typer
 
 from pipechat.commands.stores import open_store
 from pipechat.environment import Environment, Output
-from pipechat.errors import PipechatError, ReaderLeft, UsageError
+from pipechat.errors import PipechatError, ReaderLeft, SessionError, UsageError
 from pipechat.show.transcript import Look
 from pipechat.text import not_one_of, visible_json
 
@@ -46,6 +46,42 @@ def opened(context: typer.Context, quiet: bool, verbose: bool) -> tuple[Environm
     env.quiet = quiet
     env.verbose = verbose
     return env, open_store(env)
+
+
+Source = Annotated[
+    str | None,
+    typer.Argument(
+        help="A session, or a file of turns (a path with a /); the session used last unless given.",
+        metavar="[NAME|FILE]",
+        show_default=False,
+    ),
+]
+
+
+def source_or_last(env: Environment, store: SessionStore, source: str | None) -> str:
+    """The session or the file that is meant, with the turns of processes that died; without a name
+    the session used last, which is told on a terminal.
+
+    Raises:
+        SessionError: `session_missing`: there is none.
+        UsageError: `bad_session_name`.
+    """
+    from pipechat.store import sources
+
+    named, source = source, source or store.last_used()
+    if source is None:
+        hint = "`pipechat ask --session NAME` begins one."
+        raise SessionError("session_missing", "there are no sessions", hint)
+    if named is None and env.stdout.is_terminal and len(store.names()) > 1:
+        env.warn(f"session {source}, the one used last")
+    sources.adopt(store, source)
+    return source
+
+
+def holds_no_turn(source: str) -> SessionError:
+    """The error for a file that a user named, and that is something else."""
+    hint = "Name a file of turns, such as the output of `batch run`."
+    return SessionError("session_unreadable", f"{source} holds no turn", hint)
 
 
 def check_format(output_format: str) -> str:

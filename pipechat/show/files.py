@@ -26,6 +26,7 @@ class FileOutput:
     Args:
         path: FILE; a link is followed.
         mode: the permissions of a new file; one that is there keeps its own.
+        what: what is written, in messages.
 
     Raises:
         OutputError: it cannot be made, or could not take its name; nothing was sent yet.
@@ -33,8 +34,9 @@ class FileOutput:
 
     is_terminal = False
 
-    def __init__(self, path: str, mode: int) -> None:
+    def __init__(self, path: str, mode: int, what: str = "answer") -> None:
         self._path = path
+        self._what = what
         try:
             self._target = os.path.realpath(path)
         except OSError as error:  # the current folder was deleted
@@ -73,7 +75,7 @@ class FileOutput:
             os.fsync(self._fd)
             os.rename(self._temporary, self._target)
         except OSError as error:
-            hint = f"The whole answer is in {self._temporary}."
+            hint = f"The whole {self._what} is in {self._temporary}."
             raise unwritable_file("output_failed", self._path, error, hint=hint) from error
         finally:
             os.close(self._fd)

@@ -5,7 +5,6 @@ Reads by markdown-it-py, which comes with typer (by way of rich). HTML is shown 
 so are references, whose targets may come any time later. Imported only where answers are rendered.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import NamedTuple
@@ -14,18 +13,15 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from markdown_it.tree import SyntaxTreeNode as Node
 
-from pipechat.show.markdown_blocks import LARGEST
+from pipechat.show.markdown_cost import DEEPEST, is_dear
 from pipechat.show.markdown_tables import table_lines
 from pipechat.show.wrapping import Line, Span, wrapped
 from pipechat.text import visible, visible_line
 
 _BOLD, _DIM, _ITALIC, _UNDERLINED, _STRUCK, _CODE = "1", "2", "3", "4", "9", "36"
 _STYLES = {"strong": _BOLD, "em": _ITALIC, "s": _STRUCK}
-_DEEPEST = 40
-_MOST_COLUMNS = 100
 _NARROWEST = 8
 _MOST_GROWTH, _LEAST = 30, 4096
-_PICTURE_MARK = re.compile(r"!\[|\]")
 
 
 class Page(NamedTuple):
@@ -40,13 +36,10 @@ def rendered(text: str, page: Page) -> str:
     """The block `text`; each line ends with a newline. As it stands, where nobody could read it
     formatted: nested too deep, a table of too many columns, or what grows to many times its size.
     """
-    lines = text.split("\n")
-    columns = max(line.count("|") for line in lines)
-    # The rules of Markdown give a row the cells that it has not.
-    if columns > _MOST_COLUMNS or columns * len(lines) > LARGEST or _is_deep_picture(text):
+    if is_dear(text):
         return text
     tokens = _parser().parse(text)
-    if _depth(tokens) >= _DEEPEST:
+    if _depth(tokens) >= DEEPEST:
         return text
     shown = _Writer(page, text).blocks(Node(tokens), page.columns)
     if sum(len(span.text) for line in shown for span in line) > _MOST_GROWTH * len(text) + _LEAST:
@@ -62,17 +55,6 @@ def _depth(tokens: Sequence[Token]) -> int:
         deepest = max(deepest, depth + 1 + inner)
         depth += token.nesting
     return deepest
-
-
-def _is_deep_picture(text: str) -> bool:
-    """Whether pictures may stand in pictures deeper than the parser, which calls itself for each,
-    can go."""
-    depth = 0
-    for mark in _PICTURE_MARK.finditer(text):
-        depth = max(depth - 1, 0) if mark[0] == "]" else depth + 1
-        if depth >= _DEEPEST:
-            return True
-    return False
 
 
 def code(text: str, page: Page) -> str:
@@ -97,7 +79,7 @@ def painted(line: Line, page: Page) -> str:
 
 @cache
 def _parser() -> MarkdownIt:
-    parser = MarkdownIt("commonmark", {"html": False, "maxNesting": _DEEPEST + 4})
+    parser = MarkdownIt("commonmark", {"html": False, "maxNesting": DEEPEST + 4})
     parser.enable(["table", "strikethrough"]).disable("reference")
     parser.normalizeLink = lambda url: url  # type: ignore[method-assign]  # it is shown, not fetched
     return parser

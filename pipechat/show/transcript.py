@@ -81,7 +81,7 @@ class Transcript:
         parts = (look.time(turn.time), visible_line(turn.id), visible_line(item))
         about = ", ".join(part for part in parts if part)
         blocks.append(self._block("You", about, turn.question))
-        blocks.append(self._block(visible_line(turn.model) or "AI", _fault(turn), turn.answer))
+        blocks.append(self._block(visible_line(turn.model) or "AI", fault_of(turn), turn.answer))
         gap = "" if self._at_start else "\n"
         self._at_start = False
         return gap + "\n".join(blocks)
@@ -91,7 +91,8 @@ class Transcript:
         return heading + self._look.text(text) + ("\n" if text and text[-1] != "\n" else "")
 
 
-def _fault(turn: Turn) -> str:
+def fault_of(turn: Turn) -> str:
+    """Why a turn is not complete, in a line; "" where it is."""
     if turn.status == "complete":
         return ""
     error: Mapping[str, object] = turn.error or {}

@@ -4,7 +4,8 @@ A session is `NAME.jsonl`; beside it may stand `NAME.torn`, lines that were move
 hidden, the lock of `--if-busy`, what a rewrite or a fork has not finished, and the index of
 `--once`. What processes have in flight, a spool for each turn and of `--once` a lock for each key
 that is being asked, stands in a folder of the session, `.in-flight/NAME/`: it is found by the name
-however many sessions there are. Beside the folder of all stands what was typed in `chat`.
+however many sessions there are. An import that is under way has a
+folder. Beside the folder of all stands what was typed in `chat`.
 
 The output of a batch may be any file; hidden beside it stand the lock of the run that writes to
 it, and what that holds back.
@@ -14,6 +15,7 @@ _SESSION = ".jsonl"
 _SPOOL = ".part"
 _ID_LENGTH = 36
 _INDEX = ".once"
+_IMPORT = ".import"
 _ASKING = ".asking"
 _KEY_LENGTH = 32
 
@@ -51,6 +53,16 @@ def rewrite_file(name: str) -> str:
 
 def fork_file(name: str) -> str:
     return f".{name}.fork"
+
+
+def import_folder(token: str) -> str:
+    """The folder of sessions that are being imported; `token` has no dot."""
+    return f".{token}{_IMPORT}"
+
+
+def import_folders(entries: list[str]) -> list[str]:
+    """Those of a folder's `entries` that are such folders."""
+    return [each for each in entries if each.startswith(".") and each.endswith(_IMPORT)]
 
 
 def once_index_files(name: str) -> tuple[str, str]:

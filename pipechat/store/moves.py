@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from pipechat import jsonl
 from pipechat.errors import SessionError, UsageError
+from pipechat.store import whole
 from pipechat.store.adoption import adopt_orphans
 from pipechat.store.case import check_case
 from pipechat.store.faults import unwritable
@@ -23,7 +23,7 @@ from pipechat.store.layout import (
     session_file,
 )
 from pipechat.store.locked_file import LockedFile, is_named, sync_folder
-from pipechat.store.reading import Session, turn_of, turns_forwards
+from pipechat.store.reading import Session, turns_forwards
 from pipechat.store.replacing import locked, remove_if_free, temporary, torn_path_of, write_lines
 from pipechat.store.sessions import SessionStore
 
@@ -114,8 +114,8 @@ def fork(store: SessionStore, name: str, new: str, at: str | None = None) -> int
         check_case(new, os.listdir(store.folder))
         try:
             with temporary(os.path.join(store.folder, fork_file(new))) as (fd, path):
-                copied = write_lines(fd, _lines_up_to(session, last))
-                write_lines(fd, _marks_up_to(session, last))
+                copied = write_lines(fd, whole.turn_lines(session, last))
+                write_lines(fd, whole.mark_lines(session, last))
                 os.fsync(fd)
                 os.link(path, new_path)  # unlike rename, it never replaces
                 sync_folder(store.folder)
@@ -170,23 +170,6 @@ def _reserved(store: SessionStore, name: str) -> Iterator[None]:
             if is_named(file.fd, path):
                 os.unlink(path)
             raise
-
-
-def _lines_up_to(session: Session, last: int | None) -> Iterator[bytes]:
-    for number, _, line in turns_forwards(session):
-        yield line
-        if number == last:
-            return
-
-
-def _marks_up_to(session: Session, last: int | None) -> Iterator[bytes]:
-    for number, line in jsonl.lines_forwards(session.fd, session.size):
-        if b'"context":true' in line or b'"context":false' in line:
-            turn = turn_of(line)
-            if turn is not None and turn.context is not None:
-                yield line
-        if number == last:
-            return
 
 
 def _number_of(session: Session, at: str) -> int:

@@ -4,6 +4,7 @@ from pipechat.errors import UsageError
 from pipechat.text import visible_line
 
 MAX_NAME_BYTES = 200
+_TITLE_LENGTH = 48
 _ASCII = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 # Source: learn.microsoft.com/windows/win32/fileio/naming-a-file. The name up to its first dot
 # counts, in any case; so do the superscript digits, which are no digits here anyway.
@@ -31,7 +32,7 @@ def check_name(name: str) -> None:
         hint = "Use letters, digits, '.', '_' and '-', beginning with a letter, digit or '_'."
         if is_path(name):
             reason = "it is a path"
-            hint = "Give a session's name: only `history show` and `history search` read files."
+            hint = "Give a session's name: only `history show`, `search` and `export` read files."
         shown = visible_line(name if len(name) <= 60 else name[:60] + "…")
         raise UsageError("bad_session_name", f"{shown!r} is no session name: {reason}", hint)
 
@@ -39,6 +40,21 @@ def check_name(name: str) -> None:
 def is_name(name: str) -> bool:
     """Whether a session may be named so."""
     return not _fault(name)
+
+
+def name_of_title(title: str) -> str:
+    """A name that reads as `title` does, for what other programs call by any text; "" where none
+    of its letters may stand in a name."""
+    import unicodedata
+
+    name = before = ""
+    for character in unicodedata.normalize("NFC", title[:_TITLE_LENGTH]):
+        fits = is_name(f"a{name}{character}" if name else character)
+        if fits or before != "-":
+            before = character if fits else "-"
+            name += before
+    name = name.strip(".-")
+    return name if is_name(name) else ""
 
 
 def is_path(text: str) -> bool:

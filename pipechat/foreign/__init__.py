@@ -1,0 +1,1 @@
+"""Conversations as other programs keep them, read into turns."""
