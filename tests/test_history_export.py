@@ -169,3 +169,13 @@ def test_an_export_goes_into_a_pipe_and_a_descriptor_and_a_reader_may_leave(
     assert process.wait(30) == -signal.SIGPIPE
     assert process.stderr is not None
     assert process.stderr.read() == b""
+
+
+def test_a_page_tells_what_each_turn_cost_by_the_prices_that_hold(program: Program) -> None:
+    (program.home / "config.toml").write_text('[prices."own"]\ninput = 0.5\noutput = 2\n')
+    usage = {"prompt_tokens": 1000, "completion_tokens": 500, "total_tokens": 1500}
+    turns = [turn(1, model="own", usage=usage), turn(2, model="of-nobody", usage=usage)]
+    write_session(program, "w", turns)
+    page = exported(program, "w", form="html").stdout.decode()
+    assert page.count("1,000 tokens sent, 500 received, $0.0015") == 1
+    assert "2 turns, 2,000 tokens sent, 1,000 received, $0.0015 for 1 of them." in page

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from pipechat.environment import Environment
 from pipechat.messages import Turn
 from pipechat.store import whole
 from pipechat.store.names import is_path
 from pipechat.store.reading import Session, read_tail, turns_forwards
+
+if TYPE_CHECKING:
+    from pipechat.show.html_page import CostOf
 
 
 class Document(Protocol):
@@ -30,7 +34,8 @@ def has_no_turn(session: Session) -> bool:
 class Exported:
     """A session on its way out. `left_out`: how many turns it says nothing of, so far."""
 
-    def __init__(self, session: Session, wanted: str) -> None:
+    def __init__(self, env: Environment, session: Session, wanted: str) -> None:
+        self._env = env
         self._session = session
         self._wanted = wanted
         self.left_out = 0
@@ -63,7 +68,19 @@ class Exported:
         if self._wanted == "html":
             from pipechat.show.html_page import HtmlPage
 
-            return HtmlPage(name)
+            return HtmlPage(name, _cost_of(self._env))
         from pipechat.show.markdown_page import MarkdownPage
 
         return MarkdownPage(name)
+
+
+def _cost_of(env: Environment) -> CostOf:
+    """What a turn cost, by the prices of its day. A record does not tell where it was asked: the
+    model's name tells the vendor."""
+    from pipechat.ledger.prices import price_of
+    from pipechat.settings.config import find_folders, read_config
+    from pipechat.settings.resolve import resolve_settings
+
+    path = find_folders(env.environ).config_file
+    own = resolve_settings({}, env.environ, read_config(path), path).prices
+    return lambda turn: price_of(turn.model, None, None, turn.usage, own, turn.time or None)

@@ -75,7 +75,7 @@ def export(
     with sources.reading(store, source) as session:
         if has_no_turn(session):
             raise holds_no_turn(source)
-        exported = Exported(session, wanted)
+        exported = Exported(env, session, wanted)
         with _written(env, output) as write:
             for piece in exported.pieces():
                 write(piece)
