@@ -98,19 +98,27 @@ def _answer(
     env: Environment, settings: Settings, asked: _Asked, once: Mapping[str, str] | None = None
 ) -> tuple[TerminalEvent, PipechatError | None]:
     """Ask the model. `once`: what the record says of --once."""
+    from pipechat.client.ahead import ConnectionAhead
+
     spent_s = time.monotonic() - asked.began
     wanted = asked.wanted
     keeper = _keeper(env, settings)
-    client = make_client(env, settings, spent_s)
-    conversation = Conversation(
-        settings, keeper, client, lambda run, _answer: guard_against_signals(env, run), wanted, once
-    )
-    with _opened_sink(env, settings, extract=wanted is not None) as sink:
-        if settings.schema is None or not settings.schema_retries:
-            return conversation.ask(asked.question, sink)
-        from pipechat.commands.wanted import ask_until_it_matches
+    with ConnectionAhead() as ahead:
+        client = make_client(env, settings, spent_s, ahead)
+        conversation = Conversation(
+            settings,
+            keeper,
+            client,
+            lambda run, _answer: guard_against_signals(env, run),
+            wanted,
+            once,
+        )
+        with _opened_sink(env, settings, extract=wanted is not None) as sink:
+            if settings.schema is None or not settings.schema_retries:
+                return conversation.ask(asked.question, sink)
+            from pipechat.commands.wanted import ask_until_it_matches
 
-        return ask_until_it_matches(settings, conversation, client, asked.question, sink)
+            return ask_until_it_matches(settings, conversation, client, asked.question, sink)
 
 
 def _answer_once(

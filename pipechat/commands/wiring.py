@@ -28,6 +28,7 @@ from pipechat.turn.run import TurnRun
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pipechat.client.ahead import ConnectionAhead
     from pipechat.client.async_exchange import AsyncSender
     from pipechat.client.chat_client import ChatClient
     from pipechat.client.exchange import Sender
@@ -74,13 +75,18 @@ def with_key(env: Environment, settings: Settings, spent_s: float = 0.0) -> Sett
     return settings
 
 
-def make_client(env: Environment, settings: Settings, spent_s: float = 0.0) -> ChatClient:
+def make_client(
+    env: Environment,
+    settings: Settings,
+    spent_s: float = 0.0,
+    ahead: ConnectionAhead | None = None,
+) -> ChatClient:
     """The client of one turn, or of one after the other. `spent_s`, and what is raised: as
-    `with_key`."""
+    `with_key`. `ahead`: connects while the client is made, for a request that follows at once."""
     began = time.monotonic()
     settings = with_key(env, settings, spent_s)
     spent_s += time.monotonic() - began
-    sender = _make_sender(env, settings)
+    sender = _make_sender(env, settings, ahead)
     client = _client_of(env, settings, sender, spent_s)
     if settings.fallback:
         from pipechat.commands.fallbacks import alternatives_of
@@ -138,15 +144,18 @@ def make_async_sender(env: Environment, settings: Settings) -> AsyncSender:
     return network_sender(settings, env.environ, settings.jobs)
 
 
-def _make_sender(env: Environment, settings: Settings) -> Sender:
+def _make_sender(
+    env: Environment, settings: Settings, ahead: ConnectionAhead | None = None
+) -> Sender:
     if settings.record is None and settings.replay is None:
-        return _real_sender(env, settings)
+        return _real_sender(env, settings, ahead)
     from pipechat.commands.recordings import recorded_and_replayed
 
-    return recorded_and_replayed(env, settings, lambda: _real_sender(env, settings))
+    # Whether anything is sent is known when it is asked for.
+    return recorded_and_replayed(env, settings, lambda: _real_sender(env, settings, None))
 
 
-def _real_sender(env: Environment, settings: Settings) -> Sender:
+def _real_sender(env: Environment, settings: Settings, ahead: ConnectionAhead | None) -> Sender:
     if settings.offline:
         from pipechat.client.offline import OfflineSender
 
@@ -154,7 +163,9 @@ def _real_sender(env: Environment, settings: Settings) -> Sender:
     from pipechat.client.lazy_openai import load_openai
     from pipechat.client.sdk_sender import SdkSender
 
-    return SdkSender(settings, env.environ, load_openai(env.environ))
+    if ahead is not None:
+        ahead.begin(settings, env.environ)
+    return SdkSender(settings, env.environ, load_openai(env.environ), ahead)
 
 
 def guard_against_signals(env: Environment, run: TurnRun) -> AbstractContextManager[object]:
