@@ -19,7 +19,7 @@ from pipechat.client.reading import ResponseReading, Steps
 from pipechat.client.request_form import ApiMemory, RequestForm
 from pipechat.client.retries import RetryPolicy
 from pipechat.errors import PipechatError, TryLaterError
-from pipechat.events import Again, Chunk, Fallback, Judge, Retry, Step
+from pipechat.events import Again, Fallback, Judge, Retry, Step, Together
 from pipechat.messages import ChatRequest
 from pipechat.settings.resolve import Settings
 from pipechat.signals import LONGEST_WAIT_S
@@ -160,7 +160,7 @@ class AnswerInFlight:
                 return Fallback(each.name, error.code)
         raise self._form.told(error)
 
-    def _attempt(self) -> Iterator[Chunk]:
+    def _attempt(self) -> Iterator[Together]:
         client = self._client
         dialect, body = self._form.dialect, self._form.body(self._request)
         request = Request(dialect.path, body)
@@ -202,12 +202,12 @@ def _form(client: ChatClient, request: ChatRequest) -> RequestForm:
     return RequestForm(client.settings.api, client.tell, memory)
 
 
-def _driven(steps: Steps, exchange: Exchange) -> Iterator[Chunk]:
+def _driven(steps: Steps, exchange: Exchange) -> Iterator[Together]:
     """The chunks of a response that `exchange` carries."""
     with suppress(StopIteration):
         step = next(steps)
         while True:
-            if isinstance(step, Chunk):
+            if isinstance(step, Together):
                 yield step
                 step = next(steps)
                 continue

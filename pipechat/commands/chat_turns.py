@@ -129,12 +129,13 @@ class _PromptSink:
         self._prompt = prompt
         self._is_bare = False
 
-    def emit(self, event: Event) -> None:
-        if isinstance(event, Start):
-            self._env.stdout.write(self._prompt.encode())
-            self._is_bare = True
-        elif isinstance(event, TextChunk):
-            self._is_bare = False
-        elif isinstance(event, Error) and self._is_bare:
-            self._env.stdout.write(b"\n")
-        self._sink.emit(event)
+    def emit(self, *events: Event) -> None:
+        for event in events:
+            if isinstance(event, Start):
+                self._env.stdout.write(self._prompt.encode())
+                self._is_bare = True
+            elif isinstance(event, TextChunk):
+                self._is_bare = False
+            elif isinstance(event, Error) and self._is_bare:
+                self._env.stdout.write(b"\n")
+        self._sink.emit(*events)

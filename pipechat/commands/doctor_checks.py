@@ -183,7 +183,7 @@ class Checks:
 class _Nowhere:
     """A sink for an answer that nobody wants to read."""
 
-    def emit(self, event: Event) -> None:
+    def emit(self, *events: Event) -> None:
         """That it came is enough."""
 
 

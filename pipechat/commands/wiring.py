@@ -193,12 +193,13 @@ class TellingSink:
         self._env = env
         self._sink = sink
 
-    def emit(self, event: Event) -> None:
-        if isinstance(event, Retry):
-            self._env.stderr.note(
-                f"{event.code}: trying again in {event.wait_s:g} s (retry {event.attempt})"
-            )
-        self._sink.emit(event)
+    def emit(self, *events: Event) -> None:
+        for event in events:
+            if isinstance(event, Retry):
+                self._env.stderr.note(
+                    f"{event.code}: trying again in {event.wait_s:g} s (retry {event.attempt})"
+                )
+        self._sink.emit(*events)
 
 
 def usage_line(terminal: TerminalEvent) -> str:

@@ -27,7 +27,18 @@ from pipechat.errors import (
     SessionError,
     TryLaterError,
 )
-from pipechat.events import Again, Chunk, End, Error, Event, Judged, Reasoning, Step, TextChunk
+from pipechat.events import (
+    Again,
+    Chunk,
+    End,
+    Error,
+    Event,
+    Fallback,
+    Judged,
+    Reasoning,
+    Retry,
+    TextChunk,
+)
 from pipechat.messages import Outcome, Usage
 from pipechat.turn.endings import asked_for_tools, refused, why_not_whole
 from pipechat.turn.surrogates import SurrogateJoiner, without_surrogates
@@ -110,7 +121,7 @@ class TurnReducer:
         texts = enumerate(self._texts[index:], index)
         return [TextChunk(number, text) for number, text in texts]
 
-    def feed(self, step: Step) -> Sequence[Event]:
+    def feed(self, step: Chunk | Retry | Fallback | Again) -> Sequence[Event]:
         """The events that `step` makes: at most one of reasoning, and one of text."""
         if not isinstance(step, Chunk):
             self._attempt = _Attempt()
