@@ -14,7 +14,7 @@ from typing import Literal
 
 from benching import answers, sessions
 from benching.home import Home
-from benching.measuring import run_once
+from benching.measuring import NotMeasuredError, run_once
 from benching.parties import (
     LIVE,
     LIVE_BY_BLOCKS,
@@ -60,16 +60,16 @@ class Group:
 
 @dataclass(frozen=True)
 class Row:
-    """`of` compared with `to`, by wall time unless said: quotients of medians, for `p99` the
-    difference in ms. Of parties with several items, one of them. `at_most` is the target, where
-    there is one."""
+    """`of` compared with `to`, by wall time unless said: quotients of medians, for `p99` and
+    `first` the difference in ms. Of parties with several items, one of them. `at_most` is the
+    target, where there is one."""
 
     title: str
     group: str
     of: str
     to: str
     at_most: float | None = None
-    by: Literal["wall", "cpu", "peak", "p99"] = "wall"
+    by: Literal["wall", "cpu", "peak", "p99", "first"] = "wall"
 
 
 ROWS = (
@@ -105,6 +105,9 @@ ROWS = (
     ),
     Row("batch, nothing left to ask / wc, jq", "resume", "all complete", "wc, jq", 8),
     Row("latency p99, pipechat − curl -N (ms)", "latency", "pipechat", "curl -N", 1, "p99"),
+    Row(
+        "first word from afar, pipechat − curl -N (ms)", "far", "pipechat", "curl -N", 200, "first"
+    ),
 )
 
 
@@ -117,6 +120,7 @@ def make_groups(home: Home, sizes: Sizes) -> list[Group]:
         _session(home, sizes.turns),
         _search(home, sizes.turns),
         _latency(home, sizes.paced),
+        _far(home),
         _batch(home, sizes.items),
         _resume(home, sizes.turns),
     ]
@@ -229,6 +233,24 @@ def _latency(home: Home, chunks: int) -> Group:
     )
     about = f"{chunks} chunks, one every {answers.PACE_S * 1000:g} ms: from the server to a reader"
     return Group("latency", about, parties, session.write, long=True, stamped=True)
+
+
+def _far(home: Home) -> Group:
+    session = SessionOnDisk(home, "far", 1)
+    pem, url = ("--cacert", home.far_certificate), home.far_url
+    asked = (*session.asked(1, *pem, "--base-url", url, "-m", "paced-1"),)
+    parties = (
+        Party("pipechat", asked, anything, session.restore),
+        Party("curl -N", curl(home, "paced-1", *pem, url=url), anything),
+    )
+
+    def set_up() -> None:
+        if not home.far_port:
+            raise NotMeasuredError("openssl made no certificate")
+        session.write()
+
+    about = "one word from a server that is 40 ms away, each direction, and speaks TLS"
+    return Group("far", about, parties, set_up, stamped=True)
 
 
 def _batch(home: Home, count: int) -> Group:
