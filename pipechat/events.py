@@ -144,7 +144,8 @@ class Error(Outcome):
 
 
 TerminalEvent = End | Error
-Step = Chunk | Together | Retry | Fallback | Again
+Single = Chunk | Retry | Fallback | Again
+Step = Single | Together
 Event = Start | Retry | Fallback | Reasoning | TextChunk | End | Error
 
 
@@ -168,4 +169,6 @@ class Sink(Protocol):
 
 def text_of(events: Sequence[Event]) -> str:
     """What of the answer stands in events that came together."""
+    if len(events) == 1:  # as most are
+        return events[0].text if isinstance(events[0], TextChunk) else ""
     return "".join([event.text for event in events if isinstance(event, TextChunk)])

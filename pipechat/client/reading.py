@@ -147,9 +147,10 @@ class ResponseReading:
             began = self._clock()
             yield Together(chunks)
             self._deadlines.held_up(self._clock() - began)
-            for chunk in chunks[:-1]:
-                self._deadlines.saw(chunk)
-            self._deadlines.saw(chunks[-1], ended=self._judge.has_ended())
+            said = chunks[-1]
+            if len(chunks) > 1:
+                said = next((each for each in chunks if each.text or each.reasoning), said)
+            self._deadlines.saw(said, ended=self._judge.has_ended())
         if broken is not None:
             raise broken
         return bool(chunks)

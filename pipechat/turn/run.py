@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from pipechat.errors import PipechatError, as_ours
-from pipechat.events import Event, Sink, Start, Step, TerminalEvent, TextChunk, Together
+from pipechat.events import Event, Sink, Start, Step, TerminalEvent, Together, text_of
 from pipechat.messages import Turn
 from pipechat.turn.reducer import TurnReducer
 
@@ -72,11 +72,13 @@ class TurnRun:
 
     def feed(self, step: Step) -> None:
         """Take one step. What it raises (OutputError, ReaderLeft) is to be handed to `fail`."""
-        if isinstance(step, Together):
+        if not isinstance(step, Together):
+            self._show(self._reducer.feed(step))
+        elif len(step.chunks) == 1:
+            self._show(self._reducer.feed(step.chunks[0]))
+        else:
             feed = self._reducer.feed
             self._show([event for chunk in step.chunks for event in feed(chunk)])
-        else:
-            self._show(self._reducer.feed(step))
 
     def close(self) -> TerminalEvent:
         """The steps ended by themselves: the terminal event, recorded and shown."""
@@ -97,10 +99,9 @@ class TurnRun:
         self._conclude(self._show_held(cause)[-1])
 
     def _show(self, events: Sequence[Event]) -> None:
-        texts = [event for event in events if isinstance(event, TextChunk)]
-        if texts:
-            self._writer.text("".join([each.text for each in texts]))
-            self._texts_shown = texts[-1].index + 1
+        if text := text_of(events):
+            self._writer.text(text)
+            self._texts_shown = self._reducer.text_count
         if events:
             self._sink.emit(*events)
 
