@@ -286,8 +286,15 @@ def test_it_is_taken_once_and_for_its_own_host_alone() -> None:
 def test_what_stood_idle_for_long_is_closed_and_another_made(
     program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ahead, "_FRESH_S", -1.0)
-    with ChatServer(answer("Hi")) as server:
+    monkeypatch.setattr(ahead, "_FRESH_S", 0.0)
+    real = lazy_openai.load_openai
+
+    def late(environ: Mapping[str, str]) -> ModuleType:
+        until(lambda: server.connections and not server.open_connections)
+        return real(environ)
+
+    waiting = patch.object(lazy_openai, "load_openai", late)
+    with ChatServer(answer("Hi")) as server, waiting:
         assert program.run("ask", "hello", "--base-url", server.url).stdout == b"Hi\n"
         assert [each.connection for each in server.requests] == [2]
 

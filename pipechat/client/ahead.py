@@ -8,7 +8,6 @@ certificates, the same name. Knows no HTTP library, but whose context it shakes 
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from threading import Event, Lock, Thread
@@ -24,7 +23,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _SPARE_S = 5.0  # our time-outs strike first: they know why
-# A server may close what stands idle: what is older than this is not used.
+# What stands idle is in the way of a server that serves one after the other, and another may close
+# it: nobody takes it after this time.
 _FRESH_S = 2.0
 _ALPN = ["http/1.1"]  # as the transport has it
 
@@ -42,15 +42,16 @@ class ConnectionAhead:
         self._place: tuple[str, int] | None = None
         self._socket = _Later[socket.socket]()
         self._context = _Later["ssl.SSLContext | None"]()
-        self._ready_at = 0.0
         self._lock = Lock()
+        self._settled = Event()  # taken, or not wanted any more
         self._wanted = True
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._place is not None:
+        self._settled.set()
+        if self._claim(self._place) is not None:
             self._drop()
 
     def begin(self, settings: Settings, environ: Mapping[str, str]) -> None:
@@ -64,11 +65,12 @@ class ConnectionAhead:
             return
         check_tls_files(environ)
         place, longest_s = (endpoint.hostname, endpoint.port), longest_wait_s(settings)
-        is_started = _in_thread("connect", lambda: self._connect(place, longest_s))
-        self._place = place if is_started else None
-        if endpoint.scheme == "http":
+        self._place = place
+        if not _in_thread("connect", lambda: self._connect(place, longest_s)):
+            self._place = None
+        elif endpoint.scheme == "http":
             self._context.find(lambda: None)
-        elif is_started:
+        else:
             self._find_context(settings, environ)
 
     def _find_context(self, settings: Settings, environ: Mapping[str, str]) -> None:
@@ -101,25 +103,20 @@ class ConnectionAhead:
         Raises:
             OSError: what connecting came to; TimeoutError: it took longer than `timeout_s`.
         """
-        with self._lock:
-            if self._place != (host, port):
-                return None
-            self._place = None
+        if self._claim((host, port)) is None:
+            return None
+        self._settled.set()
         try:
-            found = self._socket.get(timeout_s)
+            return self._socket.get(timeout_s)
         except TimeoutError:
             self._drop()
             raise
-        if time.monotonic() - self._ready_at > _FRESH_S:
-            found.close()
-            return None
-        return found
 
     def _connect(self, place: tuple[str, int], longest_s: float | None) -> None:
         self._socket.find(lambda: self._connected(place, longest_s))
-        with self._lock:
-            if not self._wanted:
-                self._close()
+        self._settled.wait(_FRESH_S)
+        if self._claim(place) is not None or not self._wanted:
+            self._drop()
 
     def _connected(self, place: tuple[str, int], longest_s: float | None) -> socket.socket:
         found = socket.create_connection(place, longest_s)
@@ -133,15 +130,19 @@ class ConnectionAhead:
         except BaseException:
             found.close()
             raise
-        self._ready_at = time.monotonic()
         return found
 
-    def _drop(self) -> None:
+    def _claim(self, place: tuple[str, int] | None) -> tuple[str, int] | None:
+        """`place`, for the one who asks first; else None."""
         with self._lock:
-            self._wanted = False
-            self._close()
+            if self._place != place:
+                return None
+            self._place = None
+            return place
 
-    def _close(self) -> None:
+    def _drop(self) -> None:
+        """Whoever claimed it does not want it: it is closed, here or once it is there."""
+        self._wanted = False
         if self._socket.value is not None:
             self._socket.value.close()
 
