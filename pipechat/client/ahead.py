@@ -25,7 +25,7 @@ T = TypeVar("T")
 _SPARE_S = 5.0  # our time-outs strike first: they know why
 # What stands idle is in the way of a server that serves one after the other, and another may close
 # it: nobody takes it after this time.
-_FRESH_S = 2.0
+_FRESH_S = 4.0
 _ALPN = ["http/1.1"]  # as the transport has it
 
 
