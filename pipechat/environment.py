@@ -86,7 +86,7 @@ class Output:
         self._left = memoryview(bytes(self._left) + data if self._left else data)
         while self._left and (self._ready.poll(0) or self._wait()):
             try:
-                written = os.write(self._fd, self._left[: self._at_once])
+                written = os.write(self._fd, self._piece())
             except BlockingIOError:
                 continue
             except OSError as error:
@@ -94,6 +94,12 @@ class Output:
                 raise self._failure(error) from error
             self._begun = True
             self._left = self._left[written:]
+
+    def _piece(self) -> memoryview:
+        """What is written next: whole lines, where it is not all, so that none is left in two."""
+        piece = self._left[: self._at_once]
+        is_all = len(piece) == len(self._left)
+        return piece if is_all else piece[: bytes(piece).rfind(b"\n") + 1] or piece
 
     def write_now(self, data: bytes) -> None:
         """`data` where a reader takes it at once, and nothing otherwise. Raises nothing."""
@@ -133,8 +139,7 @@ class Output:
         return left > 0 and bool(poll.poll(left * 1000))
 
     def check_open(self) -> None:
-        """Raises OutputError where the process was started without this stream, or with one
-        that cannot be written to."""
+        """Raises OutputError where this stream is not there, or cannot be written to."""
         if self.closed or self._reads_only:
             what = "is closed" if self.closed else "is not open for writing"
             hint = "Redirect it to a file or a pipe."
@@ -213,8 +218,7 @@ class Environment:
 
     @property
     def has_live_line(self) -> bool:
-        """Whether a person looks at stderr, on a terminal where a line can be taken back, and
-        wants to be told how it is getting on."""
+        """Whether a person looks at stderr, who can be and wants to be told how it stands."""
         return self.stderr.is_terminal and not self.quiet and not self.is_dumb
 
     @property

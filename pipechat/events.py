@@ -4,6 +4,7 @@ The event schema (DESIGN §5) is these classes: `pipechat schema event` is made 
 Knows no stream, no file and no SDK.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
@@ -43,6 +44,12 @@ class Told(NamedTuple):
     tier: str | None = None
     sent: bool = True
     refused: bool = False
+
+
+class Together(NamedTuple):
+    """Chunks that came in one piece: what they make is kept and shown at once. Never none."""
+
+    chunks: Sequence[Chunk]
 
 
 class Judged(NamedTuple):
@@ -151,7 +158,8 @@ class Error(Outcome):
 
 
 TerminalEvent = End | Error
-Step = Chunk | Retry | Fallback | Again
+Single = Chunk | Retry | Fallback | Again
+Step = Single | Together
 Event = Start | Retry | Fallback | Reasoning | TextChunk | End | Error
 
 
@@ -167,6 +175,14 @@ class Judge(Protocol):
 
 
 class Sink(Protocol):
-    """Shows the events. Raises OutputError or ReaderLeft where it cannot."""
+    """Shows events, those that came together in one call; a terminal one comes alone. Raises
+    OutputError or ReaderLeft where it cannot."""
 
-    def emit(self, event: Event) -> None: ...
+    def emit(self, *events: Event) -> None: ...
+
+
+def text_of(events: Sequence[Event]) -> str:
+    """What of the answer stands in events that came together."""
+    if len(events) == 1:  # as most are
+        return events[0].text if isinstance(events[0], TextChunk) else ""
+    return "".join([event.text for event in events if isinstance(event, TextChunk)])

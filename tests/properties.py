@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipechat.client.chat_client import ChatClient
 from pipechat.errors import PipechatError
-from pipechat.events import Chunk, End, Error, Event, Step, TerminalEvent, TextChunk
+from pipechat.events import Chunk, End, Error, Event, Step, TerminalEvent, TextChunk, Together
 from pipechat.messages import ChatRequest
 from pipechat.turn.reducer import TurnReducer
 from pipechat.wire.body import BodyDecoder
@@ -77,7 +77,8 @@ def _reduced(reducer: TurnReducer, steps: Iterable[Step]) -> list[Event]:
     events: list[Event] = []
     try:
         for step in steps:
-            events += reducer.feed(step)
+            for each in step.chunks if isinstance(step, Together) else [step]:
+                events += reducer.feed(each)
     except PipechatError as cause:
         return [*events, *reducer.fail(cause)]
     return [*events, *reducer.close()]

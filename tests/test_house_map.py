@@ -90,6 +90,7 @@ PURE: dict[str, tuple[str, ...]] = {
     "client.retries": ("email", "random"),  # dates; jitter
     "client.network_errors": ("errno", "socket"),  # the types of their errors
     "client.near_request": (),
+    "client.inflating": ("zlib",),
     "client.recording": ("base64",),  # segments that are no text
     "doctor.finding": (),
     "doctor.judging": ("email", "socket", "ssl"),  # dates; their errors and the dates of TLS

@@ -22,7 +22,18 @@ from pipechat.errors import (
     SessionError,
     TryLaterError,
 )
-from pipechat.events import Chunk, End, Error, Event, Retry, Start, TerminalEvent, TextChunk
+from pipechat.events import (
+    Chunk,
+    End,
+    Error,
+    Event,
+    Retry,
+    Start,
+    Step,
+    TerminalEvent,
+    TextChunk,
+    Together,
+)
 from pipechat.turn.reducer import TurnReducer
 from pipechat.turn.run import TurnRun
 from tests.properties import MODEST, any_text, shown
@@ -75,7 +86,11 @@ class ListSink:
         self._fault = fault
         self.on_event: Callable[[int], None] = lambda _count: None
 
-    def emit(self, event: Event) -> None:
+    def emit(self, *events: Event) -> None:
+        for event in events:
+            self._emit(event)
+
+    def _emit(self, event: Event) -> None:
         if self._broken_at is not None and len(self.events) >= self._broken_at:
             raise self._fault
         self.events.append(event)
@@ -87,8 +102,19 @@ class ListSink:
         self.on_event(len(self.events))
 
 
-def feed(chunks: Sequence[Chunk | Retry], fault: Exception | None) -> Iterator[Chunk | Retry]:
-    yield from chunks
+def feed(chunks: Sequence[Chunk | Retry], fault: Exception | None, together: int) -> Iterator[Step]:
+    """The steps, of which so many chunks come together; 0: each by itself."""
+    held: list[Chunk] = []
+    for step in chunks:
+        if isinstance(step, Chunk) and together:
+            held.append(step)
+        if held and (len(held) == together or not isinstance(step, Chunk)):
+            yield Together(held)
+            held = []
+        if not isinstance(step, Chunk) or not together:
+            yield step
+    if held:
+        yield Together(held)
     if fault is not None:
         raise fault
 
@@ -101,6 +127,7 @@ def run_turn(
     broken_at: int | None = None,
     sink_fault: PipechatError | None = None,
     interrupt_at: int | None = None,
+    together: int = 0,
 ) -> tuple[TerminalEvent | None, list[Event], Recorder, TurnRun]:
     """One turn with faults; the terminal is None where a signal killed it."""
     recorder = Recorder(finish_fault)
@@ -115,7 +142,7 @@ def run_turn(
     sink.on_event = kill
     terminal = None
     try:
-        terminal = run.run(START, feed(chunks, stream_fault))
+        terminal = run.run(START, feed(chunks, stream_fault, together))
     except Died:
         assert run.cause is not None
     assert not sink.violations
@@ -245,6 +272,7 @@ stream_faults = st.none() | st.sampled_from(
     st.none() | st.integers(0, 10),
     st.sampled_from([ReaderLeft(), OutputError("output_failed", "full")]),
     st.none() | st.integers(1, 12),
+    st.integers(0, 3),
 )
 def test_whatever_fails_a_turn_has_one_terminal_event_last_and_a_record_of_all_shown(
     chunks: list[Chunk | Retry],
@@ -253,6 +281,7 @@ def test_whatever_fails_a_turn_has_one_terminal_event_last_and_a_record_of_all_s
     broken_at: int | None,
     sink_fault: PipechatError,
     interrupt_at: int | None,
+    together: int,
 ) -> None:
     terminal, events, recorder, run = run_turn(
         chunks,
@@ -261,6 +290,7 @@ def test_whatever_fails_a_turn_has_one_terminal_event_last_and_a_record_of_all_s
         broken_at=broken_at,
         sink_fault=sink_fault,
         interrupt_at=interrupt_at,
+        together=together,
     )
     sink_broke = not (events and isinstance(events[-1], End | Error))
     assert not sink_broke or broken_at is not None
@@ -305,7 +335,10 @@ class AtStep:
         return self
 
 
-def test_a_signal_between_any_two_bytecodes_leaves_one_record_of_all_that_was_shown() -> None:
+@pytest.mark.parametrize("together", [0, 2])
+def test_a_signal_between_any_two_bytecodes_leaves_one_record_of_all_that_was_shown(
+    together: int,
+) -> None:
     chunks = [Chunk(text="a"), Chunk(text="b\ud83d"), Chunk(text="\ude00", reasoning="r"), STOP]
     step = 0
     outcomes = set()
@@ -326,7 +359,7 @@ def test_a_signal_between_any_two_bytecodes_leaves_one_record_of_all_that_was_sh
         signal = AtStep(step, strike)
         try:
             sys.settrace(signal)
-            run.run(START, chunks)
+            run.run(START, feed(chunks, None, together))
         except Died:
             pass
         finally:
@@ -337,12 +370,13 @@ def test_a_signal_between_any_two_bytecodes_leaves_one_record_of_all_that_was_sh
         assert recorder.records[0] == sink.events[-1]
         answer = recorder.records[0].answer
         assert "ab\U0001f600".startswith(answer.rstrip("\ufffd"))
-        # All of it was shown, or all but the one chunk that was being handed over.
+        # All of it was shown, or all but the piece that was being handed over.
         unshown = [event for event in reducer.texts_from(0) if event not in sink.events]
-        assert len(unshown) <= 1
+        assert len(unshown) <= max(together, 1)
         handed_over += len(unshown)
         assert unshown or shown(sink.events) == answer
-        assert set(recorder.texts) >= {e.text for e in sink.events if isinstance(e, TextChunk)}
+        kept = "".join(recorder.texts)
+        assert all(e.text in kept for e in sink.events if isinstance(e, TextChunk))
         outcomes.add((recorder.records[0].status, shown(sink.events)))
         if not signal.acted:
             break

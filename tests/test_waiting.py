@@ -43,8 +43,8 @@ class Told:
     told: list[Any] = field(default_factory=list)
     now: float = 100.0
 
-    def emit(self, event: Event) -> None:
-        self.told.append(event)
+    def emit(self, *events: Event) -> None:
+        self.told += events
 
     def show(self, text: str, tail: str = "") -> None:
         self.told.append(text + tail)

@@ -18,7 +18,7 @@ from pipechat.client.deadlines import Deadlines, Limits
 from pipechat.client.exchange import Response, in_one
 from pipechat.client.reading import Item, ResponseReading, cleaned
 from pipechat.errors import PipechatError, TryLaterError, as_ours
-from pipechat.events import Chunk, TerminalEvent, Told
+from pipechat.events import Chunk, TerminalEvent, Together, Told
 from pipechat.messages import ChatRequest, Turn
 from pipechat.settings.resolve import Settings
 from pipechat.turn.context import Context
@@ -137,8 +137,8 @@ def _read(reading: ResponseReading, items: tuple[Item, ...]) -> Iterator[Chunk]:
     try:
         step = next(steps)
         while True:
-            if isinstance(step, Chunk):
-                yield step
+            if isinstance(step, Together):
+                yield from step.chunks
                 step = next(steps)
             else:
                 step = steps.send(next(left, None))

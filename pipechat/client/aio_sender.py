@@ -16,10 +16,11 @@ from pipechat import jsonl
 from pipechat.client.async_exchange import Put
 from pipechat.client.certificates import authorities_named
 from pipechat.client.exchange import Request, Response, in_one
+from pipechat.client.inflating import inflated
 from pipechat.client.lazy_openai import AIOHTTP_CLIENT
 from pipechat.client.network_errors import network_error, wants_certificate
 from pipechat.client.own_headers import check_account_names, headers_of_ours, own_headers
-from pipechat.client.sdk_sender import NO_KEY, inflated
+from pipechat.client.sdk_sender import NO_KEY
 from pipechat.client.trust import trusted
 from pipechat.client.unix_socket import socket_error
 from pipechat.errors import PipechatError

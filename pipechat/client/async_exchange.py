@@ -15,7 +15,7 @@ from typing import Protocol
 from pipechat.client.exchange import Request, Response, Sender
 from pipechat.client.reading import Item, ResponseReading
 from pipechat.errors import NetworkError, OutputError, PipechatError, as_ours
-from pipechat.events import Chunk
+from pipechat.events import Chunk, Together
 
 _ROOM = 64  # items that may wait for the turn
 
@@ -148,8 +148,9 @@ async def read_response(
     try:
         step = next(steps)
         while True:
-            if isinstance(step, Chunk):
-                take(step)
+            if isinstance(step, Together):
+                for chunk in step.chunks:
+                    take(chunk)
                 step = next(steps)
                 continue
             try:

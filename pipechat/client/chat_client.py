@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pipechat.client.advice import advise
 from pipechat.client.deadlines import Deadlines, Limits
@@ -19,7 +19,7 @@ from pipechat.client.reading import ResponseReading, Steps
 from pipechat.client.request_form import MemoryOf, Refusals, RequestForm, told
 from pipechat.client.retries import RetryPolicy
 from pipechat.errors import PipechatError, TryLaterError
-from pipechat.events import Again, Chunk, Fallback, Judge, Retry, Step, Told
+from pipechat.events import Again, Fallback, Judge, Retry, Step, Together, Told
 from pipechat.messages import ChatRequest
 from pipechat.settings.resolve import Settings
 from pipechat.signals import LONGEST_WAIT_S
@@ -27,6 +27,8 @@ from pipechat.wire.dialect import dialect_of
 
 if TYPE_CHECKING:  # a Protocol takes a tenth of a millisecond to make
     from typing import Protocol
+
+    from pipechat.client.alternative import Alternative
 
     class Account(Protocol):
         """Who keeps account of the requests of a turn.
@@ -44,14 +46,6 @@ if TYPE_CHECKING:  # a Protocol takes a tenth of a millisecond to make
 
         @property
         def account(self) -> Account: ...
-
-
-class Alternative(NamedTuple):
-    """Who is asked where a client's tries all failed: `name`, and what makes its client, told
-    of the last failure; None where it cannot be asked."""
-
-    name: str
-    open: Callable[[PipechatError], ChatClient | None]
 
 
 class ChatClient:
@@ -206,7 +200,7 @@ class AnswerInFlight:
             self._account.begin(host, dialect.name, self._request.model, body)
         return Request(dialect.path, body)
 
-    def _attempt(self) -> Iterator[Chunk]:
+    def _attempt(self) -> Iterator[Together]:
         client = self._client
         request, self._next = self._next or self._begin(), None
         dialect, body = self._form.dialect, request.body
@@ -250,12 +244,12 @@ def _form(client: ChatClient, request: ChatRequest) -> RequestForm:
     return RequestForm(client.settings, client.tell, memory)
 
 
-def _driven(steps: Steps, exchange: Exchange) -> Iterator[Chunk]:
+def _driven(steps: Steps, exchange: Exchange) -> Iterator[Together]:
     """The chunks of a response that `exchange` carries."""
     with suppress(StopIteration):
         step = next(steps)
         while True:
-            if isinstance(step, Chunk):
+            if isinstance(step, Together):
                 yield step
                 step = next(steps)
                 continue

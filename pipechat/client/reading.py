@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pipechat import jsonl
@@ -16,7 +16,7 @@ from pipechat.client.deadlines import Deadlines
 from pipechat.client.exchange import Response
 from pipechat.client.retries import retry_after_s
 from pipechat.errors import NetworkError, PipechatError, RefusedError, TryLaterError
-from pipechat.events import Chunk, Judge, Told
+from pipechat.events import Chunk, Judge, Together, Told
 from pipechat.text import redacted, redacted_values
 from pipechat.wire.api_errors import status_error
 from pipechat.wire.body import BodyDecoder
@@ -41,9 +41,10 @@ _NEVER_SENT = (
 Item = Response | bytes | None
 """What is carried: the response, its body in segments, and None at its end."""
 
-Steps = Generator[Chunk | float, Item, None]
-"""Yields chunks, and numbers: the next item is wanted, and waited for no longer than so many
-seconds. It is sent in; TimeoutError, or what broke the exchange, is thrown in."""
+Steps = Generator[Together | float, Item, None]
+"""Yields chunks, those of one item together, and numbers: the next item is wanted, and waited for
+no longer than so many seconds. It is sent in; TimeoutError, or what broke the exchange, is thrown
+in."""
 
 
 class ResponseReading:
@@ -122,7 +123,8 @@ class ResponseReading:
             content = yield from self._error_body()
             raise self._refusal(response, content)
         request_id = response.headers.get("x-request-id")
-        yield Chunk(request_id=redacted(request_id, self._secrets) if request_id else None)
+        known = redacted(request_id, self._secrets) if request_id else None
+        yield Together([Chunk(request_id=known)])
         yield from self._chunks(response.headers.get("content-type", ""))
 
     def _chunks(self, content_type: str) -> Steps:
@@ -137,21 +139,37 @@ class ResponseReading:
             segment = yield from self._take()
             assert not isinstance(segment, Response)
             if segment is None:
-                yield from map(self._clean_chunk, decoder.close())
+                yield from self._told(decoder.close())
                 return
             began = self._clock()
-            any_data = False
-            for chunk in decoder.feed(segment):
-                any_data = True
-                shown = self._clock()
-                yield self._clean_chunk(chunk)
-                deadlines.held_up(self._clock() - shown)
-                deadlines.saw(chunk, ended=self._judge.has_ended())
+            any_data = yield from self._told(decoder.feed(segment))
             # Who takes the chunks may be slow: that is not the server's time.
             took = 0.0 if any_data else self._clock() - began
             deadlines.listened(self._waited_s + took, longest + took, in_vain=not any_data)
 
-    def _take_response(self) -> Generator[Chunk | float, Item, Response]:
+    def _told(self, found: Iterator[Chunk]) -> Generator[Together | float, Item, bool]:
+        """Yields the chunks of one item, as one; whether there were any. What breaks them off is
+        raised once those before it are told."""
+        chunks: list[Chunk] = []
+        broken: Exception | None = None
+        try:
+            for chunk in found:
+                chunks.append(self._clean_chunk(chunk))
+        except Exception as error:
+            broken = error
+        if chunks:
+            began = self._clock()
+            yield Together(chunks)
+            self._deadlines.held_up(self._clock() - began)
+            said = chunks[-1]
+            if len(chunks) > 1:
+                said = next((each for each in chunks if each.text or each.reasoning), said)
+            self._deadlines.saw(said, ended=self._judge.has_ended())
+        if broken is not None:
+            raise broken
+        return bool(chunks)
+
+    def _take_response(self) -> Generator[Together | float, Item, Response]:
         try:
             response = yield from self._take()
         except NetworkError as error:
@@ -161,7 +179,7 @@ class ResponseReading:
         assert isinstance(response, Response)
         return response
 
-    def _take(self) -> Generator[Chunk | float, Item, Item]:
+    def _take(self) -> Generator[Together | float, Item, Item]:
         """The next item, waited for no longer than the deadlines allow."""
         deadlines = self._deadlines
         while True:
@@ -175,7 +193,7 @@ class ResponseReading:
             self._waited_s = self._clock() - began
             return item
 
-    def _error_body(self) -> Generator[Chunk | float, Item, bytes]:
+    def _error_body(self) -> Generator[Together | float, Item, bytes]:
         """The first 64 kB of what a refusal says."""
         parts: list[bytes] = []
         size = 0

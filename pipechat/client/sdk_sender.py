@@ -6,20 +6,21 @@ parses here: both belong to the turn's own rules (FAULTS §1).
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from pipechat.client.ahead import ConnectionAhead, longest_wait_s
 from pipechat.client.certificates import authorities_named
 from pipechat.client.exchange import Request, Response, Segments, in_one
+from pipechat.client.inflating import inflated
 from pipechat.client.network_errors import is_from_socks, login_refused, network_error
 from pipechat.client.own_headers import check_account_names, headers_of_ours, own_headers
 from pipechat.client.proxy_way import has_reached_the_server, note_way
 from pipechat.client.put_off import serve_socks
 from pipechat.client.trust import trusted
 from pipechat.client.unix_socket import socket_error
-from pipechat.errors import NetworkError, PipechatError, TryLaterError
+from pipechat.errors import PipechatError
 from pipechat.settings.resolve import Settings
 
 if TYPE_CHECKING:
@@ -27,19 +28,23 @@ if TYPE_CHECKING:
 
 NO_KEY = "none"  # the SDK insists on one; the header that would carry it is left out
 _ERROR_BYTES = 64 * 1024
-_STEP_BYTES = 256 * 1024
-_SPARE_S = 5.0  # our time-outs strike first: they know why
 
 
 class SdkSender:
     """Sends through one client of the SDK and its pool of connections; many threads may send
-    at once."""
+    at once. `ahead`: the first connection, where it was begun already."""
 
-    def __init__(self, settings: Settings, environ: Mapping[str, str], openai: ModuleType) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        environ: Mapping[str, str],
+        openai: ModuleType,
+        ahead: ConnectionAhead | None = None,
+    ) -> None:
         self._settings = settings
         self._openai = openai
         self._authorities = authorities_named(settings, environ)
-        self._sdk = _sdk_client(settings, environ, openai)
+        self._sdk = _sdk_client(settings, environ, openai, ahead)
         self._headers = headers_of_ours(settings, environ, openai)
 
     def send(self, request: Request) -> Response:
@@ -139,34 +144,6 @@ class SdkSender:
         return error
 
 
-def inflated(encoding: str) -> Callable[[bytes], Iterator[bytes]]:
-    """What decodes a body that is encoded though it was asked not to be, segment by segment, in
-    steps of a bounded size.
-
-    Raises:
-        TryLaterError: it is encoded in a way that nobody asked for.
-    """
-    if encoding not in ("gzip", "deflate", "x-gzip"):
-        message = f"the server sent a body encoded as {encoding[:40]!r}, which was not asked for"
-        raise TryLaterError("malformed_stream", message, again=False)
-    decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)
-
-    def inflate(segment: bytes) -> Iterator[bytes]:
-        nonlocal decoder
-        rest = segment
-        try:
-            while rest:
-                if decoder.eof:  # gzip's members follow one another (RFC 1952 §2.2)
-                    decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)
-                yield decoder.decompress(rest, _STEP_BYTES)
-                rest = decoder.unused_data or decoder.unconsumed_tail
-        except zlib.error as error:
-            message = f"the body could not be decompressed: {error}"
-            raise NetworkError("connection_lost", message, "Ask again.") from error
-
-    return inflate
-
-
 def _headers_of(response: httpx2.Response) -> dict[str, str]:
     return dict(response.headers.items())
 
@@ -217,14 +194,19 @@ def _bound_error(response: httpx2.Response) -> None:
     response.headers.pop("content-encoding", None)
 
 
-def _sdk_client(settings: Settings, environ: Mapping[str, str], openai: ModuleType) -> Any:
+def _sdk_client(
+    settings: Settings,
+    environ: Mapping[str, str],
+    openai: ModuleType,
+    ahead: ConnectionAhead | None,
+) -> Any:
     """The SDK's client, so made that it does nothing by itself: no retries, no redirects (they
     would carry the question to another host), no time-outs but ours, no proxy but ours."""
     import httpx2
 
     check_account_names(environ)
-    proxy, headers, socket = settings.proxy, own_headers(settings), settings.endpoint.socket
-    longest_s = None if settings.timeout_s is None else settings.timeout_s + _SPARE_S
+    proxy, headers, longest_s = settings.proxy, own_headers(settings), longest_wait_s(settings)
+    transport = _transport(settings, ahead)
     if proxy is not None and proxy.url.reveal().startswith("socks"):
         serve_socks()
 
@@ -232,8 +214,8 @@ def _sdk_client(settings: Settings, environ: Mapping[str, str], openai: ModuleTy
         request.headers.update(headers)
 
     http = httpx2.Client(
-        verify=trusted(settings, environ),
-        transport=httpx2.HTTPTransport(uds=socket, verify=False) if socket else None,
+        verify=trusted(settings, environ) if transport is None else False,
+        transport=transport,
         proxy=proxy.url.reveal() if proxy is not None else None,
         trust_env=False,
         timeout=longest_s,
@@ -250,3 +232,16 @@ def _sdk_client(settings: Settings, environ: Mapping[str, str], openai: ModuleTy
         timeout=longest_s,
         http_client=http,
     )
+
+
+def _transport(settings: Settings, ahead: ConnectionAhead | None) -> httpx2.HTTPTransport | None:
+    """The transport; None for the one that the client makes by itself. Raises SetupError."""
+    if ahead is not None and ahead.has_begun:
+        from pipechat.client.handed_over import transport_with
+
+        return transport_with(ahead)
+    if settings.endpoint.socket:
+        import httpx2
+
+        return httpx2.HTTPTransport(uds=settings.endpoint.socket, verify=False)
+    return None

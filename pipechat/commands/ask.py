@@ -11,18 +11,13 @@ import typer
 
 from pipechat import jsonl
 from pipechat.commands import options as opt
+from pipechat.commands.accounts import open_accounts
 from pipechat.commands.loading import blaming, load_settings
 from pipechat.commands.reporting import report, usage_line
 from pipechat.commands.showing import answer_sink, reading_told, telling_waits
 from pipechat.commands.stores import open_keeper
-from pipechat.commands.wiring import (
-    TellingSink,
-    failed_before_start,
-    guard_against_signals,
-    learned_api,
-    make_client,
-    open_accounts,
-)
+from pipechat.commands.telling import TellingSink, failed_before_start
+from pipechat.commands.wiring import guard_against_signals, learned_api, make_client
 from pipechat.environment import Environment, Output
 from pipechat.errors import PipechatError, UsageError, as_ours
 from pipechat.events import Sink, TerminalEvent
@@ -98,26 +93,29 @@ def _answer(
     env: Environment, settings: Settings, asked: _Asked, once: Mapping[str, str] | None = None
 ) -> tuple[TerminalEvent, PipechatError | None]:
     """Ask the model. `once`: what the record says of --once."""
+    from pipechat.client.ahead import ConnectionAhead
+
     spent_s = time.monotonic() - asked.began
     wanted = asked.wanted
     keeper = _keeper(env, settings)
     accounts = open_accounts(env, settings)
-    client = make_client(env, settings, spent_s, accounts)
-    conversation = Conversation(
-        settings,
-        keeper,
-        client,
-        lambda run, _answer: guard_against_signals(env, run),
-        wanted,
-        once,
-        accounts.keeping if accounts is not None else None,
-    )
-    with _opened_sink(env, settings, extract=wanted is not None) as sink:
-        if settings.schema is None or not settings.schema_retries:
-            return conversation.ask(asked.question, sink)
-        from pipechat.commands.wanted import ask_until_it_matches
+    with ConnectionAhead() as ahead:
+        client = make_client(env, settings, spent_s, accounts, ahead)
+        conversation = Conversation(
+            settings,
+            keeper,
+            client,
+            lambda run, _answer: guard_against_signals(env, run),
+            wanted,
+            once,
+            accounts.keeping if accounts is not None else None,
+        )
+        with _opened_sink(env, settings, extract=wanted is not None) as sink:
+            if settings.schema is None or not settings.schema_retries:
+                return conversation.ask(asked.question, sink)
+            from pipechat.commands.wanted import ask_until_it_matches
 
-        return ask_until_it_matches(settings, conversation, client, asked.question, sink)
+            return ask_until_it_matches(settings, conversation, client, asked.question, sink)
 
 
 def _answer_once(

@@ -20,9 +20,10 @@ from pipechat.batch.journal import OutputFile
 from pipechat.batch.rows import InputFormat, Row, format_of_name, read_rows
 from pipechat.batch.summary import Summary
 from pipechat.client.request_form import RequestForm
+from pipechat.commands.accounts import open_books
 from pipechat.commands.own_files import RECORDS, check_kind
 from pipechat.commands.reporting import report
-from pipechat.commands.wiring import learned_api, open_books
+from pipechat.commands.wiring import learned_api
 from pipechat.environment import Environment
 from pipechat.errors import Interrupted, PipechatError, ReaderLeft, SessionError, UsageError
 from pipechat.events import Told

@@ -44,8 +44,7 @@ from pipechat.text import counted, visible_line
 
 def submit_batch(env: Environment, settings: Settings, source_name: str) -> int:
     """Check every item, and hand over those that are to be asked; the exit status."""
-    settings = _checked(settings)._replace(stream=False)
-    _refuse_budgets(settings)
+    settings = _without_budgets(_checked(settings))._replace(stream=False)
     path = settings.batch_output
     if path is None or path == "-":
         raise UsageError("bad_option", "the answers come later: they need a file", "Give -o OUT.")
@@ -208,11 +207,12 @@ def _checked(settings: Settings) -> Settings:
     return settings if given else settings._replace(timeout_s=None)
 
 
-def _refuse_budgets(settings: Settings) -> None:
-    if settings.budget:
-        message = f"{settings.origins['budget']}: what the provider's batch takes shows days later"
-        hint = "Take `batch run`, or --budget none."
-        raise UsageError("bad_option", message, hint)
+def _without_budgets(settings: Settings) -> Settings:
+    """The settings, which name no budget. Raises UsageError where they do."""
+    if not settings.budget:
+        return settings
+    message = f"{settings.origins['budget']}: what the provider's batch takes shows days later"
+    raise UsageError("bad_option", message, "Take `batch run`, or --budget none.")
 
 
 def _job_to_go_on_with(files: JobFiles, provider: _Provider) -> BatchJob:

@@ -24,6 +24,7 @@ from pipechat.batch.run import BatchRun
 from pipechat.batch.source import SessionOrder, items_to_ask
 from pipechat.batch.stopping import Limit
 from pipechat.batch.summary import Summary
+from pipechat.commands.accounts import open_books
 from pipechat.commands.batch_ends import (
     Source,
     check_provider,
@@ -38,7 +39,7 @@ from pipechat.commands.batch_engine import check_engine, make_worker, with_jobs_
 from pipechat.commands.batch_progress import Progress
 from pipechat.commands.stores import open_keeper, open_store
 from pipechat.commands.wanted import read_wanted
-from pipechat.commands.wiring import learned_api, open_books, with_key
+from pipechat.commands.wiring import learned_api, with_key
 from pipechat.environment import Environment
 from pipechat.errors import Interrupted, OutputError, PipechatError, UsageError
 from pipechat.settings.resolve import Settings

@@ -7,9 +7,10 @@ from typing import Any
 import typer
 
 from pipechat.commands import options as opt
+from pipechat.commands.accounts import open_accounts
 from pipechat.commands.loading import blaming, load_settings
 from pipechat.commands.stores import open_keeper
-from pipechat.commands.wiring import make_client, open_accounts
+from pipechat.commands.wiring import make_client
 from pipechat.environment import Environment
 
 

@@ -9,7 +9,8 @@ from pipechat.chat.talk import Asked, Kept, OutputGone, Talk, prompts
 from pipechat.commands.reporting import report, usage_line
 from pipechat.commands.showing import answer_sink, telling_waits
 from pipechat.commands.stores import open_keeper
-from pipechat.commands.wiring import TellingSink, end_by_signal
+from pipechat.commands.telling import TellingSink
+from pipechat.commands.wiring import end_by_signal
 from pipechat.environment import Environment
 from pipechat.errors import ExitCode, PipechatError
 from pipechat.events import Error, Event, Sink, Start, TextChunk
@@ -135,12 +136,13 @@ class _PromptSink:
         self._prompt = prompt
         self._is_bare = False
 
-    def emit(self, event: Event) -> None:
-        if isinstance(event, Start):
-            self._env.stdout.write(self._prompt.encode())
-            self._is_bare = True
-        elif isinstance(event, TextChunk):
-            self._is_bare = False
-        elif isinstance(event, Error) and self._is_bare:
-            self._env.stdout.write(b"\n")
-        self._sink.emit(event)
+    def emit(self, *events: Event) -> None:
+        for event in events:
+            if isinstance(event, Start):
+                self._env.stdout.write(self._prompt.encode())
+                self._is_bare = True
+            elif isinstance(event, TextChunk):
+                self._is_bare = False
+            elif isinstance(event, Error) and self._is_bare:
+                self._env.stdout.write(b"\n")
+        self._sink.emit(*events)

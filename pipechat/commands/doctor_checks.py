@@ -12,10 +12,11 @@ from pipechat import __version__
 from pipechat.client.advice import advise
 from pipechat.client.model_list import PATH, list_models
 from pipechat.client.trust import context_for_tls
+from pipechat.commands.accounts import open_accounts
 from pipechat.commands.calling import make_calls
 from pipechat.commands.loading import load_settings
 from pipechat.commands.versions import installed
-from pipechat.commands.wiring import guard_against_signals, make_client, open_accounts, with_key
+from pipechat.commands.wiring import guard_against_signals, make_client, with_key
 from pipechat.doctor import judging
 from pipechat.doctor.finding import Finding, failed
 from pipechat.doctor.folder import look_at
@@ -189,7 +190,7 @@ class Checks:
 class _Nowhere:
     """A sink for an answer that nobody wants to read."""
 
-    def emit(self, event: Event) -> None:
+    def emit(self, *events: Event) -> None:
         """That it came is enough."""
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pipechat.client.chat_client import Alternative, ChatClient
+from pipechat.client.alternative import Alternative
+from pipechat.client.chat_client import ChatClient
 from pipechat.client.exchange import Sender
 from pipechat.commands.loading import with_header_values
 from pipechat.environment import Environment

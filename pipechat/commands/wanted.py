@@ -81,8 +81,9 @@ class _TriesSink:
         self._held: list[Event] = []
         self.asks_again = False
 
-    def emit(self, event: Event) -> None:
-        self._held.append(event)
+    def emit(self, *events: Event) -> None:
+        self._held += events
+        event = events[-1]
         if not isinstance(event, End | Error):
             return
         mismatch = isinstance(event, Error) and event.exit_code == ExitCode.MISMATCH

@@ -13,12 +13,10 @@ from pipechat.environment import Environment
 from pipechat.errors import (
     Interrupted,
     OutputError,
-    PipechatError,
     ReaderLeft,
     SetupError,
 )
-from pipechat.events import Error, Event, Retry, Sink
-from pipechat.settings.config import find_cache, find_folders
+from pipechat.settings.config import find_cache
 from pipechat.settings.key import check_key, check_key_is_safe, run_key_command
 from pipechat.settings.resolve import Settings
 from pipechat.settings.secrets import Secret
@@ -28,10 +26,11 @@ from pipechat.turn.run import TurnRun
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pipechat.client.ahead import ConnectionAhead
     from pipechat.client.async_exchange import AsyncSender
     from pipechat.client.chat_client import ChatClient
     from pipechat.client.exchange import Sender
-    from pipechat.ledger.account import Accounts, Books
+    from pipechat.ledger.account import Accounts
     from pipechat.settings.learned_api import LearnedApi
 
 # How long the last words of a process that a signal ends may wait for a reader.
@@ -85,48 +84,19 @@ def _known_by(settings: Settings) -> str:
     return "no key"
 
 
-def open_accounts(env: Environment, settings: Settings) -> Accounts | None:
-    """The accounts of turns that come one after the other; None, and raises: as `open_books`."""
-    books = open_books(env, settings)
-    if books is None:
-        return None
-    from pipechat.ledger.account import Accounts
-
-    return Accounts(books, settings.budget_max_tokens)
-
-
-def open_books(env: Environment, settings: Settings) -> Books | None:
-    """Where account is kept of what is sent; None where nobody wants that, or nothing is sent.
-
-    Raises:
-        SetupError: `no_ledger`: there are budgets, and no ledger to count by.
-        UsageError: a budget of a session, and no session.
-    """
-    if settings.offline or settings.only_replays:
-        return None
-    if settings.budget:
-        from pipechat.commands.budgets import open_budget_book
-
-        return open_budget_book(env, settings)
-    if not settings.ledger:
-        return None
-    from pipechat.ledger.account import Book
-
-    return Book(find_folders(env.environ).ledger, env.warn, must="ledger" in settings.origins)
-
-
 def make_client(
     env: Environment,
     settings: Settings,
     spent_s: float = 0.0,
     accounts: Accounts | None = None,
+    ahead: ConnectionAhead | None = None,
 ) -> ChatClient:
     """The client of one turn, or of one after the other. `spent_s`, and what is raised: as
-    `with_key`."""
+    `with_key`. `ahead`: connects while the client is made, for a request that follows at once."""
     began = time.monotonic()
     settings = with_key(env, settings, spent_s)
     spent_s += time.monotonic() - began
-    sender = _make_sender(env, settings)
+    sender = _make_sender(env, settings, ahead)
     client = _client_of(env, settings, sender, spent_s, accounts)
     if settings.fallback:
         from pipechat.commands.fallbacks import alternatives_of
@@ -206,15 +176,18 @@ def make_async_sender(env: Environment, settings: Settings) -> AsyncSender:
     return network_sender(settings, env.environ, settings.jobs)
 
 
-def _make_sender(env: Environment, settings: Settings) -> Sender:
+def _make_sender(
+    env: Environment, settings: Settings, ahead: ConnectionAhead | None = None
+) -> Sender:
     if settings.record is None and settings.replay is None:
-        return _real_sender(env, settings)
+        return _real_sender(env, settings, ahead)
     from pipechat.commands.recordings import recorded_and_replayed
 
-    return recorded_and_replayed(env, settings, lambda: _real_sender(env, settings))
+    # Whether anything is sent is known when it is asked for.
+    return recorded_and_replayed(env, settings, lambda: _real_sender(env, settings, None))
 
 
-def _real_sender(env: Environment, settings: Settings) -> Sender:
+def _real_sender(env: Environment, settings: Settings, ahead: ConnectionAhead | None) -> Sender:
     if settings.offline:
         from pipechat.client.offline import OfflineSender
 
@@ -222,7 +195,9 @@ def _real_sender(env: Environment, settings: Settings) -> Sender:
     from pipechat.client.lazy_openai import load_openai
     from pipechat.client.sdk_sender import SdkSender
 
-    return SdkSender(settings, env.environ, load_openai(env.environ))
+    if ahead is not None:
+        ahead.begin(settings, env.environ)
+    return SdkSender(settings, env.environ, load_openai(env.environ), ahead)
 
 
 def guard_against_signals(env: Environment, run: TurnRun) -> AbstractContextManager[object]:
@@ -241,35 +216,3 @@ def end_by_signal(env: Environment, run: TurnRun, cause: Interrupted) -> None:
     # The turn is kept, and its last event waits for a reader.
     with suppress(OutputError, ReaderLeft):
         env.stdout.write(b"")
-
-
-class TellingSink:
-    """Tells on stderr, with -v, of each retry as it happens; all goes on to the sink."""
-
-    def __init__(self, env: Environment, sink: Sink) -> None:
-        self._env = env
-        self._sink = sink
-
-    def emit(self, event: Event) -> None:
-        if isinstance(event, Retry):
-            self._env.stderr.note(
-                f"{event.code}: trying again in {event.wait_s:g} s (retry {event.attempt})"
-            )
-        self._sink.emit(event)
-
-
-def failed_before_start(error: PipechatError) -> Error:
-    """The terminal event of a turn that never started."""
-    return Error(
-        status="failed",
-        code=error.code,
-        exit_code=int(error.exit_code),
-        retryable=error.retryable,
-        message=error.message,
-        answer="",
-        usage=None,
-        finish_reason=None,
-        first_token_s=None,
-        total_s=0.0,
-        request_id=None,
-    )

@@ -97,12 +97,12 @@ class FileSink:
         self._sink = sink
         self._file = file
 
-    def emit(self, event: Event) -> None:
-        if isinstance(event, Error):
+    def emit(self, *events: Event) -> None:
+        if isinstance(events[-1], Error):
             self._file.discard()
             return
-        self._sink.emit(event)
-        if isinstance(event, End):
+        self._sink.emit(*events)
+        if isinstance(events[-1], End):
             self._file.commit()
 
 

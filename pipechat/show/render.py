@@ -6,7 +6,7 @@ looks at it as Markdown.
 
 from typing import Protocol
 
-from pipechat.events import End, Error, Event, TextChunk
+from pipechat.events import End, Error, Event, text_of
 from pipechat.show import markdown
 from pipechat.show.markdown_blocks import Block, BlockSplitter
 from pipechat.text import visible
@@ -35,10 +35,10 @@ class RenderSink:
         self._at_line_start = True
         self._after_blank = True
 
-    def emit(self, event: Event) -> None:
-        if isinstance(event, TextChunk):
-            self._show(list(self._splitter.feed(visible(event.text))))
-        elif isinstance(event, End | Error):
+    def emit(self, *events: Event) -> None:
+        if text := text_of(events):
+            self._show(list(self._splitter.feed(visible(text))))
+        elif isinstance(events[-1], End | Error):
             self._show(list(self._splitter.end()))
             self._splitter = BlockSplitter()
             if not self._at_line_start:

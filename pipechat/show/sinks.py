@@ -8,7 +8,7 @@ from typing import Protocol
 
 from pipechat import jsonl
 from pipechat.errors import OutputError, ReaderLeft
-from pipechat.events import End, Error, Event, Sink, TextChunk
+from pipechat.events import End, Error, Event, Sink, text_of
 from pipechat.text import visible, visible_json
 
 
@@ -21,7 +21,8 @@ class Writable(Protocol):
 
 
 class TextSink:
-    """The answer and nothing else, each chunk the moment it comes.
+    """The answer and nothing else, each chunk the moment it comes; those that come together are
+    written together.
 
     Into a pipe or a file the bytes are the model's; on a terminal control characters are shown,
     unless `raw`. A whole answer ends with a newline.
@@ -32,9 +33,10 @@ class TextSink:
         self._clean = out.is_terminal and not raw
         self._at_line_start = True
 
-    def emit(self, event: Event) -> None:
-        if isinstance(event, TextChunk):
-            text = visible(event.text) if self._clean else event.text
+    def emit(self, *events: Event) -> None:
+        event = events[-1]
+        if text := text_of(events):
+            text = visible(text) if self._clean else text
             self._out.write(text.encode())
             self._at_line_start = text.endswith("\n")
         elif isinstance(event, End):
@@ -51,7 +53,8 @@ class ExtractSink:
         self._out = out
         self._clean = out.is_terminal and not raw
 
-    def emit(self, event: Event) -> None:
+    def emit(self, *events: Event) -> None:
+        event = events[-1]
         if isinstance(event, End):
             text = event.extracted or ""
             text = visible(text) if self._clean else text
@@ -59,25 +62,26 @@ class ExtractSink:
 
 
 class NdjsonSink:
-    """Every event, one JSON object a line, each flushed by itself."""
+    """Every event the moment it comes, one JSON object a line; lines of events that come together
+    are written together."""
 
     def __init__(self, out: Writable, *, raw: bool = False) -> None:
         self._out = out
         self._clean = out.is_terminal and not raw
 
-    def emit(self, event: Event) -> None:
-        line = jsonl.dumps(event.record())
+    def emit(self, *events: Event) -> None:
+        lines = [jsonl.dumps(event.record()) for event in events]
         if self._clean:
-            line = visible_json(line.decode()).encode()
-        self._out.write(line + b"\n")
+            lines = [visible_json(line.decode()).encode() for line in lines]
+        self._out.write(b"\n".join(lines) + b"\n")
 
 
 class JsonSink(NdjsonSink):
     """The terminal event alone."""
 
-    def emit(self, event: Event) -> None:
-        if isinstance(event, End | Error):
-            super().emit(event)
+    def emit(self, *events: Event) -> None:
+        if isinstance(events[-1], End | Error):
+            super().emit(*events)
 
 
 class OnceBroken:
@@ -86,11 +90,11 @@ class OnceBroken:
     def __init__(self, sink: Sink) -> None:
         self._sink: Sink | None = sink
 
-    def emit(self, event: Event) -> None:
+    def emit(self, *events: Event) -> None:
         if self._sink is None:
             return
         try:
-            self._sink.emit(event)
+            self._sink.emit(*events)
         except (OutputError, ReaderLeft):
             self._sink = None
             raise

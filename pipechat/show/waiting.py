@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from pipechat.events import End, Error, Event, Fallback, Retry, Sink, Start, TextChunk
+from pipechat.events import End, Error, Event, Fallback, Retry, Sink, Start, text_of
 from pipechat.show.transcript import human_size
 
 _QUIET_S = 1.0
@@ -57,13 +57,14 @@ class WaitingSink:
         self._began = 0.0
         self._retry: tuple[Retry, float] | None = None
 
-    def emit(self, event: Event) -> None:
-        if isinstance(event, TextChunk) and not self._shows_texts:
-            self._size += len(event.text.encode())
-        elif isinstance(event, TextChunk | End | Error):
+    def emit(self, *events: Event) -> None:
+        text, event = text_of(events), events[-1]
+        if text and not self._shows_texts:
+            self._size += len(text.encode())
+        elif text or isinstance(event, End | Error):
             self._ticks.tick = None
             self._line.erase()
-        self._sink.emit(event)
+        self._sink.emit(*events)
         if isinstance(event, Start):
             self._model, self._began = event.model, self._clock()
             self._retry, self._size = None, 0

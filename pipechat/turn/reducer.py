@@ -27,7 +27,7 @@ from pipechat.errors import (
     SessionError,
     TryLaterError,
 )
-from pipechat.events import Again, Chunk, End, Error, Event, Judged, Reasoning, Step, TextChunk
+from pipechat.events import Again, Chunk, End, Error, Event, Judged, Reasoning, Single, TextChunk
 from pipechat.messages import Outcome, Usage
 from pipechat.turn.endings import asked_for_tools, refused, why_not_whole
 from pipechat.turn.surrogates import SurrogateJoiner, without_surrogates
@@ -104,13 +104,18 @@ class TurnReducer:
         """The text so far, without a high surrogate that still waits for its other half."""
         return "".join(self._texts)
 
+    @property
+    def text_count(self) -> int:
+        """How many texts there are so far."""
+        return len(self._texts)
+
     def texts_from(self, index: int) -> list[Event]:
         """The text events from number `index` on, again: for a turn that was interrupted between
         making them and showing them."""
         texts = enumerate(self._texts[index:], index)
         return [TextChunk(number, text) for number, text in texts]
 
-    def feed(self, step: Step) -> Sequence[Event]:
+    def feed(self, step: Single) -> Sequence[Event]:
         """The events that `step` makes: at most one of reasoning, and one of text."""
         if not isinstance(step, Chunk):
             self._attempt = _Attempt()

@@ -5,11 +5,11 @@ record is appended before the terminal event acknowledges it. Driven from outsid
 `close`, `fail`), or by `run` over an iterable. Knows no file, no terminal and no SDK.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from pipechat.errors import PipechatError, as_ours
-from pipechat.events import Event, Sink, Start, Step, TerminalEvent, TextChunk
+from pipechat.events import Event, Sink, Start, Step, TerminalEvent, Together, text_of
 from pipechat.messages import Turn
 from pipechat.turn.reducer import TurnReducer
 
@@ -72,7 +72,13 @@ class TurnRun:
 
     def feed(self, step: Step) -> None:
         """Take one step. What it raises (OutputError, ReaderLeft) is to be handed to `fail`."""
-        self._show(self._reducer.feed(step))
+        if not isinstance(step, Together):
+            self._show(self._reducer.feed(step))
+        elif len(step.chunks) == 1:
+            self._show(self._reducer.feed(step.chunks[0]))
+        else:
+            feed = self._reducer.feed
+            self._show([event for chunk in step.chunks for event in feed(chunk)])
 
     def close(self) -> TerminalEvent:
         """The steps ended by themselves: the terminal event, recorded and shown."""
@@ -92,12 +98,12 @@ class TurnRun:
         while `concluding`: the turn is being made safe already."""
         self._conclude(self._show_held(cause)[-1])
 
-    def _show(self, events: Iterable[Event]) -> None:
-        for event in events:
-            if isinstance(event, TextChunk):
-                self._writer.text(event.text)
-                self._texts_shown = event.index + 1
-            self._sink.emit(event)
+    def _show(self, events: Sequence[Event]) -> None:
+        if text := text_of(events):
+            self._writer.text(text)
+            self._texts_shown = self._reducer.text_count
+        if events:
+            self._sink.emit(*events)
 
     def _show_held(self, cause: PipechatError) -> list[Event]:
         # What a signal, or a sink that broke on the event before, kept from being shown.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benching import answers, sessions
 from benching.home import Home
-from benching.measuring import run_once
+from benching.measuring import NotMeasuredError, run_once
 from benching.parties import (
     LIVE,
     LIVE_BY_BLOCKS,
@@ -150,3 +150,21 @@ def many_sessions(home: Home, count: int) -> Group:
         sessions.copy_session(among.path, count)
 
     return Group("sessions", f"a session of one turn, alone and among {count}", parties, set_up)
+
+
+def far(home: Home) -> Group:
+    session = SessionOnDisk(home, "far", 1)
+    pem, url = ("--cacert", home.far_certificate), home.far_url
+    asked = (*session.asked(1, *pem, "--base-url", url, "-m", "paced-1"),)
+    parties = (
+        Party("pipechat", asked, anything, session.restore),
+        Party("curl -N", curl(home, "paced-1", *pem, url=url), anything),
+    )
+
+    def set_up() -> None:
+        if not home.far_port:
+            raise NotMeasuredError("openssl made no certificate")
+        session.write()
+
+    about = "one word from a server that is 40 ms away, each direction, and speaks TLS"
+    return Group("far", about, parties, set_up, stamped=True)

@@ -12,7 +12,10 @@ from benching.home import Home
 from benching.plan import Group
 from benching.report import Results, as_table, describe_machine, describe_versions
 
-METRICS = {"wall_s": "wall", "cpu_s": "CPU", "peak_mib": "peak memory", "p99_ms": "p99"}
+METRICS = {
+    "wall_s": "wall", "cpu_s": "CPU", "peak_mib": "peak memory", "first_ms": "first word",
+    "p99_ms": "p99",
+}  # fmt: skip
 _GREW = 1.05
 
 

@@ -20,6 +20,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benching.far import CERTIFICATE, make_certificate
+
 _SERVER_S = 6 * 3600
 _SCRIPTS = Path(__file__).parent.parent
 # pip is to install into the environment, and to compile what it installs.
@@ -38,6 +40,16 @@ class Home:
     bin: Path
     folder: Path
     port: int
+    far_port: int
+    """Of the server that is far away; 0 where there is none."""
+
+    @property
+    def far_url(self) -> str:
+        return f"https://127.0.0.1:{self.far_port}/v1"
+
+    @property
+    def far_certificate(self) -> str:
+        return str(self.folder / CERTIFICATE)
 
     def environ(self) -> dict[str, str]:
         """What every measured process gets, and nothing else: no PYTHON* and no proxy among it."""
@@ -76,14 +88,31 @@ def open_home(root: Path, say: Callable[[str], None]) -> Iterator[Home]:
         for left in bench.glob("run-*"):  # by one that was killed
             shutil.rmtree(left)
         _install(root, bench, say)
-        with tempfile.TemporaryDirectory(prefix="run-", dir=bench) as folder, _server() as port:
-            yield Home(root, bench / "venv/bin", Path(folder), port)
+        with (
+            tempfile.TemporaryDirectory(prefix="run-", dir=bench) as folder,
+            _server("server") as port,
+            _far(port, Path(folder)) as far_port,
+        ):
+            yield Home(root, bench / "venv/bin", Path(folder), port, far_port)
 
 
 @contextmanager
-def _server() -> Iterator[int]:
-    """The loopback server's port. It ends when its stdin does, so with this process at last."""
-    command = [sys.executable, "-m", "benching.server", str(_SERVER_S)]
+def _far(port: int, folder: Path) -> Iterator[int]:
+    """The port of the server when it is far away, 0 where there is no certificate to be had."""
+    try:
+        make_certificate(folder)
+    except OSError:
+        yield 0
+        return
+    with _server("far", str(port), str(folder)) as far_port:
+        yield far_port
+
+
+@contextmanager
+def _server(kind: str, *arguments: str) -> Iterator[int]:
+    """The port of a server of this bench. It ends when its stdin does, so with this process at
+    last."""
+    command = [sys.executable, "-m", f"benching.{kind}", str(_SERVER_S), *arguments]
     environ = {"PATH": os.environ.get("PATH", os.defpath)}
     with subprocess.Popen(
         command,

@@ -28,11 +28,12 @@ class NotMeasuredError(Exception):
 @dataclass(frozen=True)
 class Sample:
     """One run. Seconds; MiB, of the largest process where there are several; latencies in ms,
-    from the server's stamp to the reader's."""
+    from the server's stamp to the reader's; `first_ms`: from the start to the first stamp."""
 
     wall_s: float
     cpu_s: float
     peak_mib: float
+    first_ms: float | None = None
     p50_ms: float | None = None
     p99_ms: float | None = None
 
@@ -104,10 +105,11 @@ def _run(
             raise NotMeasuredError(f"{command[0]}: {error.strerror}") from error
         with _killed_after(limit_s, child):
             late: list[float] = []
+            first = started
             if pipe is not None:
                 reader, writer = pipe
                 writer.close()  # or the end would never come
-                late = _latencies_ms(reader.fileno())
+                late, first = _latencies_ms(reader.fileno())
             _, status, usage = os.wait4(child, 0)
         wall_s = time.perf_counter() - started
         code = os.waitstatus_to_exitcode(status)
@@ -118,26 +120,29 @@ def _run(
             raise NotMeasuredError(f"status {code}{over}: {said or 'nothing said'}")
     if pipe is not None and not late:
         raise NotMeasuredError("no stamp came out")
-    points = statistics.quantiles(late, n=100, method="inclusive") if late else None
+    points = statistics.quantiles(late, n=100, method="inclusive") if len(late) > 1 else None
     return Sample(
         wall_s=wall_s,
         cpu_s=usage.ru_utime + usage.ru_stime,
         peak_mib=usage.ru_maxrss * _MAXRSS_BYTES / 2**20,
+        first_ms=(first - started) * 1000 if late else None,
         p50_ms=points[49] if points else None,
         p99_ms=points[98] if points else None,
     )
 
 
-def _latencies_ms(reading: int) -> list[float]:
-    """From each stamp to the moment it was read."""
+def _latencies_ms(reading: int) -> tuple[list[float], float]:
+    """From each stamp to the moment it was read, and when the first was, as perf_counter."""
     late: list[float] = []
+    first = 0.0
     rest = b""
     while part := os.read(reading, 1 << 16):
         now = time.monotonic_ns()
         rest += part
         end = 0
         for stamp in _STAMP.finditer(rest):
+            first = first or time.perf_counter()
             late.append((now - int(stamp[1])) / 1e6)
             end = stamp.end()
         rest = rest[max(end, len(rest) - 64) :]
-    return late
+    return late, first

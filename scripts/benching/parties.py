@@ -84,16 +84,16 @@ def llm(home: Home, chunks: int) -> tuple[str, ...]:
     return (str(home.bin / "llm"), "-m", f"bench-{chunks}", QUESTION)
 
 
-def curl(home: Home, model: str) -> tuple[str, ...]:
-    """The same request by curl, its stream as it comes."""
+def curl(home: Home, model: str, *more: str, url: str = "") -> tuple[str, ...]:
+    """The same request by curl, its stream as it comes; `url`: of another server."""
     body = {
         "model": model,
         "messages": [{"role": "user", "content": QUESTION}],
         "stream": True,
     }
-    url = home.environ()["OPENAI_BASE_URL"] + "/chat/completions"
+    url = (url or home.environ()["OPENAI_BASE_URL"]) + "/chat/completions"
     header = ("-H", "content-type: application/json")
-    return (home.tool("curl"), "-sN", *header, "-d", json.dumps(body), url)
+    return (home.tool("curl"), "-sN", *more, *header, "-d", json.dumps(body), url)
 
 
 def pipeline(home: Home, chunks: int, rest: str) -> tuple[str, ...]:

@@ -19,6 +19,9 @@ from benching.plan import Group, Row
 
 _PACKAGES = ("pipechat", "openai", "httpx2", "pydantic", "typer", "orjson", "llm")
 _TOOLS = ("jq", "curl", "sed", "grep")
+_METRIC = {
+    "wall": "wall_s", "cpu": "cpu_s", "peak": "peak_mib", "p99": "p99_ms", "first": "first_ms",
+}  # fmt: skip
 _METRICS = tuple(Sample.__dataclass_fields__)
 
 
@@ -41,7 +44,7 @@ class Results:
         """The row as a record: its value and, beside it, CPU time's."""
         if row.by in ("tail", "worst"):
             return self._tail(row)
-        metric = {"wall": "wall_s", "cpu": "cpu_s", "peak": "peak_mib", "p99": "p99_ms"}[row.by]
+        metric = _METRIC[row.by]
         of, to = (self.median(row.group, party, metric) for party in (row.of, row.to))
         share = self.items.get((row.group, row.to), 1) / self.items.get((row.group, row.of), 1)
         record: dict[str, Any] = {**asdict(row), "value": None, "cpu": None}
@@ -50,7 +53,7 @@ class Results:
             whole_group = self.reasons.get((row.group, ""), "not run")
             why = self.reasons.get((row.group, missing), whole_group)
             return {**record, "reason": f"{missing}: {why}"}
-        record["value"] = of - to if row.by == "p99" else of / to * share
+        record["value"] = of - to if metric.endswith("_ms") else of / to * share
         if row.by == "wall":
             cpu_of, cpu_to = (self.median(row.group, party, "cpu_s") for party in (row.of, row.to))
             record["cpu"] = cpu_of / cpu_to * share if cpu_of and cpu_to else None
@@ -170,7 +173,7 @@ def _row_cells(row: dict[str, Any]) -> list[str]:
 
 
 def _party_table(parties: list[dict[str, Any]]) -> list[str]:
-    late = any(party["median"]["p99_ms"] is not None for party in parties)
+    late = any(party["median"]["first_ms"] is not None for party in parties)
     header = ["party", "wall ms", "least–most", "CPU ms", "peak MiB", "runs"]
     cells = []
     for party in parties:
@@ -184,9 +187,10 @@ def _party_table(parties: list[dict[str, Any]]) -> list[str]:
             str(len(walls)),
         ]
         if late:
+            line += [_number(median["first_ms"], 1, 0)]
             line += [_number(median["p50_ms"], 1, 3), _number(median["p99_ms"], 1, 3)]
         cells.append(line)
-    return as_table(header + (["p50 ms", "p99 ms"] if late else []), cells)
+    return as_table(header + (["first ms", "p50 ms", "p99 ms"] if late else []), cells)
 
 
 def _peak(party: dict[str, Any]) -> str:

@@ -72,6 +72,9 @@ ROWS = (
     ),
     Row("batch, nothing left to ask / wc, jq", "resume", "all complete", "wc, jq", 8),
     Row("latency p99, pipechat − curl -N (ms)", "latency", "pipechat", "curl -N", 1, "p99"),
+    Row(
+        "first word from afar, pipechat − curl -N (ms)", "far", "pipechat", "curl -N", 200, "first"
+    ),
 )
 
 
@@ -88,6 +91,7 @@ def make_groups(home: Home, sizes: Sizes) -> list[Group]:
         asking.many_sessions(home, sizes.sessions),
         searching.searching(home, sizes.turns),
         spending.usage(home, sizes.turns),
+        asking.far(home),
         asking.latency(home, sizes.paced),
         batching.batch(home, sizes.items),
         batching.resume(home, sizes.turns),

@@ -59,6 +59,11 @@ class BackgroundServer(ABC):
     def scheme(self) -> str:
         return "https" if self._tls else "http"
 
+    @property
+    def open_connections(self) -> int:
+        """How many connections there are now that were taken."""
+        return len(self._tasks)
+
     def origin(self, host: str | None = None) -> str:
         """`scheme://host:port`, under another of its names if given."""
         return f"{self.scheme}://{host or self.host}:{self.port}"

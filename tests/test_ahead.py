@@ -1,0 +1,321 @@
+"""A connection that is opened while the SDK is imported: begun in time, used once, seen in nothing
+but time, and left behind by nobody."""
+
+import re
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from pipechat.client import ahead, lazy_openai
+from pipechat.client.ahead import ConnectionAhead
+from pipechat.settings.resolve import Settings, resolve_settings
+from tests.program import Program, Result
+from tests.servers import (
+    ChatServer,
+    Close,
+    HttpProxy,
+    RawServer,
+    RefusedPort,
+    Reset,
+    UntilClientLeaves,
+    answer,
+    error_reply,
+    raw_reply,
+    self_signed,
+    write_certificate,
+)
+
+pytestmark = pytest.mark.in_process
+
+FORMATS = ("text", "ndjson")
+_PATIENCE_S = 20.0
+
+
+@pytest.fixture
+def trusted(tmp_path: Path) -> Mapping[str, str | None]:
+    """The environment in which the servers' certificate is trusted."""
+    return {"SSL_CERT_FILE": str(write_certificate(tmp_path / "authority.pem"))}
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is counted here does not hang on how busy the machine is."""
+    monkeypatch.setattr(ahead, "_FRESH_S", 60.0)
+
+
+@contextmanager
+def the_plain_way() -> Iterator[None]:
+    """Nothing is opened ahead."""
+    with patch.object(ConnectionAhead, "begin", lambda *_: None):
+        yield
+
+
+def until(is_so: Callable[[], object]) -> None:
+    """Wait until it is so; AssertionError after a while."""
+    ends_at = time.monotonic() + _PATIENCE_S
+    while not is_so():
+        assert time.monotonic() < ends_at, "it did not come to be"
+        time.sleep(0.002)
+
+
+def settings(url: str, **flags: Any) -> Settings:
+    return resolve_settings({"base_url": url, "timeout": 20.0, **flags}, {}, {})
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_the_connection_stands_before_the_sdk_is_imported_and_is_the_only_one(
+    program: Program, trusted: Mapping[str, str | None], scheme: str, output_format: str
+) -> None:
+    shaken = threading.Event()
+    tls = self_signed() if scheme == "https" else None
+    if tls is not None:
+        tls.sni_callback = lambda *_: shaken.set()
+    seen: list[int] = []
+    real = lazy_openai.load_openai
+
+    def late(environ: Mapping[str, str]) -> ModuleType:
+        until(lambda: server.connections and (tls is None or shaken.is_set()))
+        seen.append(server.connections)
+        return real(environ)
+
+    with (
+        ChatServer(answer("Hi"), tls=tls) as server,
+        patch.object(lazy_openai, "load_openai", late),
+    ):
+        url = server.url_at("localhost")
+        asked = ("ask", "hello", "--base-url", url, "--output-format", output_format)
+        result = program.run(*asked, env=trusted)
+    assert (result.status, seen, server.connections) == (0, [1], 1), result.stderr
+    assert len(server.requests) == 1
+
+
+def _untrusted() -> ChatServer:
+    return ChatServer(answer("Hi"), tls=self_signed())
+
+
+def _of_another_name() -> ChatServer:
+    server = ChatServer(answer("Hi"), tls=self_signed())
+    server.host = "127.0.0.2"
+    return server
+
+
+def _old_tls() -> ChatServer:
+    context = self_signed()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    return ChatServer(answer("Hi"), tls=context)
+
+
+# Whether a close is told as one or as a reset is the kernel's choice, from run to run.
+CLOSED = ("closed at the door", "closed in the handshake", "TLS where none is spoken")
+# What may come of connecting: a server, and whether its address is said to speak TLS.
+KINDS: dict[str, tuple[Callable[[], Any], str]] = {
+    "an answer": (lambda: ChatServer(answer("Hi")), ""),
+    "an answer by TLS": (_untrusted, "trusted"),
+    "an answer by TLS 1.2": (_old_tls, "trusted"),
+    "an error, then an answer": (lambda: ChatServer([error_reply(503, "no"), answer("Hi")]), ""),
+    "a reset, then an answer": (lambda: ChatServer([raw_reply(Reset()), answer("Hi")]), ""),
+    "refused": (RefusedPort, ""),
+    "closed at the door": (lambda: RawServer(Close()), ""),
+    "closed in the handshake": (lambda: RawServer(Close()), "https"),
+    "no HTTP": (lambda: RawServer(b"SSH-2.0-x\r\n\r\n", UntilClientLeaves(threading.Event())), ""),
+    "no TLS": (lambda: RawServer(b"SSH-2.0-x\r\n", UntilClientLeaves(threading.Event())), "https"),
+    "TLS where none is spoken": (_untrusted, "http"),
+    "a certificate of nobody known": (_untrusted, ""),
+    "a certificate of another name": (_of_another_name, "trusted"),
+    "an expired certificate": (
+        lambda: ChatServer(answer("Hi"), tls=self_signed(expired=True)), "trusted"
+    ),
+    "a certificate is asked for": (
+        lambda: ChatServer(answer("Hi"), tls=self_signed(asks=True)), "trusted"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_is_seen_in_nothing_but_time(
+    program: Program, trusted: Mapping[str, str | None], kind: str, output_format: str
+) -> None:
+    with_it = _asked(program, kind, trusted, output_format)
+    with the_plain_way():
+        without = _asked(program, kind, trusted, output_format)
+    assert with_it == without
+
+
+def _asked(
+    program: Program, kind: str, trusted: Mapping[str, str | None], output_format: str
+) -> tuple[object, ...]:
+    """What is seen of an ask: here, and at the server."""
+    make, how = KINDS[kind]
+    with make() as server:
+        url = server.url
+        if how in ("http", "https"):
+            url = f"{how}://{url.partition('://')[2]}"
+        asked = ("ask", "hello", "--base-url", url, "--output-format", output_format, "-v")
+        env = trusted if how else {}
+        result = program.run(*asked, "--retries", "1", env=env)
+    connections = getattr(server, "connections", 0)
+    said = result.stderr.decode().replace(str(server.port), "PORT").splitlines()
+    codes = [found[1] for line in said if (found := re.match(r"pipechat: (\w+): ", line))]
+    words = [re.sub(r"again in \S+ s", "again", line) for line in said if kind not in CLOSED]
+    events = [event["type"] for event in result.events] if output_format == "ndjson" else []
+    requests = len(getattr(server, "requests", []))
+    return result.status, codes, words, events, connections, requests
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
+@pytest.mark.parametrize(
+    ("options", "env", "status"),
+    [
+        (("--dry-run",), {}, 0),
+        (("--offline",), {}, 0),
+        (("--last-turns", "-1"), {}, 2),
+        (("--session", "a/b"), {}, 2),
+        (("--replay", "nowhere.ndjson"), {}, 2),
+        (("-o", "/nowhere/at/all"), {"OPENAI_API_KEY": "ключ"}, 3),
+        (("--cacert", "nowhere.pem"), {}, 3),
+        (("--cert", "nowhere.pem"), {}, 3),
+        (("-o", "/nowhere/at/all"), {}, 11),
+    ],
+)
+def test_where_nothing_is_asked_no_connection_stays(
+    program: Program,
+    options: tuple[str, ...],
+    env: Mapping[str, str | None],
+    status: int,
+    output_format: str,
+) -> None:
+    with ChatServer(answer("Hi"), tls=self_signed()) as server:
+        given = ("ask", "hello", "--base-url", server.url, "--output-format", output_format)
+        result = program.run(*given, *options, env=env, events=False)
+        assert result.status == status, result.stderr
+        until(lambda: not server.open_connections)
+        assert server.requests == []
+        # Certificates and the place of the answer are looked at while it connects.
+        assert server.connections == 0 or options[0] in ("--cacert", "--cert", "-o")
+
+
+def test_what_was_answered_once_is_told_without_a_connection(program: Program) -> None:
+    with ChatServer(answer("Hi")) as server:
+        given = ("ask", "hello", "--base-url", server.url, "--session", "s", "--once", "k")
+        results = [program.run(*given) for _ in range(3)]
+        assert [result.stdout for result in results] == [b"Hi\n"] * 3
+        assert server.connections == 1
+
+
+def test_what_is_replayed_is_told_without_a_connection(program: Program, tmp_path: Path) -> None:
+    with ChatServer(answer("Hi")) as server:
+        given = ("ask", "hello", "--base-url", server.url)
+        file = str(tmp_path / "recording.ndjson")
+        results = [
+            program.run(*given, *more)
+            for more in (
+                ("--record", file),
+                ("--replay", file),
+                ("--replay", file, "--record", file),
+            )
+        ]
+        assert [result.stdout for result in results] == [b"Hi\n"] * 3
+        assert server.connections == 1
+
+
+def test_behind_a_proxy_nothing_but_the_proxy_is_connected_to(program: Program) -> None:
+    with ChatServer(answer("Hi")) as server, HttpProxy() as proxy:
+        given = ("ask", "hello", "--base-url", server.url, "--proxy", proxy.url)
+        assert program.run(*given).status == 0
+        assert [server.connections, proxy.connections, len(proxy.requests)] == [1, 1, 1]
+
+
+def test_it_knows_of_a_host_what_the_plain_way_knows(
+    program: Program, trusted: Mapping[str, str | None]
+) -> None:
+    def shaken(host: str) -> tuple[Result, list[object]]:
+        told: list[object] = []
+        context = self_signed()
+        context.set_alpn_protocols(["h2", "http/1.1"])
+        context.sni_callback = lambda _sock, name, _context: told.append(name)
+        with ChatServer(answer("Hi"), also=("localhost",), tls=context) as server:
+            result = program.run("ask", "hello", "--base-url", server.url_at(host), env=trusted)
+            assert server.connections == 1
+        return result, told
+
+    for host in ("localhost", "127.0.0.1", "LOCALHOST"):
+        with_it = shaken(host)
+        with the_plain_way():
+            assert shaken(host) == with_it
+        assert with_it[0].stdout == b"Hi\n"
+
+
+@pytest.mark.parametrize("is_late", [False, True], ids=["connected", "connecting"])
+def test_what_nobody_takes_is_closed(is_late: bool) -> None:
+    may_connect = threading.Event()
+    if not is_late:
+        may_connect.set()
+    real = socket.create_connection
+
+    def connect(*arguments: Any) -> socket.socket:
+        assert may_connect.wait(_PATIENCE_S)
+        return real(*arguments)
+
+    with RawServer(UntilClientLeaves(threading.Event())) as server:
+        with patch.object(socket, "create_connection", connect), ConnectionAhead() as connection:
+            connection.begin(settings(server.url), {})
+            if not is_late:
+                until(lambda: server.open_connections)
+        may_connect.set()
+        until(lambda: server.connections == 1 and not server.open_connections)
+
+
+def test_it_is_taken_once_and_for_its_own_host_alone() -> None:
+    with RawServer(UntilClientLeaves(threading.Event())) as server, ConnectionAhead() as connection:
+        connection.begin(settings(server.url), {})
+        assert connection.take("localhost", server.port, 5) is None
+        assert connection.take(server.host, server.port + 1, 5) is None
+        taken = connection.take(server.host, server.port, 5)
+        assert taken is not None
+        with taken:
+            assert taken.getpeername() == (server.host, server.port)
+            assert taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            assert connection.take(server.host, server.port, 5) is None
+
+
+def test_what_stood_idle_for_long_is_closed_and_another_made(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ahead, "_FRESH_S", 0.0)
+    real = lazy_openai.load_openai
+
+    def late(environ: Mapping[str, str]) -> ModuleType:
+        until(lambda: server.connections and not server.open_connections)
+        return real(environ)
+
+    waiting = patch.object(lazy_openai, "load_openai", late)
+    with ChatServer(answer("Hi")) as server, waiting:
+        assert program.run("ask", "hello", "--base-url", server.url).stdout == b"Hi\n"
+        assert [each.connection for each in server.requests] == [2]
+
+
+def test_who_waits_for_it_waits_no_longer_than_told_and_leaves_nothing() -> None:
+    with RawServer(UntilClientLeaves(threading.Event())) as server, ConnectionAhead() as connection:
+        url = f"https://{server.host}:{server.port}/v1"
+        connection.begin(settings(url, timeout=0.1), {})
+        with pytest.raises(TimeoutError, match="timed out"):
+            connection.take(server.host, server.port, 0.05)
+        server.stop()
+
+
+def test_without_a_thread_to_spare_it_is_the_plain_way(program: Program) -> None:
+    nowhere = patch.object(ahead, "_in_thread", lambda *_: False)
+    with ChatServer(answer("Hi")) as server, nowhere:
+        assert program.run("ask", "hello", "--base-url", server.url).stdout == b"Hi\n"
+        assert server.connections == 1
