@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import signal
 import stat
 from pathlib import Path
@@ -130,6 +131,15 @@ def test_a_server_that_cannot_be_reached_leaves_no_line(program: Program) -> Non
     ask = ("ask", "--base-url", "http://127.0.0.1:1/v1", "--retries", "0", "hello")
     assert program.run(*ask).status == 5
     assert not (program.home / "ledger").exists()
+
+
+def test_of_a_socket_is_told_that_it_is_one_and_not_where(program: Program, tmp_path: Path) -> None:
+    path = str(tmp_path / "llm.sock")
+    with ChatServer(answer("so"), socket_path=path) as server:
+        assert program.run("ask", "--base-url", server.url, "hello").status == 0
+    (line,) = lines(program.home)
+    assert line["host"] == "unix"
+    assert path not in json.dumps(line)
 
 
 def test_a_fallback_and_a_schema_that_is_asked_for_again_leave_a_line_each(
@@ -360,3 +370,23 @@ def test_what_the_providers_batch_took_is_kept_where_it_is_fetched(program: Prog
     records = [json.loads(line) for line in out.read_text().splitlines()]
     assert [line["usage"] for line in kept] == [record["usage"] for record in records]
     assert {line["batch"] for line in kept} == {str(out)}
+
+
+def _no_room() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+
+@pytest.mark.in_process(False)
+def test_on_a_full_disk_the_answer_stays_and_under_a_budget_nothing_is_sent(
+    program: Program,
+) -> None:
+    with ChatServer(answer("so")) as server:
+        ask = ("ask", "--base-url", server.url, "hello")
+        result = program.run(*ask, preexec_fn=_no_room)
+        assert (result.status, result.stdout) == (0, b"so\n")
+        assert result.stderr.count(b"\n") == 1
+        assert b"the ledger" in result.stderr
+        budget = ("--budget", "9999tok/day")
+        result = program.run(*ask[:-1], *budget, "hello", preexec_fn=_no_room)
+        assert (result.status, result.code) == (9, "ledger_unwritable")
+        assert len(server.requests) == 1

@@ -119,7 +119,7 @@ class Attempts:
             own = form.own_parameters(request)
             job = Job(form.dialect.name, form.body(request), own, tries.left_s())
             if tries.account is not None:
-                host = self._settings.host
+                host = self._settings.ledger_host
                 await tries.account.begin(host, job.api, request.model, job.body)
             self._summary.requests += 1
             tries.count += 1

@@ -196,7 +196,7 @@ class AnswerInFlight:
         """The next request, which may be sent. Raises PipechatError where it must not be."""
         dialect, body = self._form.dialect, self._form.body(self._request)
         if self._account is not None:
-            host = self._client.settings.host
+            host = self._client.settings.ledger_host
             self._account.begin(host, dialect.name, self._request.model, body)
         return Request(dialect.path, body)
 

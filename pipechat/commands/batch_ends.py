@@ -188,7 +188,7 @@ def kept_in_ledger(
 
     def keep(took: list[tuple[Turn, Told]]) -> None:
         if books is not None and took:
-            lines = fetched_lines(took, settings.host, os.path.abspath(path))
+            lines = fetched_lines(took, settings.ledger_host, os.path.abspath(path))
             books.settle({"": lines})
 
     return keep

@@ -133,6 +133,11 @@ class Settings(NamedTuple):
         return "offline" if self.offline else self.endpoint.host
 
     @property
+    def ledger_host(self) -> str:
+        """Where requests go, as the ledger has it: of a socket not where it lies."""
+        return "unix" if self.endpoint.socket else self.host
+
+    @property
     def by_way_of(self) -> str:
         """What stands behind the host in a message, where a proxy is on the way, else ""."""
         return f" by way of {self.proxy.told}" if self.proxy else ""
