@@ -552,6 +552,26 @@ def test_who_waits_at_a_terminal_is_told_how_far_it_is_and_a_script_is_not(
     assert b"reading" not in program.run("usage", "-q", env=env).stderr
 
 
+@pytest.mark.parametrize("block", [1, 7, 100])
+def test_how_a_file_is_read_in_blocks_does_not_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    path = tmp_path / "2026-11.jsonl"
+    path.write_bytes(b'{"a": 1}\n\n{"a": "' + b"x" * 300 + b'"}\ntorn\n{"a": 5}\n{"a": 6}')
+    monkeypatch.setattr(months, "_BLOCK", block)
+    foreign: list[int] = []
+    ends: list[int] = []
+    found = list(lines_of(str(path), lambda done, size: ends.append(size - done), foreign.append))
+    assert [(number, str(line["a"])[:2]) for number, line in found] == [
+        (1, "1"),
+        (3, "xx"),
+        (5, "5"),
+        (6, "6"),
+    ]
+    assert foreign == [4]
+    assert ends[-1] == 0
+
+
 def test_what_stands_there_when_reading_begins_is_what_is_counted(tmp_path: Path) -> None:
     path = tmp_path / "2026-11.jsonl"
     path.write_bytes(b'{"a": 1}\n' * 3)
