@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import pytest
@@ -103,12 +103,6 @@ def _untrusted() -> ChatServer:
     return ChatServer(answer("Hi"), tls=self_signed())
 
 
-def _of_another_name() -> ChatServer:
-    server = ChatServer(answer("Hi"), tls=self_signed())
-    server.host = "127.0.0.2"
-    return server
-
-
 def _old_tls() -> ChatServer:
     context = self_signed()
     context.maximum_version = ssl.TLSVersion.TLSv1_2
@@ -116,29 +110,64 @@ def _old_tls() -> ChatServer:
 
 
 # Whether a close is told as one or as a reset is the kernel's choice, from run to run.
-CLOSED = ("closed at the door", "closed in the handshake", "TLS where none is spoken")
-# What may come of connecting: a server, and whether its address is said to speak TLS.
-KINDS: dict[str, tuple[Callable[[], Any], str]] = {
-    "an answer": (lambda: ChatServer(answer("Hi")), ""),
-    "an answer by TLS": (_untrusted, "trusted"),
-    "an answer by TLS 1.2": (_old_tls, "trusted"),
-    "an error, then an answer": (lambda: ChatServer([error_reply(503, "no"), answer("Hi")]), ""),
-    "a reset, then an answer": (lambda: ChatServer([raw_reply(Reset()), answer("Hi")]), ""),
-    "refused": (RefusedPort, ""),
-    "closed at the door": (lambda: RawServer(Close()), ""),
-    "closed in the handshake": (lambda: RawServer(Close()), "https"),
-    "no HTTP": (lambda: RawServer(b"SSH-2.0-x\r\n\r\n", UntilClientLeaves(threading.Event())), ""),
-    "no TLS": (lambda: RawServer(b"SSH-2.0-x\r\n", UntilClientLeaves(threading.Event())), "https"),
-    "TLS where none is spoken": (_untrusted, "http"),
-    "a certificate of nobody known": (_untrusted, ""),
-    "a certificate of another name": (_of_another_name, "trusted"),
+CLOSED = (
+    "closed at the door", "closed in the handshake", "TLS where none is spoken",
+    "a certificate is asked for",
+)  # fmt: skip
+# What may come of connecting: a server; whether it is trusted, or its address another; the
+# last code that stderr names.
+KINDS: dict[str, tuple[Callable[[], Any], str, str]] = {
+    "an answer": (lambda: ChatServer(answer("Hi")), "", ""),
+    "an answer by TLS": (_untrusted, "trusted", ""),
+    "an answer by TLS 1.2": (_old_tls, "trusted", ""),
+    "an error, then an answer": (
+        lambda: ChatServer([error_reply(503, "no"), answer("Hi")]),
+        "",
+        "server_error",
+    ),
+    "a reset, then an answer": (
+        lambda: ChatServer([raw_reply(Reset()), answer("Hi")]),
+        "",
+        "connection_lost",
+    ),
+    "refused": (RefusedPort, "", "connection_refused"),
+    "closed at the door": (lambda: RawServer(Close()), "", "connection_lost"),
+    "closed in the handshake": (lambda: RawServer(Close()), "https", "connection_failed"),
+    "no HTTP": (
+        lambda: RawServer(b"SSH-2.0-x\r\n\r\n", UntilClientLeaves(threading.Event())),
+        "",
+        "connection_lost",
+    ),
+    "no TLS": (
+        lambda: RawServer(b"SSH-2.0-x\r\n", UntilClientLeaves(threading.Event())),
+        "https",
+        "connection_failed",
+    ),
+    "TLS where none is spoken": (_untrusted, "http", "connection_lost"),
+    "a certificate of nobody known": (_untrusted, "", "bad_certificate"),
+    "a certificate of another name": (_untrusted, "127.1", "bad_certificate"),
     "an expired certificate": (
-        lambda: ChatServer(answer("Hi"), tls=self_signed(expired=True)), "trusted"
+        lambda: ChatServer(answer("Hi"), tls=self_signed(expired=True)),
+        "trusted",
+        "bad_certificate",
     ),
     "a certificate is asked for": (
-        lambda: ChatServer(answer("Hi"), tls=self_signed(asks=True)), "trusted"
+        lambda: ChatServer(answer("Hi"), tls=self_signed(asks=True)),
+        "trusted",
+        "connection_lost",
     ),
-}  # fmt: skip
+}
+
+
+class _Seen(NamedTuple):
+    """What is seen of an ask: here, and at the server."""
+
+    status: int
+    codes: list[str]
+    words: list[str]
+    events: list[str]
+    connections: int
+    requests: int
 
 
 @pytest.mark.parametrize("output_format", FORMATS)
@@ -150,17 +179,19 @@ def test_it_is_seen_in_nothing_but_time(
     with the_plain_way():
         without = _asked(program, kind, trusted, output_format)
     assert with_it == without
+    assert with_it.codes[-1:] == ([KINDS[kind][2]] if KINDS[kind][2] else [])
 
 
 def _asked(
     program: Program, kind: str, trusted: Mapping[str, str | None], output_format: str
-) -> tuple[object, ...]:
-    """What is seen of an ask: here, and at the server."""
-    make, how = KINDS[kind]
+) -> _Seen:
+    make, how, _ = KINDS[kind]
     with make() as server:
         url = server.url
         if how in ("http", "https"):
             url = f"{how}://{url.partition('://')[2]}"
+        elif how == "127.1":
+            url = server.url_at(how)
         asked = ("ask", "hello", "--base-url", url, "--output-format", output_format, "-v")
         env = trusted if how else {}
         result = program.run(*asked, "--retries", "1", env=env)
@@ -170,7 +201,7 @@ def _asked(
     words = [re.sub(r"again in \S+ s", "again", line) for line in said if kind not in CLOSED]
     events = [event["type"] for event in result.events] if output_format == "ndjson" else []
     requests = len(getattr(server, "requests", []))
-    return result.status, codes, words, events, connections, requests
+    return _Seen(result.status, codes, words, events, connections, requests)
 
 
 @pytest.mark.parametrize("output_format", FORMATS)
