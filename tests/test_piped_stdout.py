@@ -59,6 +59,12 @@ TYPED = [
     Typed("history show kept --output-format ndjson"),
     Typed("history search bold"),
     Typed("history path kept"),
+    Typed("history list -n 1 --sort name"),
+    Typed("history search -c bold"),
+    Typed("history export kept"),
+    Typed("history export kept --format html"),
+    Typed("history export kept --format messages"),
+    Typed("history import talk.json --session talk"),
     Typed("history fork kept other", says=False),
     Typed("history rename kept other", says=False),
     Typed("history delete kept --yes", says=False),
@@ -66,6 +72,9 @@ TYPED = [
     Typed("history prune kept --older-than 2100-01-01 --dry-run"),
     Typed("history repair torn", says=False),
     Typed("history repair torn --dry-run"),
+    Typed("usage kept"),
+    Typed("usage --sessions --by session --output-format csv"),
+    Typed("usage --sessions --plot"),
     Typed("models --base-url URL"),
     Typed("models --base-url URL --output-format json"),
     Typed("doctor --base-url URL --ask"),
@@ -107,6 +116,9 @@ def a_home(program: Program) -> Path:
     folder = program.home / "folder"
     folder.mkdir()
     (folder / "in.ndjson").write_bytes(ITEM)
+    (folder / "talk.json").write_bytes(
+        b'[{"role":"user","content":"Hi"},{"role":"assistant","content":"Ho"}]'
+    )
     return folder
 
 

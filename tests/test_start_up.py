@@ -16,6 +16,7 @@ from pipechat.turn.run import TurnRun
 from tests.program import Program
 from tests.servers import ChatServer, answer
 from tests.servers.dialects import APIS, End, Text, document, spoken
+from tests.servers.tls import self_signed, write_certificate
 
 HEAVY = {"openai", "httpx2", "httpcore2", "pydantic", "anyio", "asyncio", "ssl", "rich", "click"}
 START = Start("id", "time", None, "model", 0, 0)
@@ -78,9 +79,12 @@ UNUSED = {
 }
 
 
-def test_a_question_imports_of_the_sdk_what_it_uses(program: Program) -> None:
-    with ChatServer(lambda _: answer("Once")) as server:
-        asked = imported(program, "ask", "--base-url", server.url, "hello")
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_question_imports_of_the_sdk_what_it_uses(program: Program, scheme: str) -> None:
+    trusted = ("--cacert", str(write_certificate(program.home / "ca.pem")))
+    tls = self_signed() if scheme == "https" else None
+    with ChatServer(lambda _: answer("Once"), tls=tls) as server:
+        asked = imported(program, "ask", "--base-url", server.url, *trusted, "hello")
     assert {"openai._client", "httpcore2._sync.connection"} <= asked
     assert asked & UNUSED == set()
 
@@ -178,9 +182,9 @@ NEEDED = {
     "any": """
         environment errors events jsonl main messages signals stdin text
         client client.advice client.chat_client client.deadlines client.exchange client.reading
-        client.request_form client.retries
-        commands commands.app commands.ask commands.loading commands.options commands.reporting
-        commands.showing commands.stores commands.wiring
+        client.ahead client.request_form client.retries
+        commands commands.accounts commands.app commands.ask commands.loading commands.options
+        commands.reporting commands.showing commands.stores commands.telling commands.wiring
         settings settings.config settings.destination settings.endpoint settings.headers
         settings.json_values settings.key settings.layers settings.learned settings.named_file
         settings.proxy settings.resolve settings.secrets settings.table settings.values settings.way
@@ -190,11 +194,13 @@ NEEDED = {
         wire wire.api_errors wire.body wire.dialect wire.error_body wire.sse
     """,
     "network": """
-        client.certificates client.lazy_openai client.network_errors client.own_headers
-        client.proxy_way client.put_off client.sdk_sender client.trust client.unix_socket
-        settings.cached_note
+        client.certificates client.inflating client.lazy_openai client.network_errors
+        client.own_headers client.proxy_way client.put_off client.sdk_sender client.trust
+        client.unix_socket settings.cached_note
     """,
     "learning": "settings.learned_api",
+    "accounts": "ledger ledger.account ledger.bounds store store.locked_file store.locks",
+    "connecting": "client.handed_over",
     "recording": """
         client.near_request client.record_replay client.recording
         commands.own_files commands.recordings
@@ -202,8 +208,8 @@ NEEDED = {
     """,
 }
 WAYS = {
-    "live": ({"any", "network", "learning"}, ()),
-    "recorded": ({"any", "network", "recording"}, ("--record",)),
+    "live": ({"any", "network", "learning", "accounts", "connecting"}, ()),
+    "recorded": ({"any", "network", "recording", "accounts"}, ("--record",)),
     "replayed": ({"any", "recording"}, ("--replay",)),
 }
 OF_THE_NETWORK = {"openai", "httpx2", "httpcore2", "pydantic", "anyio", "ssl", "socket", "asyncio"}

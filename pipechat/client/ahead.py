@@ -7,17 +7,15 @@ certificates, the same name. Knows no HTTP library, but whose context it shakes 
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
-from pipechat.client.certificates import check_tls_files
-from pipechat.client.trust import context_for_tls
 from pipechat.settings.resolve import Settings
 
 if TYPE_CHECKING:
+    import socket
     import ssl
 
 T = TypeVar("T")
@@ -40,7 +38,7 @@ class ConnectionAhead:
 
     def __init__(self) -> None:
         self._place: tuple[str, int] | None = None
-        self._socket = _Later[socket.socket]()
+        self._socket = _Later["socket.socket"]()
         self._context = _Later["ssl.SSLContext | None"]()
         self._lock = Lock()
         self._settled = Event()  # taken, or not wanted any more
@@ -63,6 +61,8 @@ class ConnectionAhead:
         endpoint = settings.endpoint
         if settings.proxy is not None or endpoint.socket or not endpoint.hostname.isascii():
             return
+        from pipechat.client.certificates import check_tls_files
+
         check_tls_files(environ)
         place, longest_s = (endpoint.hostname, endpoint.port), longest_wait_s(settings)
         self._place = place
@@ -76,14 +76,17 @@ class ConnectionAhead:
     def _find_context(self, settings: Settings, environ: Mapping[str, str]) -> None:
         """Reading the authorities takes 20 ms where they are one file, most of it without
         Python's lock."""
+        from pipechat.client.put_off import parts_put_off
+        from pipechat.client.trust import context_for_tls
 
         def find() -> None:
             self._context.find(lambda: context_for_tls(settings, environ))
 
         try:
             # In this thread: it is about to import them anyway, and no two wait for each other.
-            import_module("httpx2")
-            import_module("httpcore2")
+            with parts_put_off():
+                import_module("httpx2")
+                import_module("httpcore2")
         finally:
             if not _in_thread("certificates", find):
                 find()
@@ -119,6 +122,8 @@ class ConnectionAhead:
             self._drop()
 
     def _connected(self, place: tuple[str, int], longest_s: float | None) -> socket.socket:
+        import socket
+
         found = socket.create_connection(place, longest_s)
         try:
             found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -86,10 +86,8 @@ class ChatClient:
         return dialect_of(self.settings.api).name
 
     def answer(self, request: ChatRequest, judge: Judge) -> AnswerInFlight:
-        """The answer to `request`, which is sent when its steps are asked for.
-
-        Args:
-            judge: knows, of the steps so far, whether another attempt could double anything.
+        """The answer to `request`, which is sent when its steps are asked for. `judge` knows, of
+        the steps so far, whether another attempt could double anything.
 
         Raises:
             PipechatError: the account says that it must not be sent.
