@@ -90,16 +90,16 @@ PURE: dict[str, tuple[str, ...]] = {
     "doctor.judging": ("email", "socket", "ssl"),  # dates; their errors and the dates of TLS
     "doctor.judging_folder": ("errno",),
     "store.names": ("unicodedata",),
-    "store.search_bytes": ("functools",),
-    "store.search_context": (),
-    "store.search_finders": ("functools",),
-    "store.search_in_text": (),
-    "store.search_literals": ("importlib",),  # re's own parser
-    "show.found": (),
     "show.width": ("unicodedata",),
     "show.wrapping": ("functools",),  # what was looked up of a letter
     "show.markdown_blocks": (),
     "show.markdown_tables": (),
+    "show.found": (),
+    "store.search_bytes": ("functools",),  # which letters are alike
+    "store.search_context": (),
+    "store.search_finders": ("functools",),
+    "store.search_in_text": (),
+    "store.search_literals": ("importlib",),  # re's own parser
 }  # fmt: skip
 PLAIN = {"collections", "dataclasses", "datetime", "re", "typing"}
 

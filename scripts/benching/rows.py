@@ -94,7 +94,9 @@ ROWS = (
     Row("the same, peak memory", "session", "ask, long", "ask, one turn", 1.05, "peak"),
     Row("ask, long session / 20 turns", "session", "ask, long", "ask, 20 turns"),
     Row("history show, long session / 20 turns", "session", "show, long", "show, 20 turns"),
-    Row("history search / grep -c", "search", "history search", "grep -c", 6),
+    Row("history search / grep -c", "search", "history search", "grep -c", 3),
+    Row("history search -i / grep -ci", "search", "history search -i", "grep -ci", 4),
+    Row("history search -E / grep -cE", "search", "history search -E", "grep -cE", 10),
     Row("history search / jq", "search", "history search", "jq", 0.15),
     Row("batch, a request: one process / SDK", "batch", "-j 64", "asyncio SDK", 0.40),
     Row("the same, CPU", "batch", "-j 64", "asyncio SDK", 0.40, "cpu"),
@@ -206,10 +208,18 @@ def _search(home: Home, turns: int) -> Group:
     needle, path = sessions.NEEDLE, str(long.path)
     found = sessions.needles(turns)
     query = f'select(.question + .answer | contains("{needle}")) | .id'
-    search = (str(home.bin / "pipechat"), "history", "search", needle, "--session", "long")
+    grep, either = home.tool("grep"), f"{needle[:3]}({needle[3:]}|luft)|zwickm.hle"
+
+    def search(*arguments: str) -> tuple[str, ...]:
+        return (str(home.bin / "pipechat"), "history", "search", *arguments, "--session", "long")
+
     parties = (
-        Party("history search", search, has_lines(found)),
-        Party("grep -c", (home.tool("grep"), "-c", needle, path), is_text(str(found))),
+        Party("history search", search(needle), has_lines(found)),
+        Party("grep -c", (grep, "-c", needle, path), is_text(str(found))),
+        Party("history search -i", search("-i", needle.upper()), has_lines(found)),
+        Party("grep -ci", (grep, "-ci", needle.upper(), path), is_text(str(found))),
+        Party("history search -E", search("-E", either), has_lines(found)),
+        Party("grep -cE", (grep, "-cE", either, path), is_text(str(found))),
         Party("jq", (home.tool("jq"), "-r", query, path), has_lines(found)),
     )
     about = f"a word that {found} of {turns} turns hold"
