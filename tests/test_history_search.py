@@ -174,7 +174,7 @@ LETTERS = (
     'aAkKsSiI\u212a\u017f\u0130\u0131éÉßẞσςΣ"\\/\t\x1b\x7f.u0\U0001f600\U00010400\U00010428\ufffd'
 )
 TEXTS = st.text(st.sampled_from(LETTERS), max_size=8)
-MORE_TEXTS = st.text(st.sampled_from('akKsSéß/\\"\n'), max_size=12)
+FEW_LETTERS = 'aks\u017f\u212aéÉ/"\n'  # so few that they often match
 
 
 def always_escaped(text: str) -> str:
@@ -203,7 +203,7 @@ def test_what_is_in_the_text_is_in_the_candidates_whoever_wrote_the_json(
 ) -> None:
     query = Query(pattern, ignore_case=ignore_case)
     for text in (before + pattern + after, other):
-        record = '{"question":' + WRITERS[writer](text) + "}"
+        record = '{"0":' + WRITERS[writer](text) + "}"
         if any(query.matches(text)):
             assert list(found_in(record.encode(), query.finders)) == [(1, record.encode())]
 
@@ -313,33 +313,28 @@ def test_what_may_match_a_newline_is_looked_for_line_by_line(expression: str) ->
     assert for_whole_texts(re.compile(expression)) is None
 
 
-EXPRESSIONS = st.recursive(
-    st.sampled_from(
-        [
-            "a",
-            "k",
-            "S",
-            "ß",
-            "é",
-            "/",
-            r"\\",
-            '"',
-            ".",
-            "[kK]",
-            "[^a]",
-            r"\w",
-            "^",
-            "$",
-            r"\b",
-            "(?=k)",
-            r"\S",
-            r"\s",
-            r"[^a\n]",
-            "(?s:.)",
-            "(?<!a)",
-            r"\Z",
-        ]
+ATOMS = [
+    *(
+        "a",
+        "k",
+        "S",
+        "ak",
+        "É",
+        "/",
+        '"',
+        ".",
+        "[kK]",
+        "[ſa]",
+        "[^a]",
+        r"[^a\n]",
+        "^",
+        "$",
+        "(?s:.)",
     ),
+    *(r"\w", r"\b", r"\S", r"\s", r"\Z", "(?=k)", "(?<!a)", "a.k", "ka?s"),
+]
+EXPRESSIONS = st.recursive(
+    st.sampled_from(ATOMS),
     lambda inner: st.one_of(
         st.tuples(inner, inner).map("".join),
         st.tuples(inner, inner).map("(?:{0[0]}|{0[1]})".format),
@@ -348,19 +343,40 @@ EXPRESSIONS = st.recursive(
         inner.map("(?:{}){{2}}".format),
         inner.map("(?!{})".format),
     ),
-    max_leaves=8,
+    max_leaves=4,
 )
 
 
 @given(
-    expression=EXPRESSIONS,
+    expression=st.text(st.sampled_from(FEW_LETTERS.strip()), max_size=2) | EXPRESSIONS,
     regexp=st.booleans(),
     ignore_case=st.booleans(),
-    texts=st.lists(st.tuples(st.sampled_from(sorted(WRITERS)), TEXTS | MORE_TEXTS), max_size=4),
+    writer=st.sampled_from(sorted(WRITERS)),
+    texts=st.lists(st.text(st.sampled_from(FEW_LETTERS), max_size=5), min_size=1, max_size=9),
     block=st.integers(1, 300),
 )
+@example(expression="a.k", regexp=True, ignore_case=False, writer="ours", texts=["ask"], block=9)
+@example(
+    expression="aa?[sk]", regexp=True, ignore_case=True, writer="utf-8", texts=["ſ", "AK"], block=9
+)
+@example(
+    expression="^k$|s\\b",
+    regexp=True,
+    ignore_case=True,
+    writer="odd",
+    texts=["a\nK", "aſ"],
+    block=9,
+)
+@example(
+    expression="(?:a|k+)s",
+    regexp=True,
+    ignore_case=False,
+    writer="php",
+    texts=["/kks", "/"],
+    block=9,
+)
 def test_what_is_found_is_what_is_there(
-    expression: str, regexp: bool, ignore_case: bool, texts: list[tuple[str, str]], block: int
+    expression: str, regexp: bool, ignore_case: bool, writer: str, texts: list[str], block: int
 ) -> None:
     query = Query(expression, regexp=regexp, ignore_case=ignore_case)
     plain = re.compile(
@@ -368,16 +384,15 @@ def test_what_is_found_is_what_is_there(
     )
     there = [
         (number, each.span())
-        for number, (_, text) in enumerate(texts, 1)
-        for line in text.removesuffix("\n").split("\n" if text else "x")
+        for number, text in enumerate(texts, 1)
+        for line in (text.removesuffix("\n").split("\n") if text else [])
         for each in plain.finditer(line)
-        if text
     ]
-    lines = [f'{{"question":{WRITERS[writer](text)}}}' for writer, text in texts]
+    lines = [f'{{"0":{WRITERS[writer](text)}}}' for text in texts]  # a key that matches nothing
     found = [
         (number, span)
         for number, line in found_in("\n".join(lines).encode(), query.finders, block)
-        for _, _, spans in query.matches(jsonl.loads_line(line)["question"])
+        for _, _, spans in query.matches(jsonl.loads_line(line)["0"])
         for span in spans
     ]
     assert found == there
@@ -432,6 +447,32 @@ def test_a_letter_is_found_in_every_case_that_re_knows(letter: str) -> None:
 def test_no_letter_with_two_cases_stands_where_none_is_looked_for() -> None:
     late = [chr(code) for code in range(0x1F000, 0x110000)]
     assert all(letter.lower() == letter.upper() for letter in late)
+
+
+@pytest.mark.parametrize("form", ["text", "ndjson"])
+@pytest.mark.parametrize("writer", ["ours", "ascii", "odd"])
+def test_case_is_ignored_beyond_ascii_too(program: Program, form: str, writer: str) -> None:
+    said = ["Привет МИР", "ΟΔΟΣ", "Straße", "300 \u212a", "İstanbul", "ÉTÉ"]
+    lines = [jsonl.dumps(turn(n, "?").record()).decode() for n in range(len(said))]
+    write_session(
+        program,
+        "w",
+        [
+            line.replace('"?"', WRITERS[writer](text)).encode() + b"\n"
+            for line, text in zip(lines, said, strict=True)
+        ],
+    )
+    for number, pattern in enumerate(
+        ["приВЕТ мир", "οδος", "STRAßE", "300 k", "istanbul", "été"], 1
+    ):
+        for how in (("-i", pattern), ("-E", f"(?i:{pattern})|xyz"), ("-iE", f"({pattern})+$")):
+            result = program.run("history", "search", *how, "--output-format", form)
+            assert result.status == 0, (pattern, how)
+            text = said[number - 1]
+            if form == "text":
+                assert result.stdout.decode() == f"w:{number}:question: {text}\n"
+            else:
+                assert json.loads(result.stdout)["text"] == text
 
 
 def test_a_scoped_flag_folds_only_what_it_is_for(tmp_path: Path) -> None:

@@ -113,6 +113,12 @@ PURE: dict[str, tuple[str, ...]] = {
     "show.wrapping": ("functools",),  # what was looked up of a letter
     "show.markdown_blocks": (),
     "show.markdown_tables": (),
+    "show.found": (),
+    "store.search_bytes": ("functools",),  # which letters are alike
+    "store.search_context": (),
+    "store.search_finders": ("functools",),
+    "store.search_in_text": (),
+    "store.search_literals": ("importlib",),  # re's own parser
 }  # fmt: skip
 PLAIN = {"collections", "dataclasses", "datetime", "re", "typing"}
 

@@ -1,8 +1,8 @@
 """Search in a session file: candidate lines by their bytes first, and only those parsed.
 
-Owns what a pattern means, and which bytes a line that may match must hold. A line that holds
-none of them cannot match, whoever wrote the JSON; one that does may not, and is looked at as
-text. Knows no store and no output.
+Owns what a pattern means, and which lines of which turns match. A line whose bytes rule it out is
+not looked at, whoever wrote the JSON; one that is left may not match, and is looked at as text.
+Knows no store and no output.
 """
 
 import os
