@@ -233,8 +233,7 @@ def _systems(layers: list[Layer]) -> dict[str, Any]:
     """The system message of this call, and that of the file."""
     found = {"system": None, "default_system": None}
     for layer in reversed(layers):
-        value = layer.read(BY_NAME["system"])
-        if value is not None:
+        if (value := layer.read(BY_NAME["system"])) is not None:
             found["system" if layer.kind in ("flag", "variable") else "default_system"] = value
     return found
 
