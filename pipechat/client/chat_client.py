@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipechat.client.advice import advise
 from pipechat.client.deadlines import Deadlines, Limits
@@ -19,31 +19,14 @@ from pipechat.client.reading import ResponseReading, Steps
 from pipechat.client.request_form import ApiMemory, RequestForm
 from pipechat.client.retries import RetryPolicy
 from pipechat.errors import PipechatError, TryLaterError
-from pipechat.events import Again, Chunk, Fallback, Judge, Retry, Step, Told
+from pipechat.events import Again, Chunk, Fallback, Judge, Retry, Step
 from pipechat.messages import ChatRequest
 from pipechat.settings.resolve import Settings
 from pipechat.signals import LONGEST_WAIT_S
 from pipechat.wire.dialect import dialect_of
 
 if TYPE_CHECKING:  # a Protocol takes a tenth of a millisecond to make
-    from typing import Protocol
-
-    class Account(Protocol):
-        """Who keeps account of the requests of a turn.
-
-        `begin`, before each is sent, raises PipechatError where it must not be. `told` says what is
-        known of the cost of one that goes.
-        """
-
-        def begin(self, host: str, api: str, model: str, body: Mapping[str, Any]) -> None: ...
-        def going(self, told: Callable[[], Told]) -> None: ...
-        def ended(self) -> None: ...
-
-    class Accounts(Protocol):
-        """Who has the account of the turn in flight."""
-
-        @property
-        def account(self) -> Account: ...
+    from pipechat.client.accounts import Accounts
 
 
 class Alternative(NamedTuple):
@@ -164,8 +147,9 @@ class AnswerInFlight:
                     self._rest(again.wait_s)
                 try:
                     self._next = self._begin()
-                except PipechatError as refusal:
-                    raise error from refusal  # what was sent is what failed
+                except PipechatError as refusal:  # what was sent is what failed
+                    self._client.tell(f"not asked again: {refusal.message}")
+                    raise error from refusal
 
     def _retry(self, policy: RetryPolicy, error: PipechatError) -> Retry | None:
         """The next try at the same server, where one may help and there is the time."""
