@@ -239,9 +239,24 @@ def test_where_there_is_no_room_for_another_try_the_first_failure_stands(
     lost = stream_reply(Close())
     with ChatServer(lost) as server:
         ask = ("ask", "--base-url", server.url, *LIMIT, "--budget", "1000tok/day", "hello")
-        result = program.run(*ask, "--retries", "3")
+        result = program.run(*ask, "--retries", "3", "-v")
         assert result.status == 5
+        assert b"not asked again" in result.stderr
         assert len(server.requests) == 1
+
+
+def test_a_fallback_to_a_profile_with_a_budget_of_its_own_is_refused_unless_one_is_given(
+    program: Program,
+) -> None:
+    with ChatServer([error_reply(503, "no"), answer("so")]) as server:
+        other = f'[profiles.p]\nbase_url = "{server.url}"\nbudget = ["5usd/day"]\n'
+        (program.home / "config.toml").write_text(other)
+        ask = ("ask", "--base-url", server.url, "--retries", "0", "--fallback", "p", *LIMIT)
+        result = program.run(*ask, "hello")
+        assert (result.status, result.code) == (3, "bad_config")
+        assert server.requests == []
+        assert program.run(*ask, "--budget", "1000tok/day", "hello").status == 0
+    assert len(lines(program.home)) == 2
 
 
 def test_every_question_of_a_chat_is_held_to_the_budget(program: Program) -> None:

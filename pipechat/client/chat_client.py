@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipechat.client.advice import advise
 from pipechat.client.deadlines import Deadlines, Limits
@@ -19,33 +19,15 @@ from pipechat.client.reading import ResponseReading, Steps
 from pipechat.client.request_form import MemoryOf, Refusals, RequestForm, told
 from pipechat.client.retries import RetryPolicy
 from pipechat.errors import PipechatError, TryLaterError
-from pipechat.events import Again, Fallback, Judge, Retry, Step, Together, Told
+from pipechat.events import Again, Fallback, Judge, Retry, Step, Together
 from pipechat.messages import ChatRequest
 from pipechat.settings.resolve import Settings
 from pipechat.signals import LONGEST_WAIT_S
 from pipechat.wire.dialect import dialect_of
 
 if TYPE_CHECKING:  # a Protocol takes a tenth of a millisecond to make
-    from typing import Protocol
-
+    from pipechat.client.accounts import Accounts
     from pipechat.client.alternative import Alternative
-
-    class Account(Protocol):
-        """Who keeps account of the requests of a turn.
-
-        `begin`, before each is sent, raises PipechatError where it must not be. `told` says what is
-        known of the cost of one that goes.
-        """
-
-        def begin(self, host: str, api: str, model: str, body: Mapping[str, Any]) -> None: ...
-        def going(self, told: Callable[[], Told]) -> None: ...
-        def ended(self) -> None: ...
-
-    class Accounts(Protocol):
-        """Who has the account of the turn in flight."""
-
-        @property
-        def account(self) -> Account: ...
 
 
 class ChatClient:
@@ -161,8 +143,9 @@ class AnswerInFlight:
                     self._rest(again.wait_s)
                 try:
                     self._next = self._begin()
-                except PipechatError as refusal:
-                    raise error from refusal  # what was sent is what failed
+                except PipechatError as refusal:  # what was sent is what failed
+                    self._client.tell(f"not asked again: {refusal.message}")
+                    raise error from refusal
 
     def _retry(self, policy: RetryPolicy, error: PipechatError) -> Retry | None:
         """The next try at the same server, where one may help and there is the time."""
