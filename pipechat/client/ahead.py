@@ -7,7 +7,6 @@ certificates, the same name. Knows no HTTP library, but whose context it shakes 
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from threading import Event, Lock, Thread
@@ -18,6 +17,7 @@ from pipechat.client.trust import context_for_tls
 from pipechat.settings.resolve import Settings
 
 if TYPE_CHECKING:
+    import socket
     import ssl
 
 T = TypeVar("T")
@@ -40,8 +40,8 @@ class ConnectionAhead:
 
     def __init__(self) -> None:
         self._place: tuple[str, int] | None = None
-        self._socket = _Later[socket.socket]()
-        self._context = _Later["ssl.SSLContext | None"]()
+        self._socket: _Later[socket.socket] = _Later()
+        self._context: _Later[ssl.SSLContext | None] = _Later()
         self._lock = Lock()
         self._settled = Event()  # taken, or not wanted any more
         self._wanted = True
@@ -64,6 +64,7 @@ class ConnectionAhead:
         if settings.proxy is not None or endpoint.socket or not endpoint.hostname.isascii():
             return
         check_tls_files(environ)
+        import_module("socket")  # in this thread, as below
         place, longest_s = (endpoint.hostname, endpoint.port), longest_wait_s(settings)
         self._place = place
         if not _in_thread("connect", lambda: self._connect(place, longest_s)):
@@ -119,6 +120,8 @@ class ConnectionAhead:
             self._drop()
 
     def _connected(self, place: tuple[str, int], longest_s: float | None) -> socket.socket:
+        import socket
+
         found = socket.create_connection(place, longest_s)
         try:
             found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
