@@ -87,8 +87,12 @@ class ListSink:
         self.on_event: Callable[[int], None] = lambda _count: None
 
     def emit(self, *events: Event) -> None:
+        # As a sink of ours writes: all of it, or what comes before a failure.
+        before = len(self.events)
         for event in events:
             self._emit(event)
+        for count in range(before, len(self.events)):
+            self.on_event(count + 1)
 
     def _emit(self, event: Event) -> None:
         if self._broken_at is not None and len(self.events) >= self._broken_at:
@@ -99,7 +103,6 @@ class ListSink:
             self.violations.append("shown before it was recorded")
         if isinstance(event, End | Error) and not self._recorder.records:
             self.violations.append("acknowledged before it was recorded")
-        self.on_event(len(self.events))
 
 
 def feed(chunks: Sequence[Chunk | Retry], fault: Exception | None, together: int) -> Iterator[Step]:

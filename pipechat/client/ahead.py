@@ -38,8 +38,8 @@ class ConnectionAhead:
 
     def __init__(self) -> None:
         self._place: tuple[str, int] | None = None
-        self._socket = _Later["socket.socket"]()
-        self._context = _Later["ssl.SSLContext | None"]()
+        self._socket: _Later[socket.socket] = _Later()
+        self._context: _Later[ssl.SSLContext | None] = _Later()
         self._lock = Lock()
         self._settled = Event()  # taken, or not wanted any more
         self._wanted = True
@@ -64,6 +64,7 @@ class ConnectionAhead:
         from pipechat.client.certificates import check_tls_files
 
         check_tls_files(environ)
+        import_module("socket")  # in this thread, as below
         place, longest_s = (endpoint.hostname, endpoint.port), longest_wait_s(settings)
         self._place = place
         if not _in_thread("connect", lambda: self._connect(place, longest_s)):
