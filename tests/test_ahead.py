@@ -4,6 +4,7 @@ but time, and left behind by nobody."""
 import re
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -97,6 +98,35 @@ def test_the_connection_stands_before_the_sdk_is_imported_and_is_the_only_one(
         result = program.run(*asked, env=trusted)
     assert (result.status, seen, server.connections) == (0, [1], 1), result.stderr
     assert len(server.requests) == 1
+
+
+def _moved(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    """Have a name of httpcore2's that is not public be another one, as in a later version."""
+    monkeypatch.delitem(sys.modules, "pipechat.client.handed_over", raising=False)
+    if what == "module":
+        monkeypatch.setitem(sys.modules, "httpcore2._backends.sync", None)
+    elif what == "backend":
+        monkeypatch.delattr("httpcore2.SyncBackend")
+    else:
+
+        def missing(_: ConnectionAhead) -> None:
+            raise AttributeError("'HTTPTransport' object has no attribute '_pool'")
+
+        monkeypatch.setattr("pipechat.client.handed_over.transport_with", missing)
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
+@pytest.mark.parametrize("what", ["module", "backend", "pool"])
+def test_where_the_library_has_changed_inside_the_question_goes_the_plain_way(
+    program: Program, monkeypatch: pytest.MonkeyPatch, what: str, output_format: str
+) -> None:
+    _moved(monkeypatch, what)
+    with ChatServer(answer("Hi")) as server:
+        result = program.run(
+            "ask", "hello", "--base-url", server.url, "--output-format", output_format
+        )
+        assert len(server.requests) == 1
+    assert result.status == 0, result.stderr
 
 
 def _untrusted() -> ChatServer:

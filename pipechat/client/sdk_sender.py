@@ -7,6 +7,7 @@ parses here: both belong to the turn's own rules (FAULTS §1).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -237,9 +238,10 @@ def _sdk_client(
 def _transport(settings: Settings, ahead: ConnectionAhead | None) -> httpx2.HTTPTransport | None:
     """The transport; None for the one that the client makes by itself. Raises SetupError."""
     if ahead is not None and ahead.has_begun:
-        from pipechat.client.handed_over import transport_with
+        with suppress(ImportError, AttributeError):  # what it knows of httpcore2 is not public
+            from pipechat.client.handed_over import transport_with
 
-        return transport_with(ahead)
+            return transport_with(ahead)
     if settings.endpoint.socket:
         import httpx2
 
