@@ -114,7 +114,7 @@ def test_large_items_from_a_pipe_take_the_memory_of_a_few(program: Program, out:
     assert large.peak_bytes - small.peak_bytes < 20 * 5_000_000
 
 
-@pytest.mark.parametrize("more", [(), ("--ordered",)])
+@pytest.mark.parametrize("more", [(), pytest.param(("--ordered",), marks=pytest.mark.storm)])
 def test_memory_grows_with_jobs_and_not_with_items(
     program: Program, out: Path, more: tuple[str, ...]
 ) -> None:

@@ -334,6 +334,7 @@ class Limited:
         return self._whole(request)
 
 
+@pytest.mark.storm
 def test_a_limit_is_learned_and_no_item_fails(program: Program, tmp_path: Path, out: Path) -> None:
     """That the limit is used is held in simulated time (test_batch_pace)."""
     source = tmp_path / "many.ndjson"

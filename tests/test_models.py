@@ -142,8 +142,10 @@ def test_a_list_in_pages_is_read_to_its_end(program: Program) -> None:
     assert [line.split("\t")[0] for line in result.stdout.decode().splitlines()] == names
 
 
-@pytest.mark.parametrize("kind", ["the same page", "always another", "empty pages"])
-@pytest.mark.parametrize("output_format", FORMATS)
+@pytest.mark.parametrize(
+    ("kind", "output_format"),
+    [("the same page", "text"), ("always another", "ndjson"), ("empty pages", "json")],
+)
 def test_a_list_without_an_end_is_a_failure(
     program: Program, kind: str, output_format: str
 ) -> None:
