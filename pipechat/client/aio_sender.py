@@ -65,10 +65,10 @@ class AioSender:
 
     async def carry(self, request: Request, put: Put) -> None:
         """As `AsyncSender.carry`."""
-        head = self._heads.get(request.path) or await self._write_head(request.path)
-        asked = self._with_body(head, request.body)
         response: httpx2.Response | None = None
         try:
+            head = self._heads.get(request.path) or await self._write_head(request.path)
+            asked = self._with_body(head, request.body)
             response = await self._send(asked)
             await self._take(response, put)
             self._kept = True
@@ -155,7 +155,7 @@ class AioSender:
         if cut or _is_hung_up(error):
             # The SDK's transport takes these for a time-out, or for what a status would be.
             error = httpx2.RemoteProtocolError("it broke off" if cut else "it hung up")
-        if isinstance(error, httpx2.HTTPError | OSError):
+        if isinstance(error, httpx2.HTTPError | httpx2.InvalidURL | OSError):
             socket = self._settings.endpoint.socket
             if socket and (found := socket_error(error, socket)):
                 return found

@@ -41,10 +41,15 @@ class SdkSender:
         openai: ModuleType,
         ahead: ConnectionAhead | None = None,
     ) -> None:
+        import httpx2
+
         self._settings = settings
         self._openai = openai
         self._authorities = authorities_named(settings, environ)
-        self._sdk = _sdk_client(settings, environ, openai, ahead)
+        try:
+            self._sdk = _sdk_client(settings, environ, openai, ahead)
+        except httpx2.InvalidURL as error:
+            raise self._translated(error) from error
         self._headers = headers_of_ours(settings, environ, openai)
 
     def send(self, request: Request) -> Response:
@@ -129,7 +134,7 @@ class SdkSender:
         """The SDK's error, or its transport's, as one of ours; a bug stays what it is."""
         import httpx2
 
-        known = (self._openai.APIConnectionError, httpx2.HTTPError, OSError)
+        known = (self._openai.APIConnectionError, httpx2.HTTPError, httpx2.InvalidURL, OSError)
         if isinstance(error, known) or is_from_socks(error):
             socket = self._settings.endpoint.socket
             if socket and (found := socket_error(error, socket)):
@@ -216,7 +221,7 @@ def _sdk_client(
     http = httpx2.Client(
         verify=trusted(settings, environ) if transport is None else False,
         transport=transport,
-        proxy=proxy.url.reveal() if proxy is not None else None,
+        proxy=httpx2.Proxy(proxy.url.reveal()) if proxy is not None else None,
         trust_env=False,
         timeout=longest_s,
         follow_redirects=False,
