@@ -63,14 +63,14 @@ def test_what_is_nested_beyond_sense_spoils_no_answer(
 def test_a_list_of_models_may_be_nested_beyond_sense(
     program: Program, where: str, command: str
 ) -> None:
-    entry = {"id": "gpt-5.4-mini"}
-    page: dict[str, Any] = {
+    entry: Any = {"id": "gpt-5.4-mini"}
+    pages: dict[str, Any] = {
         "model": {"data": [entry | {"more": "deep"}]},
         "beside": {"data": [entry], "more": "deep"},
         "list": {"data": [entry, "deep"]},
-    }[where]
+    }
     given = {"json": ("models", "--output-format", "json")}.get(command, (command,))
-    with ChatServer(in_one(page)) as server:
+    with ChatServer(in_one(pages[where])) as server:
         result = program.run(*given, "--base-url", server.url)
     assert result.status == 0, result.stderr
     assert b"gpt-5.4-mini" in result.stdout

@@ -177,9 +177,10 @@ class AnswerInFlight:
 
     def _turn_to_another(self, error: PipechatError) -> Fallback:
         """Ask the next alternative from now on. Raises `error` where there is none."""
-        may = isinstance(error, TryLaterError) and self._deadlines.leave(0)
-        for each in self._alternatives if may else ():
-            client = each.open(error)
+        for each in self._alternatives if isinstance(error, TryLaterError) else ():
+            if not self._deadlines.leave(0):
+                break
+            client = each.open(error, self._deadlines.spent_s())
             if client is not None:
                 settings = client.settings
                 self._client = client
