@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -371,7 +372,7 @@ def test_a_signal_ends_a_turn_that_waits_for_anothers_key(
     )
     with ChatServer(error_reply(503)) as server:
         given = ("--base-url", server.url, "--retries", "0", "--fallback", "p", "--session", "s")
-        process = program.start("ask", *given, "hi")
+        process = program.start("ask", *given, "hi", stdin=subprocess.DEVNULL)
         assert process.stderr is not None
         assert any(line == b"begun\n" for line in process.stderr)
         process.send_signal(signum)
