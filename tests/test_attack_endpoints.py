@@ -1,10 +1,19 @@
 """Endpoints that say odd things, and set-ups that are odd: what an attack found, kind by kind."""
 
 import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
+from pipechat.commands.config import _write_new
+from pipechat.doctor import judging
+from pipechat.doctor.folder import look_at
+from pipechat.settings.cached_note import CachedNote
 from tests.program import Program
 from tests.servers import ChatServer, Reply, chunk, completion, stream_reply, text_reply
 from tests.servers.responses import ended, whole
@@ -74,3 +83,108 @@ def test_a_list_of_models_may_be_nested_beyond_sense(
         result = program.run(*given, "--base-url", server.url)
     assert result.status == 0, result.stderr
     assert b"gpt-5.4-mini" in result.stdout
+
+
+GMT = (
+    "Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT",
+    "Sun Nov  6 08:49:37 1994", "Sun, 06 Nov 1994 08:49:37", "Sun, 06 Nov 1994 08:49:37 -0000",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("date", GMT)
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo", "UTC"])
+def test_a_servers_date_is_in_gmt_however_it_is_written(
+    monkeypatch: pytest.MonkeyPatch, date: str, zone: str
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert judging.clock(date, 784111777.0).verdict == "ok"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize("stronger", ["variable", "profile", "flag"])
+@pytest.mark.parametrize("fault", ['timeout = "abc"', "timeout = -1", "timeout = []"])
+@pytest.mark.parametrize("output_format", ["text", "json"])
+def test_config_show_tells_what_is_wrong_though_something_stronger_counts(
+    program: Program, fault: str, stronger: str, output_format: str
+) -> None:
+    profile = 'profile = "p"\n' if stronger == "profile" else ""
+    text = f"{profile}{fault}\n[profiles.p]\ntimeout = 5\n"
+    (program.home / "config.toml").write_text(text)
+    env = {"PIPECHAT_TIMEOUT": "5"} if stronger == "variable" else {}
+    options = ("--profile", "p") if stronger == "flag" else ()
+    given = ("config", "show", "--output-format", output_format, *options)
+    result = program.run(*given, env=env)
+    assert (result.status, result.code) == (3, "bad_config")
+    assert result.stderr.count(b"config.toml: timeout") == 1
+    assert b"timeout" in result.stdout
+
+
+@pytest.mark.parametrize("what", ["home", "folder", "above"])
+def test_config_init_tells_a_file_that_is_there_from_a_folder_that_is_none(
+    program: Program, tmp_path: Path, what: str
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    (tmp_path / "config").mkdir()
+    env: dict[str, str | None] = {"PIPECHAT_HOME": str(file)}
+    if what == "folder":
+        (tmp_path / "config" / "pipechat").write_text("mine")
+        env = {"PIPECHAT_HOME": None, "XDG_CONFIG_HOME": str(tmp_path / "config")}
+    elif what == "above":
+        env = {"PIPECHAT_HOME": None, "XDG_CONFIG_HOME": str(file)}
+    result = program.run("config", "init", env=env)
+    assert (result.status, result.code) == (3, "config_unwritable"), result.stderr
+    assert b"there already" not in result.stderr
+    assert file.read_text() == "mine"
+
+
+def killed_at(step: str, work: Callable[[], object]) -> None:
+    """Do `work` as a process that is killed at `step`, and takes nothing away any more."""
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with patch(step, die), patch("os.unlink"), pytest.raises(KeyboardInterrupt):
+        work()
+
+
+def test_what_a_killed_process_left_is_in_no_ones_way(program: Program) -> None:
+    """In a container the next process may well have the same id."""
+    config, sessions = program.home / "config.toml", str(program.home / "sessions")
+    note = CachedNote(str(program.home / "cache"), "api", "http://h", "m")
+    os.mkdir(sessions, 0o700)
+    killed_at("os.link", lambda: _write_new(str(config), b""))
+    killed_at("os.replace", lambda: note.write("chat"))
+    killed_at("os.fsync", lambda: look_at(sessions))
+    assert program.run("config", "init").status == 0
+    note.write("responses")
+    assert note.read() == "responses"
+    assert look_at(sessions).refused is None
+
+
+@pytest.mark.parametrize("kind", ["api", "end", "ends"])
+def test_making_room_for_a_note_takes_nothing_that_is_not_ours(tmp_path: Path, kind: str) -> None:
+    theirs = {f"{prefix}{number}" for prefix in ("photo-", "api-notes-") for number in range(300)}
+    for name in theirs:
+        (tmp_path / name).write_text("theirs")
+    for number in range(3):
+        CachedNote(str(tmp_path), kind, "http://h", f"m{number}").write("chat")
+    assert theirs < set(os.listdir(tmp_path))
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o622])
+@pytest.mark.parametrize("table", ["", "[profiles.cluster]\n"])
+@pytest.mark.parametrize("output_format", ["text", "ndjson"])
+def test_a_file_that_others_may_write_names_no_cluster_for_the_key(
+    program: Program, mode: int, table: str, output_format: str
+) -> None:
+    config = program.home / "config.toml"
+    config.write_text(f'{table}engine = "ray"\nray_address = "10.0.0.1:6379"\n')
+    config.chmod(mode)
+    result = program.run("ask", "hello", "--offline", "--output-format", output_format)
+    assert (result.status, result.code) == (3, "bad_config")
+    assert b"others may write it" in result.stderr

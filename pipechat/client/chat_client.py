@@ -178,9 +178,8 @@ class AnswerInFlight:
     def _turn_to_another(self, error: PipechatError) -> Fallback:
         """Ask the next alternative from now on. Raises `error` where there is none."""
         for each in self._alternatives if isinstance(error, TryLaterError) else ():
-            if not self._deadlines.leave(0):
-                break
-            client = each.open(error, self._deadlines.spent_s())
+            spent_s = self._deadlines.spent_s()
+            client = each.open(error, spent_s) if self._deadlines.leave(0) else None
             if client is not None:
                 settings = client.settings
                 self._client = client
