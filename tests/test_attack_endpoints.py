@@ -188,3 +188,45 @@ def test_a_file_that_others_may_write_names_no_cluster_for_the_key(
     result = program.run("ask", "hello", "--offline", "--output-format", output_format)
     assert (result.status, result.code) == (3, "bad_config")
     assert b"others may write it" in result.stderr
+
+
+CUSTOM = {
+    "an accent": "X-Token: caf\u00e9-secret-1",
+    "a CR": "X-Token: secret-1\rX-Team: red",
+    "a control": "X-Token: secret-1\x01",
+    "a long one": f"X-Token: {'secret-1' * 4000}",
+    "a name": "X Token: secret-1",
+    "a length": "Content-Length: 5",
+    "a host": "Host: elsewhere.test",
+}
+
+
+@pytest.mark.parametrize("kind", CUSTOM)
+@pytest.mark.parametrize("command", ["text", "ndjson", "batch", "models"])
+def test_a_custom_header_that_cannot_be_one_is_told_and_not_repeated(
+    program: Program, kind: str, command: str
+) -> None:
+    given = {
+        "batch": ("batch", "run", "--input-format", "lines"),
+        "models": ("models",),
+    }.get(command, ("ask", "hello", "--output-format", command))
+    with ChatServer(in_one(completion("Hi"))) as server:
+        env = {"OPENAI_BASE_URL": server.url, "OPENAI_CUSTOM_HEADERS": CUSTOM[kind]}
+        result = program.run(*given, "--retries", "0", input=b"hello\n", env=env)
+        assert not server.requests
+    assert (result.status, result.code) == (3, "bad_config"), result.stderr
+    assert b"OPENAI_CUSTOM_HEADERS" in result.stderr
+    assert b"secret-1" not in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("ending", ["/chat/completions", "/responses", "/models"])
+@pytest.mark.parametrize("output_format", ["text", "ndjson"])
+def test_an_address_that_was_copied_whole_is_asked_once_and_told_what_to_leave_out(
+    program: Program, ending: str, output_format: str
+) -> None:
+    with ChatServer(text_reply(404, "application/json", '{"detail":"Not Found"}')) as server:
+        given = ("ask", "hello", "--base-url", server.url + ending)
+        result = program.run(*given, "--output-format", output_format)
+        assert len(server.requests) == 1
+    assert (result.status, result.code) == (4, "not_found")
+    assert f"Leave {ending} out of the base URL." in result.stderr.decode()

@@ -19,7 +19,7 @@ from pipechat.client.exchange import Request, Response, in_one
 from pipechat.client.inflating import inflated
 from pipechat.client.lazy_openai import AIOHTTP_CLIENT
 from pipechat.client.network_errors import network_error, wants_certificate
-from pipechat.client.own_headers import check_account_names, headers_of_ours, own_headers
+from pipechat.client.own_headers import check_account, headers_of_ours, own_headers
 from pipechat.client.sdk_sender import NO_KEY
 from pipechat.client.trust import trusted
 from pipechat.client.unix_socket import socket_error
@@ -52,7 +52,7 @@ class AioSender:
 
         self._settings = settings
         self._environ = environ
-        check_account_names(environ)
+        check_account(settings, environ)
         self._authorities = authorities_named(settings, environ)
         self._http = _client(
             trusted(settings, environ),

@@ -15,7 +15,7 @@ from pipechat.client.certificates import authorities_named
 from pipechat.client.exchange import Request, Response, Segments, in_one
 from pipechat.client.inflating import inflated
 from pipechat.client.network_errors import is_from_socks, login_refused, network_error
-from pipechat.client.own_headers import check_account_names, headers_of_ours, own_headers
+from pipechat.client.own_headers import check_account, headers_of_ours, own_headers
 from pipechat.client.proxy_way import has_reached_the_server, note_way
 from pipechat.client.put_off import serve_socks
 from pipechat.client.trust import trusted
@@ -209,7 +209,7 @@ def _sdk_client(
     would carry the question to another host), no time-outs but ours, no proxy but ours."""
     import httpx2
 
-    check_account_names(environ)
+    check_account(settings, environ)
     proxy, headers, longest_s = settings.proxy, own_headers(settings), longest_wait_s(settings)
     transport = _transport(settings, ahead)
     if proxy is not None and proxy.url.reveal().startswith("socks"):
