@@ -44,6 +44,7 @@ def visible_json(text: str) -> str:
 
 
 _SHORTEST_SECRET = 8
+_DEEPEST = 64
 # What people set where a server wants no key at all.
 _PLACEHOLDERS = frozenset(
     ("sk-no-key-required", "no-key-required", "not-needed", "not-required", "placeholder")
@@ -90,20 +91,23 @@ def redacted(text: str, secrets: Iterable[str]) -> str:
     return text
 
 
-def redacted_values(value: Any, secrets: Iterable[str]) -> Any:
+def redacted_values(value: Any, secrets: Iterable[str], depth: int = 0) -> Any:
     """The decoded JSON `value` with `secrets` blotted out of its strings. Keys are names and stay
-    as they are; an entry whose key is no plain name and holds a secret goes."""
+    as they are; an entry whose key is no plain name and holds a secret goes. What is nested more
+    deeply than anybody means it, from `depth` on, is null: Python counts levels too."""
     if isinstance(value, str):
         return redacted(value, secrets)
-    if isinstance(value, Mapping):
-        return {
-            key: redacted_values(item, secrets)
-            for key, item in value.items()
-            if key.replace("_", "").isalpha() or redacted(key, secrets) == key
-        }
+    if not isinstance(value, Mapping | list):
+        return value
+    if depth == _DEEPEST:
+        return None
     if isinstance(value, list):
-        return [redacted_values(item, secrets) for item in value]
-    return value
+        return [redacted_values(item, secrets, depth + 1) for item in value]
+    return {
+        key: redacted_values(item, secrets, depth + 1)
+        for key, item in value.items()
+        if key.replace("_", "").isalpha() or redacted(key, secrets) == key
+    }
 
 
 def in_mib(size: int) -> str:

@@ -37,7 +37,8 @@ BAD = [
     "", "host", "host/v1", "/v1", "http://", "http:///v1", "https://:80", "http://host:port",
     "http://host:99999", "http://[::1", "http://ho st", "http://host\n", "http://ho\x1bst", None, 7,
     "http://user@host", "http://user:secret@host/v1", "http://:secret@host", "ftp://host",
-    "file:///etc/passwd", "javascript:alert(1)",
+    "file:///etc/passwd", "javascript:alert(1)", "http://us:[secret]@host", "http://us:sec[ret@host",
+    "http://us:secret\u2100@host", "http://a..b", "http://.", f"http://{'a' * 64}.com/v1",
 ]  # fmt: skip
 
 

@@ -1,5 +1,9 @@
 """--fallback: another is asked where all tries failed for now, and nothing was shown yet."""
 
+import os
+import re
+import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +21,11 @@ from tests.servers import (
     Request,
     Reset,
     Script,
+    Wait,
     answer,
     chunk,
     error_reply,
+    http_reply,
     raw_reply,
     stream_reply,
 )
@@ -331,3 +337,47 @@ def test_a_profiles_header_is_read_from_where_it_is_and_those_of_the_question_st
     result = ask(program, "http://localhost:1/v1", *more, OWN_VALUE=None)
     assert (result.status, result.code) == (3, "bad_config")
     assert b"profiles.spare.headers" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "command", ["exec tail -f /dev/null", "echo k; exec tail -f /dev/null >&2"]
+)
+@pytest.mark.parametrize("output_format", FORMATS)
+def test_the_command_for_anothers_key_has_what_is_left_of_the_turn(
+    program: Program, output_format: str, command: str
+) -> None:
+    config(
+        program, f'[profiles.p]\nbase_url = "http://127.0.0.1:9"\napi_key_command = "{command}"\n'
+    )
+    late = Reply((Wait(0.5), *http_reply(503).steps))
+    with ChatServer(late) as server:
+        more = ("--fallback", "p", "--timeout", "0.8", "--output-format", output_format)
+        result = ask(program, server.url, *more)
+    assert result.status == 5
+    told = re.search(r"p cannot be asked: .* took longer than ([0-9.]+) s", result.stderr.decode())
+    assert told is not None
+    assert float(told[1]) < 0.4
+
+
+@pytest.mark.in_process(False)
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_a_turn_that_waits_for_anothers_key(
+    program: Program, tmp_path: Path, signum: signal.Signals
+) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    command = f"echo begun >&2; cat {gate} >&2"
+    config(
+        program, f'[profiles.p]\nbase_url = "http://127.0.0.1:9"\napi_key_command = "{command}"\n'
+    )
+    with ChatServer(error_reply(503)) as server:
+        given = ("--base-url", server.url, "--retries", "0", "--fallback", "p", "--session", "s")
+        process = program.start("ask", *given, "hi", stdin=subprocess.DEVNULL)
+        assert process.stderr is not None
+        assert any(line == b"begun\n" for line in process.stderr)
+        process.send_signal(signum)
+        try:
+            assert process.wait(20) == -signum
+        finally:
+            os.close(os.open(gate, os.O_RDWR))  # what runs on behind it reads its end
+    assert program.records("s")[0]["error"]["code"] == "interrupted"

@@ -66,6 +66,37 @@ def test_a_proxy_with_a_password_in_its_url_is_refused(program: Program) -> None
     assert b"secret" not in result.stderr
 
 
+@pytest.mark.parametrize("login", ["me:[secret]", "me:sec[ret", "me:secret\u2100", "[secret]"])
+@pytest.mark.parametrize("output_format", ["text", "ndjson"])
+def test_a_login_that_makes_no_url_is_not_repeated(
+    program: Program, login: str, output_format: str
+) -> None:
+    for variable in ("HTTPS_PROXY", "ALL_PROXY", "OPENAI_BASE_URL"):
+        env = {"OPENAI_BASE_URL": SECURE, variable: f"https://{login}@127.0.0.1:1"}
+        result = program.run("ask", "hello", "--output-format", output_format, env=env)
+        assert result.status == 3
+        assert variable in result.stderr.decode()
+        assert b"secret" not in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("host", ["\u2603.test", "\uff41.test", "\xfc" * 62 + ".test"])
+@pytest.mark.parametrize("command", ["ask", "ndjson", "batch", "models", "proxy", "socks"])
+def test_a_host_that_no_name_server_takes_is_a_wrong_setting(
+    program: Program, host: str, command: str
+) -> None:
+    here, env = f"https://{host}/v1", {}
+    if command in ("proxy", "socks"):
+        scheme = "http" if command == "proxy" else "socks5h"
+        here, env = SECURE, {"HTTPS_PROXY": f"{scheme}://{host}:1"}
+    given = {
+        "ndjson": ("ask", "hello", "--output-format", "ndjson"),
+        "batch": ("batch", "run", "--input-format", "lines"),
+        "models": ("models",),
+    }.get(command, ("ask", "hello"))
+    result = program.run(*given, "--base-url", here, "--retries", "0", input=b"hello\n", env=env)
+    assert (result.status, result.code) == (3, "bad_request_parts"), result.stderr
+
+
 PLAIN, SECURE = "http://elsewhere.test/v1", "https://elsewhere.test/v1"
 HUNG_UP = ChatServer, raw_reply(Close())
 RESET = ChatServer, raw_reply(Reset())

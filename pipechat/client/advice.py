@@ -11,6 +11,8 @@ from pipechat.errors import PipechatError, RefusedError
 from pipechat.settings.resolve import OF_FIELD, TOKEN_FIELDS, Settings
 from pipechat.text import redacted
 
+# What a base URL ends in where all of an address was copied.
+_PATHS = ("/chat/completions", "/responses", "/models")
 _NOTHING: Mapping[str, Any] = {}
 # Fields that settings know by another name: the API's own one comes first.
 _ALSO = (("reasoning", "reasoning_effort"), ("max_output_tokens", *TOKEN_FIELDS))
@@ -32,8 +34,9 @@ def advise(
     if error.code == "not_found" and not settings.offline:
         url = redacted(settings.endpoint.url, settings.secrets).rstrip("/")
         error.message += f" (asked: {url}{path})"
-        if url.endswith(path):
-            error.hint = f"Leave {path} out of the base URL."
+        of_api = next((each for each in (path, *_PATHS) if url.endswith(each)), "")
+        if of_api:
+            error.hint = f"Leave {of_api} out of the base URL."
         elif not settings.endpoint.path and "model" not in error.message.lower():
             lacking = "/openai/v1" if settings.endpoint.is_azure else "/v1"
             error.hint = f"Does the base URL lack {lacking}, as in {url}{lacking}?"

@@ -19,7 +19,7 @@ from pipechat.client.exchange import Request, Response, in_one
 from pipechat.client.inflating import inflated
 from pipechat.client.lazy_openai import AIOHTTP_CLIENT
 from pipechat.client.network_errors import network_error, wants_certificate
-from pipechat.client.own_headers import check_account_names, headers_of_ours, own_headers
+from pipechat.client.own_headers import check_account, headers_of_ours, own_headers
 from pipechat.client.sdk_sender import NO_KEY
 from pipechat.client.trust import trusted
 from pipechat.client.unix_socket import socket_error
@@ -52,7 +52,7 @@ class AioSender:
 
         self._settings = settings
         self._environ = environ
-        check_account_names(environ)
+        check_account(settings, environ)
         self._authorities = authorities_named(settings, environ)
         self._http = _client(
             trusted(settings, environ),
@@ -65,10 +65,10 @@ class AioSender:
 
     async def carry(self, request: Request, put: Put) -> None:
         """As `AsyncSender.carry`."""
-        head = self._heads.get(request.path) or await self._write_head(request.path)
-        asked = self._with_body(head, request.body)
         response: httpx2.Response | None = None
         try:
+            head = self._heads.get(request.path) or await self._write_head(request.path)
+            asked = self._with_body(head, request.body)
             response = await self._send(asked)
             await self._take(response, put)
             self._kept = True
@@ -155,7 +155,7 @@ class AioSender:
         if cut or _is_hung_up(error):
             # The SDK's transport takes these for a time-out, or for what a status would be.
             error = httpx2.RemoteProtocolError("it broke off" if cut else "it hung up")
-        if isinstance(error, httpx2.HTTPError | OSError):
+        if isinstance(error, httpx2.HTTPError | httpx2.InvalidURL | OSError):
             socket = self._settings.endpoint.socket
             if socket and (found := socket_error(error, socket)):
                 return found

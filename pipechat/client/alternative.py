@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 class Alternative(NamedTuple):
     """Who is asked where a client's tries all failed: `name`, and what makes its client, told
-    of the last failure; None where it cannot be asked."""
+    of the last failure and how many seconds of the turn are gone; None where it cannot be asked."""
 
     name: str
-    open: Callable[[PipechatError], ChatClient | None]
+    open: Callable[[PipechatError, float], ChatClient | None]

@@ -158,9 +158,9 @@ class AnswerInFlight:
 
     def _turn_to_another(self, error: PipechatError) -> Fallback:
         """Ask the next alternative from now on. Raises `error` where there is none."""
-        may = isinstance(error, TryLaterError) and self._deadlines.leave(0)
-        for each in self._alternatives if may else ():
-            client = each.open(error)
+        for each in self._alternatives if isinstance(error, TryLaterError) else ():
+            spent_s = self._deadlines.spent_s()
+            client = each.open(error, spent_s) if self._deadlines.leave(0) else None
             if client is not None:
                 settings = client.settings
                 self._client = client

@@ -59,6 +59,11 @@ class Deadlines:
         """Whether `seconds` from now is still within the total."""
         return self._clock() + seconds < self._total_at
 
+    def spent_s(self) -> float:
+        """Seconds of the total that are gone; 0 where there is no such limit."""
+        total_s = self._limits.total_s
+        return 0.0 if total_s is None else total_s - (self._total_at - self._clock())
+
     def patience_s(self) -> float:
         """Seconds until the nearest limit, infinity where there is none.
 

@@ -214,5 +214,5 @@ def _other_api(error: PipechatError, asked: str) -> str | None:
 
 def _asks_for_responses(error: PipechatError) -> bool:
     """Whether a server says that this model, or parameter, is to be had by the other API alone."""
-    said = error.message.lower()
+    said = error.message.partition(" (asked: ")[0].lower()  # not where it was asked
     return "/responses" in said or "responses api" in said

@@ -16,7 +16,7 @@ from pipechat.client.certificates import authorities_named
 from pipechat.client.exchange import Request, Response, Segments, in_one
 from pipechat.client.inflating import inflated
 from pipechat.client.network_errors import is_from_socks, login_refused, network_error
-from pipechat.client.own_headers import check_account_names, headers_of_ours, own_headers
+from pipechat.client.own_headers import check_account, headers_of_ours, own_headers
 from pipechat.client.proxy_way import has_reached_the_server, note_way
 from pipechat.client.put_off import serve_socks
 from pipechat.client.trust import trusted
@@ -42,10 +42,15 @@ class SdkSender:
         openai: ModuleType,
         ahead: ConnectionAhead | None = None,
     ) -> None:
+        import httpx2
+
         self._settings = settings
         self._openai = openai
         self._authorities = authorities_named(settings, environ)
-        self._sdk = _sdk_client(settings, environ, openai, ahead)
+        try:
+            self._sdk = _sdk_client(settings, environ, openai, ahead)
+        except httpx2.InvalidURL as error:
+            raise self._translated(error) from error
         self._headers = headers_of_ours(settings, environ, openai)
 
     def send(self, request: Request) -> Response:
@@ -130,7 +135,7 @@ class SdkSender:
         """The SDK's error, or its transport's, as one of ours; a bug stays what it is."""
         import httpx2
 
-        known = (self._openai.APIConnectionError, httpx2.HTTPError, OSError)
+        known = (self._openai.APIConnectionError, httpx2.HTTPError, httpx2.InvalidURL, OSError)
         if isinstance(error, known) or is_from_socks(error):
             socket = self._settings.endpoint.socket
             if socket and (found := socket_error(error, socket)):
@@ -205,7 +210,7 @@ def _sdk_client(
     would carry the question to another host), no time-outs but ours, no proxy but ours."""
     import httpx2
 
-    check_account_names(environ)
+    check_account(settings, environ)
     proxy, headers, longest_s = settings.proxy, own_headers(settings), longest_wait_s(settings)
     transport = _transport(settings, ahead)
     if proxy is not None and proxy.url.reveal().startswith("socks"):
@@ -217,7 +222,7 @@ def _sdk_client(
     http = httpx2.Client(
         verify=trusted(settings, environ) if transport is None else False,
         transport=transport,
-        proxy=proxy.url.reveal() if proxy is not None else None,
+        proxy=httpx2.Proxy(proxy.url.reveal()) if proxy is not None else None,
         trust_env=False,
         timeout=longest_s,
         follow_redirects=False,

@@ -44,18 +44,18 @@ def show(
     """Tell every setting, its value and where it comes from; the whole file is looked at.
 
     Aligned on a terminal; elsewhere separated by tabs. A key is not
-    shown. Faults of profiles that are not selected are told as well: exit 3.
+    shown. Faults that do not count now, of other profiles too, are told: exit 3.
     """
     env = _env(context, quiet, verbose)
     if output_format not in _FORMATS:
         raise UsageError("bad_option", f"--output-format: {not_one_of(output_format, _FORMATS)}")
-    from pipechat.settings.explained import explain, faults_of_profiles
+    from pipechat.settings.explained import explain, faults_of_file
     from pipechat.settings.layers import unknown_variables
 
     path = find_folders(env.environ).config_file
     file = read_config(path)
     settings = explain({"profile": profile}, env.environ, file, path)
-    faults = list(faults_of_profiles(file, path))
+    faults = list(faults_of_file(file, path))
     for line in unknown_variables(env.environ):
         env.warn(line)
     with open_page(env) as page:
@@ -121,8 +121,10 @@ def _write_new(path: str, data: bytes) -> None:
     Raises:
         SetupError: `config_exists`, `config_unwritable`.
     """
-    beside = f"{path}.{os.getpid()}.new"
+    beside = f"{path}.{os.urandom(6).hex()}.new"
     try:
+        if os.path.lexists(path):
+            raise _is_there(path)
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         try:
@@ -131,10 +133,16 @@ def _write_new(path: str, data: bytes) -> None:
                 file.flush()
                 os.fsync(fd)
             os.link(beside, path)  # unlike a rename, it takes no name that is taken
+        except FileExistsError as error:
+            raise _is_there(path) from error
         finally:
             os.unlink(beside)
     except FileExistsError as error:
-        hint = "Edit it, or move it away."
-        raise SetupError("config_exists", f"{path} is there already", hint) from error
+        message = f"{os.path.dirname(path)} is no folder"
+        raise SetupError("config_unwritable", message, "Move it away.") from error
     except OSError as error:
         raise SetupError("config_unwritable", f"{path}: {error.strerror or error}") from error
+
+
+def _is_there(path: str) -> SetupError:
+    return SetupError("config_exists", f"{path} is there already", "Edit it, or move it away.")

@@ -19,8 +19,9 @@ _OF_A_SENDER = (
     "endpoint", "api_key", "api_key_command", "auth", "headers", "cacert", "client_cert",
     "client_key", "proxy",
 )  # fmt: skip
-MakeClient = Callable[[Settings, Sender | None], ChatClient]
-"""The client of settings whose key is to be found yet; through the sender, or one of its own."""
+MakeClient = Callable[[Settings, Sender | None, float], ChatClient]
+"""The client of settings whose key is to be found yet; through the sender, or one of its own; so
+many seconds of the turn are gone."""
 
 
 def alternatives_of(
@@ -51,12 +52,16 @@ def alternatives_of(
 def _alternative(
     env: Environment, name: str, settings: Settings, shared: Sender | None, make: MakeClient
 ) -> Alternative:
-    def open_client(error: PipechatError) -> ChatClient | None:
+    def open_client(error: PipechatError, spent_s: float) -> ChatClient | None:
+        # What prints the key may ask for something at the terminal: nothing is told meanwhile.
+        tick, env.waits.tick = env.waits.tick, None
         try:
-            client = make(settings, shared)
+            client = make(settings, shared, spent_s)
         except SetupError as refusal:
             env.warn(f"{name} cannot be asked: {refusal.message}")
             return None
+        finally:
+            env.waits.tick = tick
         env.warn(f"{error.message}: asking {name} instead")
         return client
 

@@ -48,7 +48,7 @@ def with_key(env: Environment, settings: Settings, spent_s: float = 0.0) -> Sett
     """
     if settings.api_key_command and not settings.only_replays:
         left = None if settings.timeout_s is None else max(settings.timeout_s - spent_s, 0.0)
-        said = Secret(run_key_command(settings.api_key_command, left))
+        said = Secret(run_key_command(settings.api_key_command, left, env.waits))
         settings = settings._replace(api_key=said)
     env.stderr.hide(*settings.secrets)
     if settings.api_key and not settings.offline:
@@ -101,9 +101,9 @@ def make_client(
     if settings.fallback:
         from pipechat.commands.fallbacks import alternatives_of
 
-        def make(other: Settings, shared: Sender | None) -> ChatClient:
+        def make(other: Settings, shared: Sender | None, spent_s: float) -> ChatClient:
             if shared is None:
-                other = with_key(env, other)
+                other = with_key(env, other, spent_s)
             return _client_of(env, other, shared or _make_sender(env, other), 0.0, accounts)
 
         client.alternatives = alternatives_of(env, settings, sender, make)

@@ -84,7 +84,7 @@ def filesystem_of(path: str, mountinfo: Iterable[str]) -> str | None:
 
 def _refusal(folder: str) -> OSError | None:
     """Why no file can be written in `folder`; None where it can."""
-    probe = os.path.join(folder, f".doctor.{os.getpid()}")
+    probe = os.path.join(folder, f".doctor.{os.urandom(6).hex()}")
     try:
         fd = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE_FLAGS, 0o600)
     except OSError as error:

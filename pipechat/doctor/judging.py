@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Mapping, Sequence
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -125,8 +126,10 @@ def model(wanted: str, origin: str, models: Sequence[str], *, answered: bool) ->
 def clock(date: str | None, now: float) -> Finding:
     """This machine's clock (`now`, seconds since 1970) against the server's `Date`."""
     try:
-        said = parsedate_to_datetime(date or "").timestamp()
-    except (ValueError, OverflowError):
+        told = parsedate_to_datetime(date or "")
+        # A date without a zone is in GMT (RFC 9110 §5.6.7), not in the zone of this machine.
+        said = told.replace(tzinfo=told.tzinfo or UTC).timestamp()
+    except (ValueError, OverflowError, TypeError):
         return Finding("clock", "ok", "the server tells no time to compare with")
     off = round(now - said)
     size = abs(off)

@@ -18,6 +18,8 @@ _MOST_BYTES = 4096
 _MOST_OF_A_LIST = 65_536
 _LONGEST_S = 0.2  # for what is no plain file
 _MOST_NOTES = 500  # then those that were written first go
+# How a note's name begins: the folder may be one in which others keep theirs.
+_OURS = tuple(f"{kind}-{scheme}" for kind in ("api", "end", "ends") for scheme in ("http", "unix"))
 
 
 class CachedNote:
@@ -49,7 +51,7 @@ class CachedNote:
 
     def write(self, word: str) -> None:
         """Keep what was found."""
-        beside = f"{self._path}.{os.getpid()}"
+        beside = f"{self._path}.{os.urandom(6).hex()}"
         with suppress(OSError):
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
             self._make_room()
@@ -63,7 +65,7 @@ class CachedNote:
 
     def _make_room(self) -> None:
         with os.scandir(self._folder) as entries:
-            found = [entry.path for entry in entries]
+            found = [entry.path for entry in entries if entry.name.startswith(_OURS)]
         if len(found) < _MOST_NOTES:
             return
         for path in sorted(found, key=_written)[: len(found) - _MOST_NOTES + 1]:

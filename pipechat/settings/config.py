@@ -110,7 +110,7 @@ def read_config(path: str) -> dict[str, Any]:
 # Who sets one of these runs a command, or decides where a key goes and how.
 _TRUSTED = (
     "api_key", "api_key_command", "base_url", "proxy", "insecure_http", "headers", "cacert",
-    "client_cert", "client_key",
+    "client_cert", "client_key", "ray_address",
 )  # fmt: skip
 
 

@@ -13,6 +13,8 @@ _UNIX = "unix://"
 # The field of a query that says which version of an API is meant, and is no secret.
 API_VERSION = "api-version"
 
+_LONGEST_LABEL = 63
+
 Query = tuple[tuple[str, str], ...]
 
 
@@ -142,14 +144,25 @@ def split_url(value: object) -> SplitResult:
     """The parts of a URL with a host. Raises ValueError where it is none."""
     if not isinstance(value, str) or not value.isprintable() or " " in value:
         raise ValueError("not a URL")
-    parts = urlsplit(value)
+    try:
+        parts = urlsplit(value)
+    except ValueError:  # whose words may repeat a password
+        raise ValueError("not a URL; in a user or a password [ is %5B, and so on") from None
     if not parts.hostname:
         raise ValueError("the URL names no host")
+    if ":" not in parts.hostname and not _can_be_a_name(parts.hostname):
+        raise ValueError("its host cannot be one: a part of it is empty, or too long")
     try:
         _ = parts.port
     except ValueError:
         raise ValueError("the port is no number up to 65535") from None
     return parts
+
+
+def _can_be_a_name(hostname: str) -> bool:
+    """Whether it may be a name or an IPv4 address: parts of 1 to 63 bytes (RFC 1035 §2.3.4)."""
+    labels = hostname.removesuffix(".").split(".")
+    return all(0 < len(label) <= _LONGEST_LABEL for label in labels)
 
 
 def shown_host(scheme: str, hostname: str, port: int) -> str:

@@ -100,13 +100,18 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def faults_of_profiles(config: Mapping[str, Any], config_name: str) -> Iterator[PipechatError]:
-    """What is wrong in profiles, whether one is selected or not."""
-    for name in profiles_of(config):
+def faults_of_file(config: Mapping[str, Any], config_name: str) -> Iterator[PipechatError]:
+    """What is wrong in the file, whether something stronger counts or not, and in its profiles,
+    whether one is selected or not."""
+    told = set()
+    plain = {name: value for name, value in config.items() if name != "profile"}
+    for profile in (None, *profiles_of(config)):
         try:
-            resolve_settings({"profile": name}, {}, config, config_name)
+            resolve_settings({"profile": profile}, {}, plain, config_name)
         except PipechatError as error:
-            yield error
+            if error.message not in told:
+                yield error
+            told.add(error.message)
 
 
 def first_file() -> str:

@@ -41,17 +41,25 @@ def read_headers(value: object) -> dict[str, str]:
         raise ValueError("not a table of headers")
     found: dict[str, str] = {}
     for name, said in pairs:
-        if not re.fullmatch(_NAME, name):
-            raise ValueError("not the name of a header in front of the colon")
+        _check_name(name)
         if not isinstance(said, str):
             raise ValueError(f"{name}: not a text")
-        if name.lower() in _OWN:
-            raise ValueError(f"{name}: pipechat sets this itself")
         if name.lower() in map(str.lower, found):
             raise ValueError(f"{name} is said twice")
         _check(name, said)
         found[name] = said.strip(" \t")
     return found
+
+
+def check_lines(lines: str) -> None:
+    """Whether headers, a `NAME: VALUE` a line, can be sent, as the SDK reads them. Raises
+    ValueError."""
+    for line in lines.split("\n"):
+        name, colon, value = (part.strip() for part in line.partition(":"))
+        if colon:
+            _check_name(name)
+        if colon and value:
+            _check(name, value)
 
 
 def stands_for_a_key(value: str) -> bool:
@@ -92,6 +100,13 @@ def _settled(header: Header, environ: Mapping[str, str], read_file: Callable[[st
     except ValueError as error:
         _complain(header, str(error), error)
     return value
+
+
+def _check_name(name: str) -> None:
+    if not re.fullmatch(_NAME, name):
+        raise ValueError("not the name of a header in front of the colon")
+    if name.lower() in _OWN:
+        raise ValueError(f"{name}: pipechat sets this itself")
 
 
 def _check(where: str, value: str) -> None:

@@ -4,6 +4,7 @@ import os
 import select
 import signal
 import time
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from pipechat.errors import SetupError
@@ -15,14 +16,20 @@ if TYPE_CHECKING:
 
 _KEY_COMMAND_S = 60.0
 _LONGEST_KEY = 64 * 1024
+_LONGEST_WAIT_S = 0.25  # then whoever waits is asked whether it still does
 
 
-def run_key_command(command: str, timeout_s: float | None = None) -> str:
+def run_key_command(
+    command: str,
+    timeout_s: float | None = None,
+    waits: AbstractContextManager[object] = nullcontext(),  # noqa: B008 — it holds nothing
+) -> str:
     """The key that `command` prints: its first line. It runs in the shell, as git runs its
     credential helpers; its stderr is the user's.
 
     Args:
         timeout_s: the limit of the whole turn; 60 s are the most in any case.
+        waits: where it waits for the command.
 
     Raises:
         SetupError: `no_key`: it failed, took too long, or printed nothing.
@@ -42,8 +49,8 @@ def run_key_command(command: str, timeout_s: float | None = None) -> str:
         process_group=0 if alone else None,
     ) as process:
         try:
-            said, status = _outcome(process, time.monotonic() + limit_s)
-        except (TimeoutError, subprocess.TimeoutExpired):
+            said, status = _outcome(process, time.monotonic() + limit_s, waits)
+        except TimeoutError:
             _kill(process, alone=alone)
             message = f"api_key_command took longer than {limit_s:.3g} s"
             raise SetupError("no_key", message) from None
@@ -55,11 +62,22 @@ def run_key_command(command: str, timeout_s: float | None = None) -> str:
     return key
 
 
-def _outcome(process: "Popen[bytes]", ends_at: float) -> tuple[bytes, int]:
-    """What it prints, and its status. Raises TimeoutError, subprocess.TimeoutExpired."""
+def _outcome(
+    process: "Popen[bytes]", ends_at: float, waits: AbstractContextManager[object]
+) -> tuple[bytes, int]:
+    """What it prints, and its status. Raises TimeoutError."""
+    from subprocess import TimeoutExpired
+
     assert process.stdout is not None
-    said = _read_until(process.stdout.fileno(), ends_at)
-    return said, process.wait(max(ends_at - time.monotonic(), 0.0))
+    said = _read_until(process.stdout.fileno(), ends_at, waits)
+    while True:
+        left = _left(ends_at)
+        try:
+            with waits:
+                return said, process.wait(left)
+        except TimeoutExpired:
+            if not left:
+                raise TimeoutError from None
 
 
 def _kill(process: "Popen[bytes]", *, alone: bool) -> None:
@@ -77,15 +95,25 @@ def _has_terminal() -> bool:
     return True
 
 
-def _read_until(fd: int, ends_at: float) -> bytes:
+def _read_until(fd: int, ends_at: float, waits: AbstractContextManager[object]) -> bytes:
     """What comes until the end of the pipe, the beginning of it kept. Raises TimeoutError."""
     said = b""
-    while select.select([fd], [], [], max(ends_at - time.monotonic(), 0.0))[0]:
-        part = os.read(fd, _LONGEST_KEY)
-        if not part:
-            return said
-        said = (said + part)[:_LONGEST_KEY]
-    raise TimeoutError
+    while True:
+        left = _left(ends_at)
+        with waits:
+            is_there = select.select([fd], [], [], left)[0]
+        if is_there:
+            part = os.read(fd, _LONGEST_KEY)
+            if not part:
+                return said
+            said = (said + part)[:_LONGEST_KEY]
+        elif not left:
+            raise TimeoutError
+
+
+def _left(ends_at: float) -> float:
+    """Seconds that it may be waited for at once."""
+    return max(min(ends_at - time.monotonic(), _LONGEST_WAIT_S), 0.0)
 
 
 def check_key(key: str, origin: str) -> None:
