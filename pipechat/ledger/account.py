@@ -47,6 +47,7 @@ if TYPE_CHECKING:  # a Protocol takes a tenth of a millisecond to make
 Line = dict[str, Any]
 DEFAULT_ANSWER_TOKENS = 4096  # what an answer is reckoned at that nothing limits
 _MONTH = len("2026-11")
+_SURELY_SOUND = 1 << 32  # a count of tokens below it needs no closer look
 
 
 class Sent:
@@ -193,7 +194,7 @@ class Book:
         """As `Books.reserve`: whether it can be written at all."""
         if self._must:
             try:
-                append(self.folder, [], month=now()[:_MONTH])
+                append(self.folder, [], month=now())
             except OSError as error:
                 raise unwritable(self.folder, error, "Nothing was sent.") from error
 
@@ -214,20 +215,26 @@ class Book:
                 self._warn(failure.message)
 
 
+def file_of(at: str) -> str:
+    """The file of the ledger that has what was sent at a time."""
+    return f"{at[:_MONTH]}.jsonl"
+
+
 def append(folder: str, lines: Sequence[Line], *, month: str = "") -> None:
-    """Add `lines` to the files of their months. `month`: see that its file can be added to.
+    """Add `lines` to the files of their months. `month`: a time; see that the file of its month
+    can be added to.
 
     Raises:
         OSError: some could not be added.
     """
     from pipechat.store.locked_file import LockedFile, make_folder
 
-    months: dict[str, list[bytes]] = {month: []} if month else {}
+    files: dict[str, list[bytes]] = {file_of(month): []} if month else {}
     for line in lines:
-        months.setdefault(line["at"][:_MONTH], []).append(jsonl.dumps(line))
-    for name, records in months.items():
+        files.setdefault(file_of(line["at"]), []).append(jsonl.dumps(line))
+    for name, records in files.items():
         make_folder(folder)
-        with LockedFile(os.path.join(folder, f"{name}.jsonl"), create=True) as file:
+        with LockedFile(os.path.join(folder, name), create=True) as file:
             if records:
                 file.append(*records)
 
@@ -253,7 +260,7 @@ def _is_counted(usage: Mapping[str, Any] | None) -> bool:
     if usage is None:
         return False
     counts = map(usage.get, ("prompt_tokens", "completion_tokens"))
-    if all(type(count) is int and count >= 0 for count in counts):
+    if all(type(count) is int and 0 <= count < _SURELY_SOUND for count in counts):
         return True
     from pipechat.ledger.tokens import tokens_of
 
