@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from pipechat.ledger.amounts import amount_of, shown
 from pipechat.ledger.bounds import upper_bound
 from pipechat.ledger.budgets import BudgetBook
 from pipechat.ledger.periods import Period, period_at
+from pipechat.ledger.prices import price_of
 from pipechat.messages import new_turn_id, now
 from pipechat.settings.budget import read_budgets
 
@@ -362,6 +364,37 @@ def test_the_bound_of_an_answer_is_what_the_request_limits_it_to(
     question, most = upper_bound({"messages": [], **more}, 4096)
     assert most == answer
     assert question > 0
+
+
+OWN = {"m": {"input": 1, "output": 2, "cached": 5, "reasoning": 20}}
+KINDS = {
+    "none of them": ("m", "h", {}, {}),
+    "cached, which costs more": ("m", "h", {"cached_tokens": 1000}, {}),
+    "thinking": ("m", "h", {}, {"reasoning_tokens": 1000}),
+    "both": ("m", "h", {"cached_tokens": 1000}, {"reasoning_tokens": 400}),
+    "kept in a cache": ("claude-sonnet-4-5", "api.anthropic.com",
+                        {"cache_write_tokens": 1000}, {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_of_whatever_kind_its_tokens_are_a_request_within_its_bound_costs_no_more_than_it(
+    kind: str,
+) -> None:
+    model, host, inputs, outputs = KINDS[kind]
+
+    def price(
+        model: str, host: str | None, tier: str | None, usage: Any, at: str | None, is_bound: bool
+    ) -> Decimal | None:
+        return price_of(model, host, tier, usage, OWN, at, at_most=is_bound)
+
+    line = _line("t", bound=[1000, 1000]) | {"model": model, "host": host}
+    usage = {"prompt_tokens": 1000, "prompt_tokens_details": inputs,
+             "completion_tokens": 1000, "completion_tokens_details": outputs}  # fmt: skip
+    held, took = amount_of(line, "usd", price), amount_of(line | {"usage": usage}, "usd", price)
+    assert held is not None
+    assert took is not None
+    assert 0 < took <= held
 
 
 def test_money_and_tokens_are_shown_as_people_write_them() -> None:

@@ -30,9 +30,14 @@ def open_budget_book(env: Environment, settings: Settings) -> BudgetBook:
     own = settings.prices
 
     def price(
-        model: str, host: str | None, tier: str | None, usage: Usage | None, at: str | None
+        model: str,
+        host: str | None,
+        tier: str | None,
+        usage: Usage | None,
+        at: str | None,
+        is_bound: bool,
     ) -> Decimal | None:
-        return price_of(model, host, tier, usage, own, at)
+        return price_of(model, host, tier, usage, own, at, at_most=is_bound)
 
     return BudgetBook(
         find_folders(env.environ).ledger,
