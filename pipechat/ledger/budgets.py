@@ -7,6 +7,7 @@ that told no usage, since its answer broke off or its process died, counts by it
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -176,8 +177,6 @@ class BudgetBook:
         name = f"{budget.unit}-{budget.period}"
         key = self._price_key if budget.unit == "usd" else ""
         if budget.period == "session":
-            import hashlib
-
             assert session is not None
             name += f"-{hashlib.sha256(session.encode()).hexdigest()[:32]}"
         return Spent(self._folder, f".{name}.spent", key, counts)
