@@ -224,6 +224,31 @@ def test_what_has_no_price_is_told_of_and_does_not_count_as_nothing(program: Pro
     assert b"1 request has no price" in result.stderr
 
 
+UNPRICED: dict[str, dict[str, Any]] = {
+    "another tier": {"tier": "gold"},
+    "another tier of another name": {"tier": "flex", "model": "m-2026", "asked": "m"},
+    "sound": {"usage": {"prompt_tokens": 900, "completion_tokens": 50,
+                        "completion_tokens_details": {"audio_tokens": 50}}},
+    "both": {"tier": "gold", "usage": {"prompt_tokens": 950, "completion_tokens": 0,
+                                       "prompt_tokens_details": {"audio_tokens": 5}}},
+}  # fmt: skip
+
+
+@FORMATS
+@pytest.mark.parametrize("kind", UNPRICED)
+def test_an_answer_of_a_tier_or_a_kind_without_a_price_counts_by_the_models_own(
+    program: Program, kind: str, output_format: str
+) -> None:
+    (program.home / "config.toml").write_text(OWN_PRICE)
+    spend(program.home, 950, **UNPRICED[kind])
+    with ChatServer(answer("so")) as server:
+        ask = ("ask", "--base-url", server.url, "-m", "m", *LIMIT, "--budget", "1usd/day", "hello")
+        result = program.run(*ask, "--output-format", output_format, events=True)
+        assert (result.status, result.code) == (8, "budget_spent")
+        assert b"$0.95 of 1usd/day" in result.stderr
+        assert server.requests == []
+
+
 def test_an_answer_that_told_no_usage_counts_by_its_bound_and_that_is_told(
     program: Program,
 ) -> None:

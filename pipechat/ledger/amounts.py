@@ -37,18 +37,25 @@ def is_line(record: object) -> bool:
 
 
 def amount_of(line: Line, unit: str, price: Price) -> int | None:
-    """What `line` counts for, by what was reported, else by its bound; None: it has no price."""
+    """What `line` counts for, by what was reported, else by its bound; None: it has no price.
+
+    An answer in a tier, or with tokens of a kind, that has no price counts as one of the standard
+    tier at the dearest price of its side: what a budget let go is never nothing.
+    """
     usage, tokens, is_bound = _counted(line)
     if tokens is None:
         return 0
     if unit == "tok":
         return tokens.prompt + tokens.completion
-    for model in (line["model"], line.get("asked")):
-        if isinstance(model, str):
-            host, tier = _text(line, "host"), _text(line, "tier")
-            cost = price(model, host, tier, usage, line["at"], is_bound)
-            if cost is not None:
-                return int((cost * NANO).to_integral_value(ROUND_CEILING))
+    models = [model for model in (line["model"], line.get("asked")) if isinstance(model, str)]
+    host, tier, at = _text(line, "host"), _text(line, "tier"), line["at"]
+    ways = [(model, tier, is_bound) for model in models]
+    if not is_bound:
+        ways += [(model, None, True) for model in models]
+    for model, each, at_most in ways:
+        cost = price(model, host, each, usage, at, at_most)
+        if cost is not None:
+            return int((cost * NANO).to_integral_value(ROUND_CEILING))
     return None
 
 

@@ -37,14 +37,14 @@ def price_of(
         host: where; None: not known, and the vendor is told by the model's name.
         usage: as the server reported it.
         at: when, RFC 3339; now unless given.
-        at_most: the usage is a bound, and each token of it may be of the dearest kind.
+        at_most: each token may be of the dearest kind, as in a bound, and sound is text.
     """
     tokens = tokens_of(usage)
     prices = prices_of(model, host, tier, own_prices, at) if tokens else None
     if not (prices and tokens):
         return None
     rates = prices.rates_of(tokens.prompt)
-    return (rates.at_most() if at_most else rates).cost(tokens)
+    return rates.at_most().cost(tokens._replace(sound=0)) if at_most else rates.cost(tokens)
 
 
 def prices_of(
