@@ -1,26 +1,30 @@
 """Budgets as arithmetic: whatever reserves, settles, dies or tears, what is spent and held never
 passes a budget by more than servers reported above the bounds; and when days and months begin."""
 
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from pipechat.errors import BudgetError
-from pipechat.ledger.account import append
+from pipechat.events import Told
+from pipechat.ledger.account import Sent, append
 from pipechat.ledger.amounts import amount_of, shown
 from pipechat.ledger.bounds import upper_bound
 from pipechat.ledger.budgets import BudgetBook
 from pipechat.ledger.periods import Period, period_at
+from pipechat.ledger.prices import price_of
 from pipechat.messages import new_turn_id, now
 from pipechat.settings.budget import read_budgets
 
@@ -215,6 +219,117 @@ def test_what_is_spent_of_a_day_is_free_on_the_next_and_nothing_is_read_anew(
     assert [each.spent for each in book.standings()] == [50, 140]
 
 
+# What the clock says at each step, and the times of the lines that came since the one before.
+CLOCKS = {
+    "an answer that ends in the next month": [
+        ("2026-11-30T23:59:00+00:00", []),
+        ("2026-12-01T00:00:05+00:00", ["2026-12-01T00:00:01.000Z"]),
+        ("2026-12-01T00:00:30+00:00", ["2026-11-30T23:59:50.000Z"]),
+    ],
+    "a clock that was ahead once": [
+        ("2026-11-26T12:00:00+00:00", ["2027-02-01T00:00:00.000Z"]),
+        ("2026-11-26T12:01:00+00:00", ["2026-11-26T12:00:30.000Z"]),
+        ("2026-11-26T12:02:00+00:00", ["2026-11-26T12:01:30.000Z"]),
+    ],
+    "a clock that steps back over midnight": [
+        ("2026-11-26T00:00:05+00:00", ["2026-11-26T00:00:03.000Z"]),
+        ("2026-11-25T23:59:58+00:00", ["2026-11-25T23:59:57.000Z"]),
+        ("2026-11-26T00:00:09+00:00", []),
+    ],
+    "a clock that steps back over the end of a month": [
+        ("2026-12-01T00:00:05+00:00", ["2026-12-01T00:00:03.000Z"]),
+        ("2026-11-30T23:59:58+00:00", ["2026-11-30T23:59:57.000Z"]),
+        ("2026-12-01T00:00:09+00:00", ["2026-11-30T23:59:59.000Z"]),
+    ],
+}
+
+
+def _standings_at(folder: str, at: str) -> list[int]:
+    book = BudgetBook(folder, read_budgets(["9999tok/day", "9999tok/month", "9999tok/session"]),
+                      "--budget", lambda *_: None, "", lambda _: None,
+                      clock=lambda: datetime.fromisoformat(at).astimezone())  # fmt: skip
+    return [each.spent for each in book.standings("s")]
+
+
+@pytest.mark.parametrize("where", ["UTC", "Asia/Tokyo", "America/Los_Angeles"])
+@pytest.mark.parametrize("kind", CLOCKS)
+def test_whatever_the_clock_does_each_line_counts_in_its_own_day_and_month(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, where: str
+) -> None:
+    with zone(where, monkeypatch):
+        written: list[str] = []
+        for clock, came in CLOCKS[kind]:
+            append(str(tmp_path), [
+                {**_line(new_turn_id(), usage=_usage(1), session="s"), "at": at} for at in came
+            ])  # fmt: skip
+            written += came
+            local = [datetime.fromisoformat(at).astimezone().isoformat() for at in written]
+            here = datetime.fromisoformat(clock).astimezone().isoformat()
+            expected = [
+                sum(at[:10] == here[:10] for at in local),
+                sum(at[:7] == here[:7] for at in local),
+                len(written),
+            ]
+            assert _standings_at(str(tmp_path), clock) == expected
+
+
+_HOURS = st.integers(-40, 40).map(
+    lambda hours: (datetime(2026, 12, 1, tzinfo=UTC) + timedelta(hours=hours)).isoformat()
+)
+
+
+@settings(deadline=None, max_examples=40)
+@given(steps=st.lists(st.tuples(_HOURS, st.lists(_HOURS, max_size=3)), max_size=6))
+def test_a_count_that_went_on_is_what_one_from_the_beginning_is(
+    steps: list[tuple[str, list[str]]],
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for clock, came in steps:
+            append(folder, [
+                {**_line(new_turn_id(), usage=_usage(1), session="s"),
+                 "at": f"{at[:19]}.000Z"} for at in came
+            ])  # fmt: skip
+            went_on = _standings_at(folder, clock)
+            for count in Path(folder).glob(".*.spent"):
+                count.unlink()
+            assert _standings_at(folder, clock) == went_on
+            _standings_at(folder, clock)
+
+
+@pytest.mark.parametrize("month", ["2026-10", "2026-11", "2027-03"])
+def test_what_died_behind_its_last_line_is_known_whatever_month_is_the_newest(
+    tmp_path: Path, month: str
+) -> None:
+    folder = str(tmp_path)
+    process = Process(folder)
+    append(folder, [{**_line("before", usage=_usage(1)), "at": f"{month}-20T00:00:00.000Z"}])
+    held = {**_line("a", bound=[100, 0]), "at": "2026-11-20T00:00:00.000Z"}
+    process.book.reserve("a", lambda: [held])
+    append(folder, [{**held, "usage": _usage(30)}])
+    die(process)
+    a_book(folder, f"{LIMIT}tok/day").standings()
+    found = [json.loads(line) for line in (tmp_path / "2026-11.jsonl").read_text().splitlines()]
+    assert [line["turn"] for line in found if line["turn"] != "before"] == ["a"]
+
+
+@pytest.mark.parametrize("tokens", [1 << 59, (1 << 62) - 1, 1 << 61])
+def test_a_sum_beyond_64_bits_is_kept_and_told_to_the_digit(tmp_path: Path, tokens: int) -> None:
+    append(str(tmp_path), [_line(new_turn_id(), usage=_usage(tokens)) for _ in range(64)])
+    for _ in range(2):
+        (standing,) = a_book(str(tmp_path), "5tok/month").standings()
+        assert standing.spent == tokens * 64
+        assert shown(standing.spent, "tok") == f"{tokens * 64:,} tokens"
+
+
+@pytest.mark.parametrize("count", [-1, 1 << 62, 1 << 63, (1 << 64) - 1, 1e30, "100", None, True])
+def test_an_absurd_count_is_no_usage_and_the_bound_counts(count: object) -> None:
+    sent = Sent("h", "chat", "m", {"max_tokens": 50})
+    sent.told = lambda: Told({"prompt_tokens": count, "completion_tokens": 1})
+    line = sent.line({"turn": "t"}, "complete", 4096)
+    assert line is not None
+    assert amount_of(line, "tok", lambda *_: None) == sum(upper_bound({"max_tokens": 50}, 0))
+
+
 @pytest.mark.parametrize(
     ("line", "tokens"),
     [
@@ -249,6 +364,37 @@ def test_the_bound_of_an_answer_is_what_the_request_limits_it_to(
     question, most = upper_bound({"messages": [], **more}, 4096)
     assert most == answer
     assert question > 0
+
+
+OWN = {"m": {"input": 1, "output": 2, "cached": 5, "reasoning": 20}}
+KINDS = {
+    "none of them": ("m", "h", {}, {}),
+    "cached, which costs more": ("m", "h", {"cached_tokens": 1000}, {}),
+    "thinking": ("m", "h", {}, {"reasoning_tokens": 1000}),
+    "both": ("m", "h", {"cached_tokens": 1000}, {"reasoning_tokens": 400}),
+    "kept in a cache": ("claude-sonnet-4-5", "api.anthropic.com",
+                        {"cache_write_tokens": 1000}, {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_of_whatever_kind_its_tokens_are_a_request_within_its_bound_costs_no_more_than_it(
+    kind: str,
+) -> None:
+    model, host, inputs, outputs = KINDS[kind]
+
+    def price(
+        model: str, host: str | None, tier: str | None, usage: Any, at: str | None, is_bound: bool
+    ) -> Decimal | None:
+        return price_of(model, host, tier, usage, OWN, at, at_most=is_bound)
+
+    line = _line("t", bound=[1000, 1000]) | {"model": model, "host": host}
+    usage = {"prompt_tokens": 1000, "prompt_tokens_details": inputs,
+             "completion_tokens": 1000, "completion_tokens_details": outputs}  # fmt: skip
+    held, took = amount_of(line, "usd", price), amount_of(line | {"usage": usage}, "usd", price)
+    assert held is not None
+    assert took is not None
+    assert 0 < took <= held
 
 
 def test_money_and_tokens_are_shown_as_people_write_them() -> None:

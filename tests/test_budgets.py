@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from pipechat.ledger import listed_prices
 from pipechat.ledger.account import append
 from pipechat.messages import new_turn_id, now
 from tests.program import Program
@@ -196,6 +197,23 @@ def test_a_model_without_a_price_is_refused_under_a_budget_of_money(
         assert server.requests == []
 
 
+@pytest.mark.parametrize("period", ["day", "month", "session"])
+def test_what_had_no_price_counts_as_soon_as_the_list_of_prices_is_there(
+    program: Program, monkeypatch: pytest.MonkeyPatch, period: str
+) -> None:
+    (program.home / "config.toml").write_text(OWN_PRICE)
+    used = {"prompt_tokens": 1_000_000, "completion_tokens": 0}
+    spend(program.home, 1, session="s", model="gpt-5.4", host="api.openai.com", usage=used)
+    with ChatServer(answer("so", usage=OF_ONE)) as server:
+        say = ("--session", "s", "--budget", f"1usd/{period}", "hello")
+        ask = ("ask", "--base-url", server.url, "-m", "m", *LIMIT, *say)
+        with monkeypatch.context() as patched:
+            patched.setattr(listed_prices, "is_installed", lambda: False)
+            assert program.run(*ask).status == 0
+        assert program.run(*ask).status == 8
+        assert len(server.requests) == 1
+
+
 def test_what_has_no_price_is_told_of_and_does_not_count_as_nothing(program: Program) -> None:
     (program.home / "config.toml").write_text(OWN_PRICE)
     spend(program.home, 10, model="free-of-charge")
@@ -204,6 +222,31 @@ def test_what_has_no_price_is_told_of_and_does_not_count_as_nothing(program: Pro
         result = program.run(*ask)
     assert result.status == 0
     assert b"1 request has no price" in result.stderr
+
+
+UNPRICED: dict[str, dict[str, Any]] = {
+    "another tier": {"tier": "gold"},
+    "another tier of another name": {"tier": "flex", "model": "m-2026", "asked": "m"},
+    "sound": {"usage": {"prompt_tokens": 900, "completion_tokens": 50,
+                        "completion_tokens_details": {"audio_tokens": 50}}},
+    "both": {"tier": "gold", "usage": {"prompt_tokens": 950, "completion_tokens": 0,
+                                       "prompt_tokens_details": {"audio_tokens": 5}}},
+}  # fmt: skip
+
+
+@FORMATS
+@pytest.mark.parametrize("kind", UNPRICED)
+def test_an_answer_of_a_tier_or_a_kind_without_a_price_counts_by_the_models_own(
+    program: Program, kind: str, output_format: str
+) -> None:
+    (program.home / "config.toml").write_text(OWN_PRICE)
+    spend(program.home, 950, **UNPRICED[kind])
+    with ChatServer(answer("so")) as server:
+        ask = ("ask", "--base-url", server.url, "-m", "m", *LIMIT, "--budget", "1usd/day", "hello")
+        result = program.run(*ask, "--output-format", output_format, events=True)
+        assert (result.status, result.code) == (8, "budget_spent")
+        assert b"$0.95 of 1usd/day" in result.stderr
+        assert server.requests == []
 
 
 def test_an_answer_that_told_no_usage_counts_by_its_bound_and_that_is_told(
@@ -365,19 +408,24 @@ def _bytes_read(monkeypatch: pytest.MonkeyPatch, run: Any) -> int:
     return read
 
 
+@pytest.mark.parametrize("budget", ["1000000000tok/day", "100000usd/day", "100000usd/session"])
 def test_a_budget_reads_the_same_of_a_ledger_of_100_lines_and_of_100_000(
-    program: Program, monkeypatch: pytest.MonkeyPatch
+    program: Program, monkeypatch: pytest.MonkeyPatch, budget: str
 ) -> None:
-    spend(program.home, 1)
+    prices = "".join(f'[prices."model-{number}"]\ninput = 1\noutput = 1\n' for number in range(99))
+    (program.home / "config.toml").write_text(prices.replace("model-7", "m"))
+    spend(program.home, 1, session="s")
     (month,) = (program.home / "ledger").glob("*.jsonl")
     line = month.read_bytes()
     read = []
     with ChatServer(answer("so", usage=OF_ONE)) as server:
-        ask = ("ask", "--base-url", server.url, *LIMIT, "--budget", "1000000000tok/day", "hello")
-        for count in (100, 100_000):
+        say = ("--session", "s", "--budget", budget, "hello")
+        ask = ("ask", "--base-url", server.url, "-m", "m", *LIMIT, *say)
+        for count in (100, 20_000):
             month.write_bytes(line * count)
             for _ in range(2):
                 assert program.run(*ask).status == 0
+            (program.home / "sessions" / "s.jsonl").unlink()  # whose turns are read as well
             read.append(_bytes_read(monkeypatch, lambda: program.run(*ask)))
     assert max(read) - min(read) < 20  # the digits of an offset
     assert max(read) < 4096

@@ -72,6 +72,30 @@ def test_thinking_that_is_counted_apart_is_paid_for_once(used: dict[str, Any]) -
     assert (tokens.prompt, tokens.answer, tokens.reasoning) == (10, 10, 5)
 
 
+@pytest.mark.parametrize(
+    ("inputs", "prompt", "completion", "total", "tokens"),
+    [
+        # prompt, completion and total as Gemini tells them, by way of several gateways
+        ({}, 20, 424, 1016, (20, 0, 0, 424, 572)),
+        ({}, 7477, 2060, 11476, (7477, 0, 0, 2060, 1939)),
+        ({}, 21, 0, 81, (21, 0, 0, 0, 60)),
+        ({"cached_tokens": 500}, 1000, 10, 1610, (500, 500, 0, 10, 600)),
+        # what was cached is what the sum has more
+        ({"cached_tokens": 50}, 100, 1, 151, (100, 50, 0, 1, 0)),
+        ({"cached_tokens": 50}, 10, 1, 61, (10, 50, 0, 1, 0)),
+        ({"cached_tokens": 50}, 10, 1, 64, (10, 50, 0, 1, 3)),
+        # sums that say nothing more
+        ({"cached_tokens": 5}, 10, 1, 11, (5, 5, 0, 1, 0)),
+        ({}, 10, 1, 3, (10, 0, 0, 1, 0)),
+    ],
+)  # fmt: skip
+def test_what_only_the_sum_tells_of_is_paid_for_as_well(
+    inputs: dict[str, int], prompt: int, completion: int, total: int, tokens: tuple[int, ...]
+) -> None:
+    used = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": total}
+    assert tokens_of({**used, "prompt_tokens_details": inputs}) == (*tokens, 0)
+
+
 def test_what_is_cached_beyond_the_prompt_was_counted_apart() -> None:
     assert tokens_of(usage(10, 1, cached=50)) == (10, 50, 0, 1, 0, 0)
 

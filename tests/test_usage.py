@@ -418,18 +418,20 @@ LINES = st.lists(
 def test_rows_add_up_to_what_each_request_cost_by_itself(
     lines: list[dict[str, Any]], by: list[By]
 ) -> None:
-    own = {"mine": {"input": 1, "output": 2}}
+    own = {"mine": {"input": 1, "output": 2, "reasoning": 3}}
     summed = Spending(by, own, Period())
     cost, requests, prompt = Decimal(0), 0, 0
     for line in lines:
         assert summed.add(line)
         requests += 1
         usage = line.get("usage")
-        if usage is None and "bound" in line:
+        is_bound = usage is None and "bound" in line
+        if is_bound:
             usage = used(*line["bound"])
         tokens = tokens_of(usage)
         prompt += tokens.prompt if tokens else 0
-        price = price_of(line["model"], line["host"], line.get("tier"), usage, own, line["at"])
+        where = (line["model"], line["host"], line.get("tier"))
+        price = price_of(*where, usage, own, line["at"], at_most=is_bound)
         cost += price or 0
     found = summed.rows()
     total = summed.total()

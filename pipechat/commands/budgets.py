@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from decimal import Decimal
 
 from pipechat import jsonl
 from pipechat.environment import Environment
 from pipechat.errors import SetupError, UsageError
 from pipechat.ledger.budgets import BudgetBook
-from pipechat.ledger.prices import list_is_missing, price_of
+from pipechat.ledger.prices import OwnPrices, list_is_missing, price_of
 from pipechat.messages import Usage
 from pipechat.settings.config import find_folders
 from pipechat.settings.resolve import Settings
@@ -27,22 +28,32 @@ def open_budget_book(env: Environment, settings: Settings) -> BudgetBook:
         raise SetupError("no_ledger", message, "Turn it on, or take --budget none.")
     if settings.session is None:
         _refuse_those_of_sessions(settings)
-    own = settings.prices
+    own, is_missing = settings.prices, list_is_missing()
 
     def price(
-        model: str, host: str | None, tier: str | None, usage: Usage | None, at: str | None
+        model: str,
+        host: str | None,
+        tier: str | None,
+        usage: Usage | None,
+        at: str | None,
+        is_bound: bool,
     ) -> Decimal | None:
-        return price_of(model, host, tier, usage, own, at)
+        return price_of(model, host, tier, usage, own, at, at_most=is_bound)
 
     return BudgetBook(
         find_folders(env.environ).ledger,
         settings.budget,
         named_by,
         price,
-        jsonl.dumps_ordered(own).decode(),
+        _key_of(own, has_list=not is_missing),
         env.warn,
-        no_list="or install pipechat[prices], " if list_is_missing() else "",
+        no_list="or install pipechat[prices], " if is_missing else "",
     )
+
+
+def _key_of(own: OwnPrices, *, has_list: bool) -> str:
+    """As long for a thousand prices as for one."""
+    return hashlib.sha256(jsonl.dumps_ordered([own, has_list])).hexdigest()[:32]
 
 
 def _refuse_those_of_sessions(settings: Settings) -> None:

@@ -46,7 +46,7 @@ if TYPE_CHECKING:  # a Protocol takes a tenth of a millisecond to make
 
 Line = dict[str, Any]
 DEFAULT_ANSWER_TOKENS = 4096  # what an answer is reckoned at that nothing limits
-_MONTH = len("2026-11")
+_SURELY_SOUND = 1 << 32  # a count of tokens below it needs no closer look
 
 
 class Sent:
@@ -70,7 +70,8 @@ class Sent:
         line["model"] = told.model or self.asked
         if line["model"] != self.asked:
             line["asked"] = self.asked
-        if tier := told.tier or _asked_tier(self.body):
+        tier = told.tier or self.body.get("service_tier")
+        if isinstance(tier, str) and tier != "auto":
             line["tier"] = tier
         line["usage"] = told.usage
         if not (told.refused or _is_counted(told.usage)):
@@ -193,7 +194,7 @@ class Book:
         """As `Books.reserve`: whether it can be written at all."""
         if self._must:
             try:
-                append(self.folder, [], month=now()[:_MONTH])
+                append(self.folder, [], at=now())
             except OSError as error:
                 raise unwritable(self.folder, error, "Nothing was sent.") from error
 
@@ -214,20 +215,25 @@ class Book:
                 self._warn(failure.message)
 
 
-def append(folder: str, lines: Sequence[Line], *, month: str = "") -> None:
-    """Add `lines` to the files of their months. `month`: see that its file can be added to.
+def file_of(at: str) -> str:
+    """The file of the ledger that has what was sent at a time."""
+    return f"{at[:7]}.jsonl"
+
+
+def append(folder: str, lines: Sequence[Line], *, at: str = "") -> None:
+    """Add `lines` to the files of their months. `at`: see that the one of then can be added to.
 
     Raises:
         OSError: some could not be added.
     """
     from pipechat.store.locked_file import LockedFile, make_folder
 
-    months: dict[str, list[bytes]] = {month: []} if month else {}
+    files: dict[str, list[bytes]] = {file_of(at): []} if at else {}
     for line in lines:
-        months.setdefault(line["at"][:_MONTH], []).append(jsonl.dumps(line))
-    for name, records in months.items():
+        files.setdefault(file_of(line["at"]), []).append(jsonl.dumps(line))
+    for name, records in files.items():
         make_folder(folder)
-        with LockedFile(os.path.join(folder, f"{name}.jsonl"), create=True) as file:
+        with LockedFile(os.path.join(folder, name), create=True) as file:
             if records:
                 file.append(*records)
 
@@ -242,18 +248,12 @@ def unwritable(folder: str, error: OSError, and_so: str = "") -> PipechatError:
     return SessionError("ledger_unwritable", f"the ledger, {where}: {what}", hint)
 
 
-def _asked_tier(body: Mapping[str, Any]) -> str | None:
-    """The service tier that a request asks for by name."""
-    tier = body.get("service_tier")
-    return tier if isinstance(tier, str) and tier != "auto" else None
-
-
 def _is_counted(usage: Mapping[str, Any] | None) -> bool:
     """Whether a usage tells both sides: the quick look, and where that fails, the whole one."""
     if usage is None:
         return False
     counts = map(usage.get, ("prompt_tokens", "completion_tokens"))
-    if all(type(count) is int and count >= 0 for count in counts):
+    if all(type(count) is int and 0 <= count < _SURELY_SOUND for count in counts):
         return True
     from pipechat.ledger.tokens import tokens_of
 

@@ -7,6 +7,7 @@ that told no usage, since its answer broke off or its process died, counts by it
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -157,8 +158,8 @@ class BudgetBook:
         return SetupError("no_price", message, f"{say}, {self._no_list}or budget tokens.")
 
     def _standing(self, budget: Budget, session: str | None, held: Sequence[Line]) -> Standing:
-        now = self._clock()
-        period = period_at(budget.period, now)
+        period = period_at(budget.period, self._clock())
+        until = stamp(period.renews) if period.renews else ""
         unit = budget.unit
 
         def counts(line: Line) -> int | None:
@@ -166,20 +167,16 @@ class BudgetBook:
                 return 0
             return amount_of(line, unit, self._price)
 
-        spent = self._spent(budget, session, counts).until(stamp(now), period.since)
+        spent = self._spent(budget, session, counts).within(period.since, until)
         reserved = sum(counts(line) or 0 for line in held if line["at"] >= period.since)
         return Standing(budget, spent.amount, reserved, spent.unpriced, period.renews)
 
     def _spent(
         self, budget: Budget, session: str | None, counts: Callable[[Line], int | None]
     ) -> Spent:
-        name, key = (
-            f"{budget.unit}-{budget.period}",
-            self._price_key if budget.unit == "usd" else "",
-        )
+        name = f"{budget.unit}-{budget.period}"
+        key = self._price_key if budget.unit == "usd" else ""
         if budget.period == "session":
-            import hashlib
-
             assert session is not None
             name += f"-{hashlib.sha256(session.encode()).hexdigest()[:32]}"
         return Spent(self._folder, f".{name}.spent", key, counts)

@@ -14,8 +14,9 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from pipechat import jsonl
+from pipechat.ledger.account import file_of
 from pipechat.ledger.amounts import Line, is_line
-from pipechat.ledger.spent import lines_from, month_files
+from pipechat.ledger.spent import lines_from
 from pipechat.messages import new_turn_id
 from pipechat.store.locked_file import FILE_MODE, SAFE_FLAGS, open_to_read, read_all, write_all
 
@@ -51,7 +52,8 @@ class Hold:
         fd = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | SAFE_FLAGS, FILE_MODE)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            records = [end_of_ledger(self._folder), *(x for each in lines.values() for x in each)]
+            held = [line for each in lines.values() for line in each]
+            records = [_sizes(self._folder, held), *held]
             write_all(fd, b"\n".join(map(jsonl.dumps, records)))
             os.rename(new, self._path)
         except BaseException:
@@ -83,11 +85,17 @@ def holds_of_others(folder: str, own: Hold) -> Iterator[Found]:
             yield _found(folder, path)
 
 
-def end_of_ledger(folder: str) -> dict[str, Any]:
-    """How far the ledger goes: its newest file, and the size of that."""
-    names = month_files(folder, "")
-    size = os.stat(os.path.join(folder, names[-1])).st_size if names else 0
-    return {"file": names[-1] if names else "", "size": size}
+def _sizes(folder: str, lines: Sequence[Line]) -> dict[str, int]:
+    """How far the ledger goes, by the files that `lines` would be added to."""
+    sizes = {}
+    for name in _files_of(lines):
+        with suppress(FileNotFoundError):
+            sizes[name] = os.stat(os.path.join(folder, name)).st_size
+    return sizes
+
+
+def _files_of(lines: Sequence[Line]) -> list[str]:
+    return sorted({file_of(line["at"]) for line in lines})
 
 
 def _found(folder: str, path: str) -> Found:
@@ -104,17 +112,21 @@ def _found(folder: str, path: str) -> Found:
     lines = [record for record in records if is_line(record)]
     if lines and not is_alive:
         # It may have died behind its last append, before it could let go.
-        kept = set(_turns_since(folder, records[0]))
+        kept = set(_turns_since(folder, records[0], lines))
         lines = [line for line in lines if line["turn"] not in kept]
     return Found(path, is_alive, lines)
 
 
-def _turns_since(folder: str, end: Mapping[str, Any]) -> Iterator[str]:
-    """The turns of the lines that the ledger got since it ended there."""
-    for name in month_files(folder, end.get("file", "")):
-        fd = open_to_read(os.path.join(folder, name))
+def _turns_since(folder: str, sizes: Mapping[str, Any], lines: Sequence[Line]) -> Iterator[str]:
+    """The turns that the ledger got, since it went so far, in the files that `lines` go to."""
+    for name in _files_of(lines):
         try:
-            offset = end["size"] if name == end.get("file") else 0
+            fd = open_to_read(os.path.join(folder, name))
+        except FileNotFoundError:
+            continue
+        try:
+            size = sizes.get(name)
+            offset = size if type(size) is int and size >= 0 else 0
             yield from (line["turn"] for line, _ in lines_from(fd, offset) if line is not None)
         finally:
             os.close(fd)

@@ -28,6 +28,7 @@ def price_of(
     usage: Usage | None,
     own_prices: OwnPrices,
     at: str | None = None,
+    at_most: bool = False,
 ) -> Decimal | None:
     """What one request cost in USD; None: it has no known price.
 
@@ -36,10 +37,14 @@ def price_of(
         host: where; None: not known, and the vendor is told by the model's name.
         usage: as the server reported it.
         at: when, RFC 3339; now unless given.
+        at_most: each token may be of the dearest kind, as in a bound, and sound is text.
     """
     tokens = tokens_of(usage)
     prices = prices_of(model, host, tier, own_prices, at) if tokens else None
-    return prices.rates_of(tokens.prompt).cost(tokens) if prices and tokens else None
+    if not (prices and tokens):
+        return None
+    rates = prices.rates_of(tokens.prompt)
+    return rates.at_most().cost(tokens._replace(sound=0)) if at_most else rates.cost(tokens)
 
 
 def prices_of(

@@ -1,5 +1,8 @@
 """Prices as numbers: USD for a million tokens of each kind, and what so many tokens cost. Pure."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -34,6 +37,15 @@ class Rates(NamedTuple):
                 return None
             total += count * (rate or Decimal(0)) / _MILLION
         return total
+
+    def at_most(self) -> Rates:
+        """Those of tokens whose kind nobody knows yet: the dearest kind of their side."""
+        inputs, outputs = (self.input, self.cached, self.written), (self.output, self.reasoning)
+        return self._replace(input=_dearest(inputs), output=_dearest(outputs))
+
+
+def _dearest(kinds: Iterable[Decimal | None]) -> Decimal | None:
+    return max((rate for rate in kinds if rate is not None), default=None)
 
 
 class Prices(NamedTuple):

@@ -70,6 +70,7 @@ class Spending:
         self._cells: dict[tuple[Any, ...], list[int]] = {}
         self._slots: dict[_Place, _Known] = {_NOWHERE: (_FREE, _NEVER, None)}
         self._rates: dict[Rates | None, int] = {}
+        self._at_most: dict[int, int] = {}
         self._days: dict[str, str] = {}
         self.unpriced: dict[tuple[str, str | None, str | None], None] = {}
         """Models without a price, some of them, each with its endpoint and tier."""
@@ -96,6 +97,8 @@ class Spending:
             known = self._slots.get(place if used is not _NOTHING else _NOWHERE)
             is_known = known is not None and used[0] + used[1] + used[2] <= known[1]
             slot = known[0] if known and is_known else self._slot(place, at, used.prompt)
+            if bound is not None:
+                slot = self._slot_at_most(slot)
             when = self._local(at) if self._when else ""
             key = (slot, when, *map(line.get, self._fields))
             cell = self._cells.get(key) or self._new_cell(key)
@@ -192,6 +195,13 @@ class Spending:
 
     def _numbered(self, rates: Rates | None) -> int:
         return self._rates.setdefault(rates, len(self._rates))
+
+    def _slot_at_most(self, slot: int) -> int:
+        """That of the rates of a bound, whose tokens may be of the dearest kind."""
+        if slot not in self._at_most:
+            rates = list(self._rates)[slot]
+            self._at_most[slot] = self._numbered(rates.at_most() if rates else None)
+        return self._at_most[slot]
 
     def _local(self, at: str) -> str:
         """The day or the month of this place."""

@@ -1,7 +1,8 @@
 """What was spent by the ledger, counted without reading it from its beginning.
 
-A small file has the sum and how far the ledger was read for it; only what was added since is read.
-Where that file is missing, torn, or does not fit the ledger, all of the period is read once more.
+A small file has the sum and how far each month was read for it; only what was added since is read.
+A line goes to the month in which its request began, so an older file may grow behind a newer one.
+Where the count is missing, torn, or does not fit the ledger, all of the period is read once more.
 Everything here happens under the lock of the budgets.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 from binascii import crc32
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from pipechat import jsonl
@@ -18,7 +19,8 @@ from pipechat.ledger.amounts import Line, is_line
 from pipechat.store.locked_file import FILE_MODE, SAFE_FLAGS, open_to_read, settled_size, write_all
 
 _PIECE = 1 << 20
-_LONGEST = 4096
+_LONGEST = 1 << 16
+_SHAPE = 2  # a count in another one is made anew
 _MONTH_FILE = re.compile(r"\d{4}-\d\d\.jsonl")
 
 Counts = Callable[[Line], int | None]
@@ -33,14 +35,15 @@ class Sum(NamedTuple):
 
 
 class _State(NamedTuple):
-    """`seen`: when it was counted. `file`, `inode`, `offset`: how far the ledger was read."""
+    """`latest`: the last time that a line had. `read`: by file which one (its inode), and how far
+    it was read."""
 
+    shape: int
     key: str
     since: str
-    seen: str
-    file: str
-    inode: int
-    offset: int
+    until: str
+    latest: str
+    read: Mapping[str, tuple[int, int]]
     amount: int
     unpriced: int
 
@@ -60,56 +63,63 @@ class Spent:
         self._key = key
         self._counts = counts
 
-    def until(self, now: str, since: str) -> Sum:
-        """The sum of what has a time of `since` or later. Raises OSError."""
+    def within(self, since: str, until: str) -> Sum:
+        """The sum of what has a time of `since` or later, and before `until` ("": no limit).
+
+        Raises:
+            OSError
+        """
         was = self._read()
-        state = self._begun(was, now, since)
-        for file in month_files(self._folder, state.file or since):
+        state = self._begun(was, since, until)
+        for file in month_files(self._folder, since):
             state = self._read_on(state, file)
-        if was is None or state != was._replace(seen=state.seen):
+        if state != was:
             self._write(state)
         return Sum(state.amount, state.unpriced)
 
-    def _begun(self, was: _State | None, now: str, since: str) -> _State:
+    def _begun(self, was: _State | None, since: str, until: str) -> _State:
         """Where to go on from: the state as it was, or a new count."""
         if was is not None and was.key == self._key and self._fits(was):
-            if was.since == since:
-                return was._replace(seen=now)
-            if was.seen < since:  # another period has begun, and nothing of it was read
-                return was._replace(since=since, seen=now, amount=0, unpriced=0)
-        return _State(self._key, since, now, "", 0, 0, 0, 0)
+            if (was.since, was.until) == (since, until):
+                return was
+            if was.latest < since:  # another period has begun, and nothing of it was read
+                of_it = {file: end for file, end in was.read.items() if file[:7] >= since[:7]}
+                return was._replace(since=since, until=until, read=of_it, amount=0, unpriced=0)
+        return _State(_SHAPE, self._key, since, until, "", {}, 0, 0)
 
     def _fits(self, state: _State) -> bool:
         """Whether the ledger still has what was read of it."""
-        if not state.file:
-            return True
-        try:
-            fd = open_to_read(os.path.join(self._folder, state.file))
-        except FileNotFoundError:
-            return False
-        try:
-            before = os.pread(fd, 1, state.offset - 1) if state.offset else b"\n"
-            return os.fstat(fd).st_ino == state.inode and before == b"\n"
-        finally:
-            os.close(fd)
+        for file, (inode, offset) in state.read.items():
+            try:
+                fd = open_to_read(os.path.join(self._folder, file))
+            except FileNotFoundError:
+                return False
+            try:
+                before = os.pread(fd, 1, offset - 1) if offset else b"\n"
+                if os.fstat(fd).st_ino != inode or before != b"\n":
+                    return False
+            finally:
+                os.close(fd)
+        return True
 
     def _read_on(self, state: _State, file: str) -> _State:
-        offset = state.offset if file == state.file else 0
+        _, offset = state.read.get(file, (0, 0))
         fd = open_to_read(os.path.join(self._folder, file))
         try:
-            amount, unpriced = state.amount, state.unpriced
+            latest, amount, unpriced = state.latest, state.amount, state.unpriced
             for line, end in lines_from(fd, offset):
                 offset = end
-                if line is not None and line["at"] >= state.since:
+                if line is None:
+                    continue
+                latest = max(latest, line["at"])
+                if line["at"] >= state.since and (not state.until or line["at"] < state.until):
                     counted = self._counts(line)
                     amount += counted or 0
                     unpriced += counted is None
-            inode = os.fstat(fd).st_ino
+            read = {**state.read, file: (os.fstat(fd).st_ino, offset)}
         finally:
             os.close(fd)
-        return state._replace(
-            file=file, inode=inode, offset=offset, amount=amount, unpriced=unpriced
-        )
+        return state._replace(latest=latest, read=read, amount=amount, unpriced=unpriced)
 
     def _read(self) -> _State | None:
         try:
@@ -122,7 +132,11 @@ class Spent:
             os.close(fd)
         if said != _sum_of(record):
             return None
-        return _State(*jsonl.loads(record))
+        shape, *others = jsonl.loads(record, to_the_digit=True)  # a sum may pass 64 bits
+        if shape != _SHAPE:
+            return None
+        state = _State(shape, *others)
+        return state._replace(read={file: (end[0], end[1]) for file, end in state.read.items()})
 
     def _write(self, state: _State) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | SAFE_FLAGS

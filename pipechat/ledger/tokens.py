@@ -38,7 +38,8 @@ def tokens_of(usage: Mapping[str, Any] | None) -> Tokens | None:
     no count of both sides.
 
     Most servers count what was cached as a part of the prompt, and thinking as a part of the
-    completion; some count either apart, which shows in their sums.
+    completion; some count either apart, which shows in their sums. Gemini and some gateways tell
+    of thinking by the sum alone.
     """
     if not usage:
         return None
@@ -49,8 +50,13 @@ def tokens_of(usage: Mapping[str, Any] | None) -> Tokens | None:
     cached = _count(inputs, "cached_tokens") or 0
     written = _count(inputs, "cache_write_tokens") or 0
     reasoning = _count(outputs, "reasoning_tokens") or 0
-    plain = prompt - cached - written if cached + written <= prompt else prompt
-    is_apart = prompt + completion + reasoning <= (_count(usage, "total_tokens") or 0)
+    beyond = (_count(usage, "total_tokens") or 0) - prompt - completion
+    kept = cached + written
+    is_beside = kept > prompt or (not reasoning and beyond == kept)
+    plain = prompt if is_beside else prompt - kept
+    is_apart = reasoning <= beyond
+    if not reasoning and beyond > 0:
+        reasoning = max(beyond - kept, 0) if is_beside else beyond
     answer = completion if is_apart or reasoning > completion else completion - reasoning
     sound = (_count(inputs, "audio_tokens") or 0) + (_count(outputs, "audio_tokens") or 0)
     return Tokens(plain, cached, written, answer, reasoning, sound)
