@@ -120,6 +120,23 @@ def test_what_goes_wrong_has_one_exit_code_in_every_format_and_leaves_no_file(
     assert exported(program, form=form).stdout == exported(program, "w", form=form).stdout
 
 
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("way", ["by name", "by path", "through a link"])
+def test_an_export_does_not_replace_what_it_reads(
+    program: Program, tmp_path: Path, form: str, way: str
+) -> None:
+    path = write_session(program, "w", TURNS)
+    before = path.read_bytes()
+    (tmp_path / "link").symlink_to(path)
+    source = "w" if way == "by name" else str(path)
+    target = tmp_path / "link" if way == "through a link" else path
+    result = exported(program, source, "-o", str(target), form=form)
+    assert (result.status, result.stdout) == (2, b"")
+    assert b"bad_option: --output: " in result.stderr
+    assert b"is what is exported. Name another file" in result.stderr
+    assert path.read_bytes() == before
+
+
 def test_a_format_that_there_is_not_is_exit_2_and_what_is_near_is_named(program: Program) -> None:
     write_session(program, "w", TURNS)
     for wrong, near in (("htlm", "'html'"), ("mesages", "'messages'"), ("markdwon", "'markdown'")):

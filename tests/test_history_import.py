@@ -22,6 +22,8 @@ from pipechat.foreign.kinds import pieces
 from pipechat.foreign.turns import Lost
 from pipechat.messages import Turn
 from pipechat.show.messages_page import MessagesPage
+from pipechat.store.importing import Staging
+from pipechat.store.sessions import SessionStore
 from tests.foreign import CONVERSATIONS, MESSAGES, ROWS, conversation, message, node, row
 from tests.history_kit import limit_memory, turn, write_session
 from tests.program import Program, Result
@@ -278,6 +280,36 @@ def test_of_conversations_with_one_title_the_second_gets_a_number(
     ]
     names = imported(program, tmp_path, twice + odd).stdout.decode().split()
     assert names == ["A-b-c", "A-b-c-2", "talk", "talk-2", "talk-3", "é" * 48, "TALK-4"]
+
+
+TITLES = {
+    "one title": ["same"] * 500,
+    "no title": [""] * 500,
+    "one title but for case": ["same", "SAME", "Same"] * 170,
+    "titles that look like numbered ones": ["same", "same-2", "same"] * 170,
+}
+
+
+@pytest.mark.parametrize("titles", TITLES.values(), ids=TITLES)
+def test_each_of_many_conversations_with_one_title_costs_as_much_to_name(
+    titles: list[str], tmp_path: Path
+) -> None:
+    with Staging(SessionStore(tmp_path, print)) as staging:
+        staging._taken = taken = CountedLooks(staging._taken)
+        names = []
+        for title in titles:
+            names.append(staging.free_name(title or "imported"))
+            staging.begin(names[-1])
+        assert len({name.casefold() for name in names}) == len(titles)
+        assert taken.looks < 6 * len(titles)
+
+
+class CountedLooks(dict[str, str]):
+    looks = 0
+
+    def get(self, *args: Any) -> Any:
+        self.looks += 1
+        return super().get(*args)
 
 
 EMPTY: dict[str, Any] = {"id": "q", "message": None, "children": []}

@@ -42,6 +42,16 @@ def four(program: Program) -> Program:
     return program
 
 
+@pytest.mark.parametrize("written_s", [-1, -(10**9), 0, 2**33])
+@pytest.mark.parametrize("output_format", FORMATS)
+def test_a_session_is_listed_whatever_the_clock_said_when_it_was_written(
+    four: Program, output_format: str, written_s: int
+) -> None:
+    os.utime(four.home / "sessions/a.jsonl", (written_s, written_s))
+    listed = four.run("history", "list", "--output-format", output_format)
+    assert sorted(names_of(listed, output_format)) == list("abcd")
+
+
 ORDERS = {"time": "acdb", "name": "abcd", "turns": "dabc", "size": ""}
 
 

@@ -243,6 +243,27 @@ def test_an_answer_of_any_make_is_a_page_of_bounded_size(text: str) -> None:
     assert sum(map(str.isalnum, looked.text)) == sum(map(str.isalnum, text))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [f"[a]: http://{'b' * 20_000}\n\n{'[a] ' * 8_000}",
+     f"[a]: http://b '{'title ' * 3_000}'\n\n{'[a][] ' * 5_000}",
+     f"[a]: http://b/{'é' * 9_000}\n\n{'[x][a] ' * 4_000}",
+     f"[a]: http://{'b' * 20_000}\n\n{'![a] ' * 8_000}",
+     f"> [a]: http://{'b' * 20_000}\n\n- {'*[a]* ' * 6_000}"],
+    ids=range(5),
+)  # fmt: skip
+def test_one_target_of_many_links_does_not_make_a_page_many_times_as_large(text: str) -> None:
+    html = as_html(text)
+    assert len(html) < 8 * len(text)
+    assert Looked(f"<p>{html}</p>").faults == []
+
+
+def test_links_that_share_a_target_lead_there() -> None:
+    looked = Looked(as_html(f"[a]: http://{'b' * 2_000}\n\n{'[a] ' * 50}"))
+    assert looked.links == [f"http://{'b' * 2_000}"] * 50
+    assert len(Looked(as_html("[a](http://b) " * 4_500)).links) == 4_500
+
+
 def test_usage_and_files_of_any_type_make_no_page_fail() -> None:
     strange: Any
     for strange in (None, -1, True, "x", 1e300, [], {"a": 1}):

@@ -176,6 +176,62 @@ def test_what_the_former_version_left_in_the_folder_is_found_by(
     assert [each["answer"] for each in program.records("s")][:2] == ["so", "half"]
 
 
+WITHOUT_A_NAME = {
+    "show": ("history", "show"),
+    "export": ("history", "export"),
+    "continue": ("ask", "-q", "--offline", "-c", "again"),
+}
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("command", WITHOUT_A_NAME)
+def test_the_session_that_the_former_version_asked_last_is_the_one_used_last(
+    program: Program, command: str
+) -> None:
+    for name in ("s", "other"):
+        program.run("ask", "-q", "--offline", "--session", name, "first")
+        os.utime(program.home / "sessions" / f"{name}.jsonl", (1, 1))
+    former_spool(program.home / "sessions", "s")
+    assert program.run(*WITHOUT_A_NAME[command]).status == 0
+    assert len(program.records("s")) == 2
+    assert len(program.records("other")) == 1
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("level", [layout.IN_FLIGHT, layout.in_flight_folder("s")])
+@pytest.mark.parametrize("command", [*WITHOUT_A_NAME, "search", "list"])
+def test_what_may_not_be_looked_into_is_no_bug_and_what_is_there_is_read(
+    program: Program, monkeypatch: pytest.MonkeyPatch, command: str, level: str
+) -> None:
+    program.run("ask", "-q", "--offline", "--session", "s", "half")
+    barred = program.home / "sessions" / level
+    barred.mkdir(exist_ok=True)
+    real = os.listdir
+
+    def refused(path: Any = ".") -> Any:
+        if str(path).startswith(str(barred)):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return real(path)
+
+    monkeypatch.setattr(os, "listdir", refused)
+    result = program.run(*(WITHOUT_A_NAME | FINDS)[command])
+    assert result.status == (9 if command == "continue" else 0)
+    assert b"half" in result.stdout or command == "continue"
+    if command not in ("search", "list"):
+        assert b"session 's': .in-flight/s: permission denied" in result.stderr
+
+
+def test_what_only_looks_like_a_spool_of_the_former_version_keeps_its_place_and_costs_nothing(
+    store: SessionStore,
+) -> None:
+    left = {former_spool(store.folder, name).name for name in ("a b", "..", ".", "-x", ".swept")}
+    ask(store, "s")
+    ask(store, "s")
+    store.adopt_all()
+    assert left < set(os.listdir(store.folder))
+    assert os.listdir(Path(store.folder, layout.IN_FLIGHT)) == [os.path.basename(layout.SWEPT)]
+
+
 def test_a_turn_of_the_former_version_that_runs_is_left_alone_and_found_when_it_died(
     store: SessionStore,
 ) -> None:
@@ -298,6 +354,24 @@ def test_what_stands_in_the_place_of_the_folder_is_not_followed_and_told(
     assert failure is not None
     assert failure.code == "session_unwritable"
     assert f"{path.name}: it is a symbolic link" in failure.message or kind != "a link"
+    assert store.names() == []
+
+
+@pytest.mark.parametrize("level", [layout.IN_FLIGHT, layout.in_flight_folder("s")])
+def test_no_turn_is_taken_from_where_a_link_leads(
+    store: SessionStore, tmp_path: Path, level: str
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    rooms = elsewhere / os.path.relpath(layout.in_flight_folder("s"), level)
+    rooms.mkdir(parents=True)
+    spool = former_spool(rooms, "s")
+    spool = spool.rename(rooms / os.path.basename(layout.spool_file("s", id_of(spool))))
+    Path(store.folder, level).parent.mkdir(exist_ok=True)
+    Path(store.folder, level).symlink_to(elsewhere)
+    store.adopt_all()
+    store.adopt("s")
+    assert store.last_used() is None
+    assert spool.exists()
     assert store.names() == []
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Annotated
 
 import typer
@@ -20,7 +20,7 @@ from pipechat.commands.history_output import (
 )
 from pipechat.environment import Environment, Output
 from pipechat.errors import OutputError, UsageError
-from pipechat.text import counted, not_one_of, visible_json
+from pipechat.text import counted, not_one_of, visible_json, visible_line
 
 _FORMATS = ("markdown", "messages", "ndjson", "html")
 _BY_ENDING = {
@@ -75,6 +75,7 @@ def export(
     with sources.reading(store, source) as session:
         if has_no_turn(session):
             raise holds_no_turn(source)
+        _check_other(output, session.fd)
         exported = Exported(env, session, wanted)
         with _written(env, output) as write:
             for piece in exported.pieces():
@@ -90,6 +91,19 @@ def _format_of(given: str | None, output: str | None) -> str:
         raise UsageError("bad_option", f"--format: {not_one_of(given, _FORMATS)}")
     ending = os.path.splitext(output or "")[1].lower()
     return given or _BY_ENDING.get(ending, "markdown")
+
+
+def _check_other(output: str | None, fd: int) -> None:
+    """Let FILE pass where it is another one than that behind `fd`, which would be replaced.
+
+    Raises:
+        UsageError: `bad_option`.
+    """
+    with suppress(OSError, ValueError):
+        if output is not None and os.path.samestat(os.stat(output), os.fstat(fd)):
+            message = f"--output: {visible_line(output)} is what is exported"
+            hint = "Name another file: this one would be replaced."
+            raise UsageError("bad_option", message, hint)
 
 
 @contextmanager

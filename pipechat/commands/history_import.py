@@ -93,11 +93,7 @@ def _name(staging: Staging, title: str, file: str, session: str | None) -> str:
 
     stem = "" if file == "-" else os.path.basename(file).partition(".")[0]
     wanted = session or name_of_title(title) or name_of_title(stem) or _UNTITLED
-    name, number = wanted, 1
-    while staging.is_on_its_way(name):
-        number += 1
-        name = f"{wanted}-{number}"
-    return name
+    return staging.free_name(wanted)
 
 
 def _blocks(env: Environment, file: str) -> Iterator[bytes]:

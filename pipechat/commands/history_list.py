@@ -99,8 +99,10 @@ def _names(store: SessionStore, sort: str, since: str | None) -> list[str]:
     """The names in their order, which none is opened for."""
     from pipechat.store.listing import listed
 
-    limit_ns = 0 if since is None else _limit_ns(since)
-    found = [each for each in listed(store.folder) if each.written_ns >= limit_ns]
+    found = listed(store.folder)
+    if since is not None:
+        limit_ns = _limit_ns(since)
+        found = [each for each in found if each.written_ns >= limit_ns]
     if sort == "name":
         return sorted(each.name for each in found)
     if sort == "size":

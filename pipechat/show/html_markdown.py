@@ -23,6 +23,8 @@ LARGEST = 64 * 1024
 """Characters that are looked at as one text; a longer one is cut between blocks."""
 
 _ALLOWED = re.compile(r"(?:https?://|mailto:)[^\s]", re.IGNORECASE)
+_MOST_OF_TARGETS = 2 * LARGEST
+_LEADS_BY = ("href", "src", "title")
 _REL = "noopener noreferrer nofollow"
 _MOST_NESTED = 40
 _LEAST_LEVEL, _MOST_LEVEL = 3, 6
@@ -57,7 +59,17 @@ def _pieces(text: str) -> list[str]:
 def _formatted(text: str) -> str:
     if is_dear(text) or len(text) > 2 * LARGEST:
         return as_written(text)
-    return str(_parser().render(text))
+    parser = _parser()
+    tokens = parser.parse(text)
+    if _targets_size(tokens) > _MOST_OF_TARGETS:
+        return as_written(text)
+    return str(parser.renderer.render(tokens, parser.options, {}))
+
+
+def _targets_size(tokens: Sequence[Token]) -> int:
+    """How many letters the links and the pictures lead by: many may share one long reference."""
+    inline = (each for token in tokens for each in token.children or ())
+    return sum(len(str(each.attrs.get(name, ""))) for each in inline for name in _LEADS_BY)
 
 
 @cache

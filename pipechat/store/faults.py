@@ -4,7 +4,7 @@ import errno
 import os
 
 from pipechat.errors import SessionError
-from pipechat.store.layout import session_file, session_of_file
+from pipechat.store.layout import in_flight_folder, session_file, session_of_file
 from pipechat.store.names import called, is_name, is_path
 from pipechat.text import did_you_mean, nearest
 
@@ -98,7 +98,10 @@ def unwritable(name: str, error: OSError) -> SessionError:
 
 def other_file(name: str, error: OSError) -> str:
     """`ENTRY: ` where the error is about another file than the session's own, else ""."""
-    entry = os.path.basename(os.fsdecode(error.filename or ""))
+    path = os.fsdecode(error.filename or "")
+    entry = os.path.basename(path)
+    if path.endswith(f"/{in_flight_folder(name)}"):
+        entry = in_flight_folder(name)
     return f"{entry}: " if entry and not is_path(name) and entry != session_file(name) else ""
 
 

@@ -43,6 +43,7 @@ class Staging:
     def __init__(self, store: SessionStore) -> None:
         self._store = store
         self._turns: dict[str, int] = {}
+        self._numbers: dict[str, int] = {}  # by a name in lower case, the last that was tried
         self._open = ""
         self._buffer = bytearray()
         with _translated():
@@ -57,9 +58,17 @@ class Staging:
         """How many each session has, by its name."""
         return self._turns
 
-    def is_on_its_way(self, name: str) -> bool:
-        """Whether one that was begun has this name, in upper or lower case."""
-        return self._taken.get(session_file(name).casefold()) == ""
+    def free_name(self, wanted: str) -> str:
+        """`wanted`, or where one that was begun has this name, in upper or lower case, NAME-2 and
+        so on. Costs the same however many have it."""
+        stem = wanted.casefold()
+        number = self._numbers.get(stem, 1)
+        name = wanted if number == 1 else f"{wanted}-{number}"
+        while self._taken.get(session_file(name).casefold()) == "":
+            number += 1
+            name = f"{wanted}-{number}"
+        self._numbers[stem] = number
+        return name
 
     def begin(self, name: str) -> None:
         """Make room for session `name`, which must be free, in upper or lower case: on many disks

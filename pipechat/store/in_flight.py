@@ -45,7 +45,7 @@ def leave_room(folder: str, name: str) -> None:
 
 
 def spools_of(folder: str, name: str) -> list[str]:
-    """The paths of the spools of session `name`, oldest first."""
+    """The paths of the spools of session `name`, oldest first. No link is followed."""
     return _standing(folder, name, layout.is_spool)
 
 
@@ -56,6 +56,9 @@ def once_locks_of(folder: str, name: str) -> list[str]:
 
 def _standing(folder: str, name: str, is_wanted: Callable[[str], bool]) -> list[str]:
     room = os.path.join(folder, layout.in_flight_folder(name))
+    for path in (os.path.join(folder, layout.IN_FLIGHT), room):
+        if os.path.islink(path):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
     try:
         entries = os.listdir(room)
     except (FileNotFoundError, NotADirectoryError):
@@ -108,7 +111,7 @@ def sweep(folder: str, entries: Iterable[str]) -> None:
         entries: the names in `folder`.
     """
     hidden = (entry for entry in entries if entry[0] == ".")
-    left = [(entry, *found) for entry in hidden if (found := layout.formerly_in_flight(entry))]
+    left = [(entry, *found) for entry in hidden if (found := formerly(entry))]
     stay = [entry for entry, name, path in left if not _moved(folder, entry, name, path)]
     swept = os.path.join(folder, layout.SWEPT)
     if stay:
@@ -117,6 +120,12 @@ def sweep(folder: str, entries: Iterable[str]) -> None:
     elif not os.path.lexists(swept):
         with suppress(OSError):  # nothing was ever in flight, or nothing can be written
             os.close(os.open(swept, os.O_WRONLY | os.O_CREAT | SAFE_FLAGS, FILE_MODE))
+
+
+def formerly(entry: str) -> tuple[str, str] | None:
+    """As `layout.formerly_in_flight`, where its session's name is one."""
+    found = layout.formerly_in_flight(entry)
+    return found if found and is_name(found[0]) else None
 
 
 def _moved(folder: str, entry: str, name: str, path: str) -> bool:

@@ -1,6 +1,8 @@
 """Which sessions there are, and when each was written, as the folder tells: none is opened."""
 
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 from pipechat.errors import SessionError
@@ -37,12 +39,24 @@ def last_used(folder: str) -> str | None:
     """The session that was written last, a turn in flight or interrupted included. Raises
     SessionError."""
     times = [(each.written_ns, each.name) for each in listed(folder) if each.size]
-    for name in in_flight.sessions_in_flight(folder):
-        for path in in_flight.spools_of(folder, name):
-            status = _status(path)
-            if status and status.st_size:
-                times.append((status.st_mtime_ns, name))
+    for name, path in _spools(folder):
+        status = _status(path)
+        if status and status.st_size:
+            times.append((status.st_mtime_ns, name))
     return max(times)[1] if times else None
+
+
+def _spools(folder: str) -> Iterator[tuple[str, str]]:
+    """The spools of all sessions, each with the session's name; so too those that the former
+    version left. What may not be looked into holds none: who adopts them tells that."""
+    for entry in _entries(folder):
+        former = in_flight.formerly(entry.name) if entry.name[0] == "." else None
+        if former and layout.is_spool(os.path.basename(former[1])):
+            yield former[0], entry.path
+    with suppress(OSError):
+        for name in in_flight.sessions_in_flight(folder):
+            with suppress(OSError):
+                yield from ((name, path) for path in in_flight.spools_of(folder, name))
 
 
 def _entries(folder: str) -> list["os.DirEntry[str]"]:

@@ -158,10 +158,17 @@ def remove_if_unused(path: str, name: str) -> None:
     asked. Never raises: an empty session does no harm."""
     try:
         with LockedFile(path, create=False, wait_s=0) as session:
-            if os.fstat(session.fd).st_size == 0 and not spools_of(os.path.dirname(path), name):
+            if os.fstat(session.fd).st_size == 0 and not _is_in_flight(path, name):
                 os.unlink(path)
     except OSError:
         return
+
+
+def _is_in_flight(path: str, name: str) -> bool:
+    try:
+        return bool(spools_of(os.path.dirname(path), name))
+    except OSError:
+        return False  # where nobody can look, no turn could begin
 
 
 def create_spool(folder: str, name: str, turn_id: str) -> int:
