@@ -86,9 +86,9 @@ def every_wait_used_up() -> Iterator[tuple[list[float], list[float | None]]]:
         return waits[-1] / _QUICKER
 
     def noted(call: Callable[..., Any]) -> Callable[..., Any]:
-        def called(env: Environment, settings: Settings, *more: Any) -> Any:
+        def called(env: Environment, settings: Settings, *more: Any, **named: Any) -> Any:
             handed.append(settings.timeout_s)
-            return call(env, settings, *more)
+            return call(env, settings, *more, **named)
 
         return called
 

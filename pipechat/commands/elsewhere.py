@@ -23,7 +23,11 @@ _COMMANDS: Mapping[str, Mapping[str, str]] = {
         "prompt": "pipechat ask QUESTION",
         "repl": "pipechat chat",
         "shell": "pipechat chat",
-        "settings": "pipechat config show",
+        **dict.fromkeys(("settings", "profiles"), "pipechat config show"),
+        **dict.fromkeys(("setup", "configure"), "pipechat config init"),
+        **dict.fromkeys(("key", "keys", "login", "auth", "check", "ping"), "pipechat doctor"),
+        **dict.fromkeys(("budget", "budgets"), "pipechat usage --budget"),
+        **dict.fromkeys(("cost", "costs", "stats", "ledger"), "pipechat usage"),
         "completions": "pipechat completion bash|zsh|fish",
     },
     "history": {

@@ -82,7 +82,7 @@ def _stage(
             raise ValueError("it holds no question")
     except ValueError as error:
         hint = "See pipechat history import --help for what can be."
-        message = f"{visible_line(file)} cannot be imported: {error}"
+        message = f"{'stdin' if file == '-' else visible_line(file)} cannot be imported: {error}"
         raise UsageError("unreadable_input", message, hint) from error
 
 
