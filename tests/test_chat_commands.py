@@ -266,6 +266,9 @@ def test_usage_counts_the_last_turn_and_all_of_them(tmp_path: Path, monkeypatch:
     assert "No answer of this chat has told its usage yet.\n" in said.stderr
     assert "last (1 turn): 5 prompt + 2 completion = 7 tokens\n" in said.stderr
     assert "all (2 turns): 10 prompt + 4 completion = 14 tokens\n" in said.stderr
+    named = talk(tmp_path, monkeypatch, Model(), "/session trip", "/usage")
+    said_of_session = " ".join(named.stderr.split())
+    assert said_of_session.endswith("`pipechat usage trip` tells that of the session.")
 
 
 @pytest.mark.parametrize("session", [None, "s"])

@@ -123,6 +123,7 @@ def test_a_profile_is_asked_at_its_endpoint_with_its_own_key(program: Program, k
         result = ask(program, url, "--fallback", "spare", "--max-tokens", "7")
         (request,) = other.requests
     assert (result.status, result.stdout) == (0, b"I am own\n")
+    assert b"; asking the profile spare instead" in result.stderr
     assert request.headers["authorization"] == "Bearer its-own-key"
     assert request.body["max_tokens"] == 7
     assert b"its-own-key" not in result.stderr

@@ -299,6 +299,8 @@ def test_a_torn_file_leaves_nothing_wherever_it_is_cut(
         assert (result.status, result.code, result.stdout) == (2, "unreadable_input", b""), place
         assert b"talk.json cannot be imported: it ends in the middle" in result.stderr
         assert entries(program) == set()
+    result = program.run("history", "import", "-", input=whole[:-1].encode())
+    assert b"stdin cannot be imported: it ends in the middle" in result.stderr
 
 
 @pytest.mark.parametrize(

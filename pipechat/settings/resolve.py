@@ -222,8 +222,7 @@ def found_in(layers: list[Layer]) -> tuple[dict[str, Any], dict[str, str]]:
     for option in OPTIONS:
         found[option.name] = option.default
         for layer in layers:
-            value = layer.read(option)
-            if value is not None:
+            if (value := layer.read(option)) is not None:
                 found[option.name] = value
                 origins[option.name] = layer.origin(option.name)
                 break
@@ -234,8 +233,7 @@ def _systems(layers: list[Layer]) -> dict[str, Any]:
     """The system message of this call, and that of the file."""
     found = {"system": None, "default_system": None}
     for layer in reversed(layers):
-        value = layer.read(BY_NAME["system"])
-        if value is not None:
+        if (value := layer.read(BY_NAME["system"])) is not None:
             found["system" if layer.kind in ("flag", "variable") else "default_system"] = value
     return found
 
