@@ -685,3 +685,11 @@ def test_a_key_that_is_there_and_goes_elsewhere_is_not_said_to_be_missing(
         assert not [each for each in server.requests if "authorization" in each.headers]
     assert told in next(line for line in doctor.splitlines() if "\tkey\t" in line)
     assert f"for api.openai.com: {told}." in refusal("https://api.openai.com/v1", "no_key")
+
+
+def test_a_key_of_azure_without_an_endpoint_is_told_with_the_variable_that_names_one(
+    program: Program,
+) -> None:
+    env = {"OPENAI_API_KEY": None, "AZURE_OPENAI_API_KEY": "sk-x"}
+    said = refused(program, "hi", env=env, code="no_key", status=3)
+    assert said.endswith("alone. Set AZURE_OPENAI_ENDPOINT, or --base-url.\n")

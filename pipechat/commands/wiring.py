@@ -62,7 +62,9 @@ def with_key(env: Environment, settings: Settings, spent_s: float = 0.0) -> Sett
     elif settings.needs_key:
         if settings.key_withheld:
             message = f"there is no key for {settings.host}: {settings.key_withheld}"
-            raise SetupError("no_key", message, KEY_BESIDE_URL)
+            lacks_url = "base_url" not in settings.origins  # so it is Azure's that stands alone
+            hint = "Set AZURE_OPENAI_ENDPOINT, or --base-url." if lacks_url else KEY_BESIDE_URL
+            raise SetupError("no_key", message, hint)
         raise SetupError(
             "no_key",
             "there is no API key",
