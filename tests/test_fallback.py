@@ -10,6 +10,7 @@ from pipechat.settings.fallback import fallback_settings
 from pipechat.settings.resolve import Settings, resolve_settings
 from pipechat.settings.secrets import Secret
 from tests.program import PLANTED_KEY, Program, Result
+from tests.pseudo_terminal import AtTerminal
 from tests.servers import (
     ChatServer,
     RefusedPort,
@@ -332,3 +333,20 @@ def test_a_profiles_header_is_read_from_where_it_is_and_those_of_the_question_st
     result = ask(program, "http://localhost:1/v1", *more, OWN_VALUE=None)
     assert (result.status, result.code) == (3, "bad_config")
     assert b"profiles.spare.headers" in result.stderr
+
+
+@pytest.mark.in_process(False)
+@pytest.mark.parametrize("quiet", [(), ("-q",)])
+def test_in_chat_an_answer_of_the_other_stands_behind_its_prompt(
+    program: Program, quiet: tuple[str, ...]
+) -> None:
+    with ChatServer(busy_but_for("second")) as server:
+        words = ("chat", "--retries", "0", "-m", "first", "--fallback", "second", *quiet)
+        with AtTerminal(program, *words, env={"OPENAI_BASE_URL": server.url}) as terminal:
+            terminal.wait_for("You: ")
+            terminal.type("hi\r")
+            screen = terminal.wait_for("I am second")
+            terminal.type("QUIT\r")
+            assert terminal.leave() == 0
+    assert screen.splitlines()[-1] == "AI: I am second"
+    assert ("asking the model second instead" in screen) == (not quiet)
