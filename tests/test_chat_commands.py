@@ -263,9 +263,12 @@ def test_session_changes_where_turns_go_and_shows_its_last_one(
 
 def test_usage_counts_the_last_turn_and_all_of_them(tmp_path: Path, monkeypatch: Patch) -> None:
     said = talk(tmp_path, monkeypatch, Model("A1", "A2"), "/usage", "q1", "q2", "/usage")
-    assert "The server has told no usage yet.\n" in said.stderr
+    assert "No answer of this chat has told its usage yet.\n" in said.stderr
     assert "last (1 turn): 5 prompt + 2 completion = 7 tokens\n" in said.stderr
     assert "all (2 turns): 10 prompt + 4 completion = 14 tokens\n" in said.stderr
+    named = talk(tmp_path, monkeypatch, Model(), "/session trip", "/usage")
+    said_of_session = " ".join(named.stderr.split())
+    assert said_of_session.endswith("`pipechat usage trip` tells that of the session.")
 
 
 @pytest.mark.parametrize("session", [None, "s"])

@@ -76,6 +76,8 @@ LINES = [
     ("ask --profile lo", ["ask", "--profile", "local"]),
     ("ask --profile my", ["ask", "--profile", "my own"]),
     ("ask --profile say", ["ask", "--profile", 'say "hi"']),
+    ("ask --fallback lo", ["ask", "--fallback", "local"]),
+    ("ask --fallback gpt-o", ["ask", "--fallback", "gpt-own"]),
     ("ask -m ll", ["ask", "-m", "llama3.2"]),
     ("ask --model gpt-o", ["ask", "--model", "gpt-own"]),
     ("ask -f no", ["ask", "-f", "notes.txt"]),

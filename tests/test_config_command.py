@@ -67,9 +67,22 @@ def test_on_a_terminal_it_stands_in_columns(program: Program) -> None:
     begins = {line.split()[0]: line for line in lines}
     column = begins["retries"].index("default")
     # A wide letter takes two columns; a long value moves what stands behind it.
-    assert begins["model"].index(str(path)) == column - 2
+    assert begins["existing"].index("default") == column
     assert begins["system"].split()[1] == "long"
     assert begins["last_turns"].index("20") == begins["retries"].index("2")
+    assert begins["model"].split() == ["model", "模型"]  # where it is set goes beyond the line
+    assert f"    {path}: model" in lines
+
+
+@pytest.mark.in_process(False)
+def test_on_a_narrow_terminal_who_set_it_stands_below(program: Program) -> None:
+    write(program, 'model = "m"\n')
+    env: dict[str, str | None] = {"PIPECHAT_SYSTEM": "word " * 9}
+    with AtTerminal(program, "config", "show", columns=40, env=env) as terminal:
+        terminal.leave()
+    lines = terminal.screen.decode().splitlines()
+    assert "    PIPECHAT_SYSTEM" in lines
+    assert [line for line in lines if line.startswith("retries") and line.endswith("default")]
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from pipechat.doctor.time_left import TimeLeft
 from pipechat.environment import Environment
 from pipechat.settings.resolve import Settings
 from tests.program import PLANTED_KEY, Program, Result
+from tests.pseudo_terminal import AtTerminal
 from tests.servers import (
     ChatServer,
     FullBacklog,
@@ -262,6 +263,7 @@ class TestABrokenSetUpIsNamed:
         checks = table(program.run("doctor", "--output-format", output_format))
         assert fails(checks) == {"settings"}
         assert "config.toml" in checks["settings"][1]
+        assert "config show" not in checks["settings"][1]  # which would say the same again
         assert checks["folder"][0] == "ok"
 
     @pytest.mark.parametrize("way", ["tls", "http"])
@@ -414,3 +416,20 @@ class TestOfAGatewayItTells:
         checks = table(gone)
         assert (gone.status, fails(checks)) == (3, {"tcp"})
         assert f"{folder}/gone" in checks["tcp"][1]
+
+
+@pytest.mark.in_process(False)
+@pytest.mark.parametrize(("columns", "indent"), [(80, 18), (40, 6)])
+def test_on_a_terminal_no_word_is_cut_and_verdicts_stand_alone_in_front(
+    program: Program, columns: int, indent: int
+) -> None:
+    with RefusedPort() as port:
+        ask = ("doctor", "--base-url", port.url)
+        with AtTerminal(program, *ask, env={}, columns=columns) as terminal:
+            terminal.leave()
+    lines = terminal.screen.decode().splitlines()
+    assert all(line.startswith((" " * indent, "ok    ", "warn  ", "fail  ")) for line in lines)
+    too_wide = [line[indent:] for line in lines if len(line) > columns]
+    assert [text for text in too_wide if " " in text] == []  # a path stays whole, to be copied
+    said = " ".join(" ".join(lines).split())
+    assert f"{port.url[7:-3]} refused the connection. Is it running? Check the address" in said

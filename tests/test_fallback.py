@@ -14,6 +14,7 @@ from pipechat.settings.fallback import fallback_settings
 from pipechat.settings.resolve import Settings, resolve_settings
 from pipechat.settings.secrets import Secret
 from tests.program import PLANTED_KEY, Program, Result
+from tests.pseudo_terminal import AtTerminal
 from tests.servers import (
     ChatServer,
     RefusedPort,
@@ -66,7 +67,7 @@ def test_a_model_at_the_same_endpoint_is_asked_and_the_record_names_it(
         assert [request.body["model"] for request in server.requests] == ["first", "second"]
     assert result.status == 0
     assert b"I am second" in result.stdout
-    assert b"asking second instead" in result.stderr
+    assert b"; asking the model second instead" in result.stderr
     (record,) = program.records("s")
     assert (record["model"], record["answer"]) == ("second", "I am second")
     if output_format == "ndjson":
@@ -129,6 +130,7 @@ def test_a_profile_is_asked_at_its_endpoint_with_its_own_key(program: Program, k
         result = ask(program, url, "--fallback", "spare", "--max-tokens", "7")
         (request,) = other.requests
     assert (result.status, result.stdout) == (0, b"I am own\n")
+    assert b"; asking the profile spare instead" in result.stderr
     assert request.headers["authorization"] == "Bearer its-own-key"
     assert request.body["max_tokens"] == 7
     assert b"its-own-key" not in result.stderr
@@ -381,3 +383,20 @@ def test_a_signal_ends_a_turn_that_waits_for_anothers_key(
         finally:
             os.close(os.open(gate, os.O_RDWR))  # what runs on behind it reads its end
     assert program.records("s")[0]["error"]["code"] == "interrupted"
+
+
+@pytest.mark.in_process(False)
+@pytest.mark.parametrize("quiet", [(), ("-q",)])
+def test_in_chat_an_answer_of_the_other_stands_behind_its_prompt(
+    program: Program, quiet: tuple[str, ...]
+) -> None:
+    with ChatServer(busy_but_for("second")) as server:
+        words = ("chat", "--retries", "0", "-m", "first", "--fallback", "second", *quiet)
+        with AtTerminal(program, *words, env={"OPENAI_BASE_URL": server.url}) as terminal:
+            terminal.wait_for("You: ")
+            terminal.type("hi\r")
+            screen = terminal.wait_for("I am second")
+            terminal.type("QUIT\r")
+            assert terminal.leave() == 0
+    assert screen.splitlines()[-1] == "AI: I am second"
+    assert ("asking the model second instead" in screen) == (not quiet)

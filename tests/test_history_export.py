@@ -196,3 +196,17 @@ def test_a_page_tells_what_each_turn_cost_by_the_prices_that_hold(program: Progr
     page = exported(program, "w", form="html").stdout.decode()
     assert page.count("1,000 tokens sent, 500 received, $0.0015") == 1
     assert "2 turns, 2,000 tokens sent, 1,000 received, $0.0015 for 1 of them." in page
+
+
+def test_a_name_of_another_kind_of_file_is_said_to_hold_markdown(
+    program: Program, tmp_path: Path
+) -> None:
+    write_session(program, "w", TURNS)
+    for name in ("w.pdf", "w.docx", "w.csv"):
+        result = exported(program, "w", "-o", str(tmp_path / name))
+        assert result.status == 0
+        told = f"pipechat: .{name[2:]} is no format of export: this is Markdown; --format"
+        assert result.stderr.decode().startswith(told)
+        assert (tmp_path / name).read_bytes().startswith(b"# w\n")
+    for name, form in (("w.txt", None), ("w", None), ("w.md", None), ("w.pdf", "html")):
+        assert exported(program, "w", "-o", str(tmp_path / name), form=form).stderr == b""

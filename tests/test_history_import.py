@@ -331,6 +331,8 @@ def test_a_torn_file_leaves_nothing_wherever_it_is_cut(
         assert (result.status, result.code, result.stdout) == (2, "unreadable_input", b""), place
         assert b"talk.json cannot be imported: it ends in the middle" in result.stderr
         assert entries(program) == set()
+    result = program.run("history", "import", "-", input=whole[:-1].encode())
+    assert b"stdin cannot be imported: it ends in the middle" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -553,3 +555,16 @@ def test_a_folder_that_cannot_be_made_is_told_and_nothing_is_imported(
     result = program.run("history", "import", "talk.json", cwd=tmp_path, env=home)
     assert (result.status, result.code, result.stdout) == (9, "session_unwritable", b"")
     assert b"nothing can be imported: what should be its folder is a file" in result.stderr
+
+
+@pytest.mark.parametrize("packed", [b"PK\x03\x04\x14\x00", b"\x1f\x8b\x08\x00", b"PK\x03\x04"])
+def test_an_export_that_is_packed_is_said_to_be(
+    program: Program, tmp_path: Path, packed: bytes
+) -> None:
+    for result in (
+        imported(program, tmp_path, packed),
+        program.run("history", "import", "-", input=packed),
+    ):
+        assert (result.status, result.code) == (2, "unreadable_input")
+        assert b" is packed (zip, gzip). Unpack it, and import the JSON in it" in result.stderr
+        assert entries(program) == set()

@@ -102,7 +102,7 @@ def test_since_is_an_age_or_a_local_date(four: Program, since: str, output_forma
 @pytest.mark.parametrize("output_format", FORMATS)
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("--sort", "times"), ("--since", "yesterday"), ("--since", "5"), ("--last", "0")],
+    [("--sort", "times"), ("--since", "tomorrow"), ("--since", "5"), ("--last", "0")],
 )
 def test_what_is_no_order_no_time_and_no_number_is_exit_2(
     four: Program, option: str, value: str, output_format: str

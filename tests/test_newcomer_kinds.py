@@ -648,3 +648,48 @@ def test_with_v_it_is_told_which_header_goes_in_the_place_of_a_key(
         result = program.run(*command, "-v", *options, events=False, input=b'{"question":"x"}\n')
     assert result.status == 0
     assert f", with {told.format(config=path)}\n" in result.stderr.decode()
+
+
+ELSEWHERE = "http://127.0.0.1:9/v1"
+KEYS_OF_OTHERS = [
+    ({"OPENAI_BASE_URL": ELSEWHERE}, "", "OPENAI_API_KEY is for OPENAI_BASE_URL alone"),
+    ({"OPENAI_API_KEY": None, "PIPECHAT_API_KEY": "sk-x", "PIPECHAT_BASE_URL": ELSEWHERE}, "",
+     "PIPECHAT_API_KEY is for PIPECHAT_BASE_URL alone"),
+    ({"OPENAI_API_KEY": None, "AZURE_OPENAI_API_KEY": "sk-x"}, "",
+     "AZURE_OPENAI_API_KEY is for AZURE_OPENAI_ENDPOINT, else Azure's hosts, alone"),
+    ({"OPENAI_API_KEY": None}, f'base_url = "{ELSEWHERE}"\napi_key = "sk-x"',
+     "{home}/config.toml: api_key is for {home}/config.toml: base_url alone"),
+    ({"OPENAI_API_KEY": None}, f'base_url = "{ELSEWHERE}"\napi_key_command = "echo sk-x"',
+     "{home}/config.toml: api_key_command is for {home}/config.toml: base_url alone"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("env", "config", "said"), KEYS_OF_OTHERS)
+def test_a_key_that_is_there_and_goes_elsewhere_is_not_said_to_be_missing(
+    program: Program, env: dict[str, str | None], config: str, said: str
+) -> None:
+    path = program.home / "config.toml"
+    path.write_text(config)
+    path.chmod(0o600)
+    told = said.format(home=program.home)
+
+    def refusal(url: str, code: str) -> str:
+        text = refused(program, "hi", "--base-url", url, env=env, code=code, status=3)
+        assert "set OPENAI_API_KEY" not in text
+        assert text.endswith("Name this base URL beside the key, or both in a profile.\n")
+        return text
+
+    with ChatServer(error_reply(401, "no")) as server:
+        assert f"No key was sent: {told}." in refusal(server.url, "unauthorized")
+        doctor = program.run("doctor", "--base-url", server.url, env=env).stdout.decode()
+        assert not [each for each in server.requests if "authorization" in each.headers]
+    assert told in next(line for line in doctor.splitlines() if "\tkey\t" in line)
+    assert f"for api.openai.com: {told}." in refusal("https://api.openai.com/v1", "no_key")
+
+
+def test_a_key_of_azure_without_an_endpoint_is_told_with_the_variable_that_names_one(
+    program: Program,
+) -> None:
+    env = {"OPENAI_API_KEY": None, "AZURE_OPENAI_API_KEY": "sk-x"}
+    said = refused(program, "hi", env=env, code="no_key", status=3)
+    assert said.endswith("alone. Set AZURE_OPENAI_ENDPOINT, or --base-url.\n")

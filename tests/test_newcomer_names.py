@@ -9,6 +9,10 @@ COMMANDS = [
     (("help", "ask"), "Did you mean: pipechat ask --help?"),
     (("help", "history", "show"), "Did you mean: pipechat history show --help?"),
     (("version",), "Did you mean: pipechat --version?"),
+    (("budget",), "Did you mean: pipechat usage --budget?"),
+    (("cost",), "Did you mean: pipechat usage?"),
+    (("login",), "Did you mean: pipechat doctor?"),
+    (("configure",), "Did you mean: pipechat config init?"),
     (("logs", "-n", "3"), "Did you mean: pipechat history list?"),
     (("history", "rm", "trip"), "Did you mean: pipechat history delete?"),
     (("history", "help", "show"), "Did you mean: pipechat history show --help?"),
@@ -51,6 +55,12 @@ OPTIONS = [
     (("ask", "--version"), "Use pipechat --version."),
     (("-V",), "Use pipechat --version."),
     (("history", "list", "--json"), "Use --output-format json."),
+    (("history", "search", "-A", "2", "x"), "Did you mean '--context'?"),
+    (("history", "search", "-w", "x"), r"With -E, \b stands where a word begins or ends."),
+    (("usage", "--month"), "Did you mean '--by'?"),
+    (("usage", "--csv"), "Use --output-format csv."),
+    (("usage", "--session", "trip"), "Did you mean: pipechat usage trip?"),
+    (("usage", "--profle", "x"), "Did you mean '--profile'?"),
 ]
 
 
@@ -94,3 +104,28 @@ def test_of_a_single_letter_and_of_what_a_command_has_not_nothing_is_guessed(
         line = told(program, words)
         assert "Did you mean" not in line
         assert "--output-format" not in line
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("models", "--limit", "3"), ("usage", "--today"), ("config", "init", "--force"),
+     ("doctor", "--fix")],
+)  # fmt: skip
+def test_an_option_is_near_to_another_by_its_letters_and_not_by_its_dashes(
+    program: Program, words: tuple[str, ...]
+) -> None:
+    assert "Did you mean" not in told(program, words)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("history", "list", "-n", "0"), "'-n': 0 is not 1 or more."),
+        (("history", "show", "x", "-n", "-2"), "'-n': -2 is not 1 or more."),
+        (("history", "search", "-C", "-1", "x"), "'-C': -1 is not 0 or more."),
+    ],
+)
+def test_a_number_that_is_too_small_is_told_in_words(
+    program: Program, words: tuple[str, ...], said: str
+) -> None:
+    assert said in told(program, words)

@@ -371,7 +371,7 @@ def test_a_file_named_without_a_slash_is_told_the_path_that_reads_it(
     (here / name).touch()
     result = history(program, here, *reader, name)
     assert (result.status, result.code) == (9, "session_missing")
-    assert f"The file here is ./{name}: " in result.stderr.decode()
+    assert f"A path has a /: ./{name} is the file here." in result.stderr.decode()
     write_session(program, name, TURNS)
     assert history(program, here, *reader, name).status == 0
 

@@ -66,6 +66,9 @@ BLAME = [
           flags=("--system", "@/dev/zero")),
     Wrong("there is no setting 'modle'. Did you mean 'model'?", config='modle = "m"',
           **IN_CONFIG),
+    *(Wrong(f'config.toml: {name}: not a list of texts, which stands in brackets: ["…"]',
+            config=f'{name} = "5usd/day"', **IN_CONFIG)
+      for name in ("budget", "fallback", "whole_reasons")),
     Wrong("profile: not a name; a profile is a table [profiles.x]",
           config='[profile.x]\nmodel = "m"', **IN_CONFIG),
     Wrong("--profile: there is no profile 'lokal'. Did you mean 'local'?", 3, "unknown_profile",

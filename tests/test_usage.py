@@ -245,6 +245,8 @@ NOW = datetime(2026, 11, 21, 6, 0, tzinfo=UTC)
         ("2026-11-20", "2026-11-20", TIMES[2:3]),
         ("20d", None, TIMES[2:]),
         ("1w", "2d", ()),
+        ("today", None, TIMES[3:]),
+        ("yesterday", "yesterday", TIMES[2:3]),
         ("2026-11-20T18:14:59.999+00:00", "2026-11-20T18:15:00Z", TIMES[2:3]),
         ("2026-11-21T00:00", None, TIMES[3:]),
     ],

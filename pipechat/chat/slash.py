@@ -146,7 +146,9 @@ def _continue(talk: Talk, text: str) -> None:
 def _usage(talk: Talk, _: str) -> None:
     counted = [event.usage for event in talk.ended if event.usage]
     if not counted:
-        talk.say("The server has told no usage yet.")
+        kept = talk.kept.name
+        more = f" `pipechat usage {kept}` tells that of the session." if kept else ""
+        talk.say(f"No answer of this chat has told its usage yet.{more}")
         return
     for title, usages in (("last", counted[-1:]), ("all", counted)):
         prompt, completion = (

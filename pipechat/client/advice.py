@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipechat.errors import PipechatError, RefusedError
+from pipechat.settings.key import KEY_BESIDE_URL
 from pipechat.settings.resolve import OF_FIELD, TOKEN_FIELDS, Settings
 from pipechat.text import redacted
 
@@ -68,5 +69,7 @@ def advise_of_key(error: PipechatError, settings: Settings) -> None:
         return
     if origin := settings.origins["api_key"]:
         error.hint = f"Check the key ({origin}) and the base URL."
+    elif settings.key_withheld:
+        error.hint = f"No key was sent: {settings.key_withheld}. {KEY_BESIDE_URL}"
     elif not settings.only_replays:
         error.hint = "No key was sent: set OPENAI_API_KEY, or check the base URL."

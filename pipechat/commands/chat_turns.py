@@ -13,7 +13,7 @@ from pipechat.commands.telling import TellingSink
 from pipechat.commands.wiring import end_by_signal
 from pipechat.environment import Environment
 from pipechat.errors import ExitCode, PipechatError
-from pipechat.events import Error, Event, Sink, Start, TextChunk
+from pipechat.events import Error, Event, Fallback, Sink, Start, TextChunk
 from pipechat.ledger.account import Accounts
 from pipechat.settings.resolve import Settings
 from pipechat.show.sinks import OnceBroken
@@ -128,7 +128,8 @@ class Asking:
 
 
 class _PromptSink:
-    """Writes the model's prompt before its first words, and ends its line where none come."""
+    """Writes the model's prompt before its first words, again where a line that told who is asked
+    instead stands in between, and ends its line where none come."""
 
     def __init__(self, env: Environment, sink: Sink, prompt: str) -> None:
         self._env = env
@@ -138,7 +139,8 @@ class _PromptSink:
 
     def emit(self, *events: Event) -> None:
         for event in events:
-            if isinstance(event, Start):
+            is_told = isinstance(event, Fallback) and not self._env.quiet
+            if isinstance(event, Start) or is_told:
                 self._env.stdout.write(self._prompt.encode())
                 self._is_bare = True
             elif isinstance(event, TextChunk):

@@ -39,6 +39,10 @@ _pipechat_models() {
   _pipechat_names models model
 }
 
+_pipechat_profiles_or_models() {
+  _alternative profiles:profile:_pipechat_profiles models:model:_pipechat_models
+}
+
 # Sets `names` to what stands in config.toml between $1 and $2.
 _pipechat_in_config() {
   local file=$HOME/.config/pipechat line name MATCH MBEGIN MEND
@@ -153,6 +157,8 @@ def _action(values: Values) -> str:
     """What completes such values, "" for nothing."""
     if "session" in values.kinds and "file" in values.kinds:
         return "_pipechat_sessions_or_paths"
+    if values.kinds == ("profile", "model"):
+        return "_pipechat_profiles_or_models"
     if values.kinds:
         return _ACTIONS[values.kinds[0]]
     return f"({' '.join(values.words)})" if values.words else ""

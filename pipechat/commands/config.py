@@ -64,7 +64,9 @@ def show(
             page.write(jsonl.dumps(shown) + b"\n")
         else:
             rows = [(name, _shown(value), origin) for name, value, origin in settings]
-            for line in _aligned(rows) if env.stdout.is_terminal else map("\t".join, rows):
+            aligned = env.stdout.is_terminal
+            lines = _aligned(rows, env.stdout.columns()) if aligned else map("\t".join, rows)
+            for line in lines:
                 page.write(f"{line}\n".encode())
     for fault in faults:
         report(env, fault)
@@ -100,13 +102,20 @@ def _env(context: typer.Context, quiet: bool, verbose: bool) -> Environment:
     return env
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """In columns; a value that is wider than they are moves what stands behind it."""
+def _aligned(rows: Sequence[Sequence[str]], columns: int) -> Iterator[str]:
+    """In columns; a value that is wider than they are moves what stands behind it, and who set it
+    stands below where the terminal is not wide enough."""
     names = max(width(name) for name, _, _ in rows)
-    values = min(max(width(value) for _, value, _ in rows), _WIDEST_VALUE)
+    room = columns - names - width("    default")
+    values = min(max(width(value) for _, value, _ in rows), _WIDEST_VALUE, max(room, 0))
     for name, value, origin in rows:
         begins = f"{name}{' ' * (names - width(name))}  {value}"
-        yield f"{begins}{' ' * (values - width(value))}  {origin}"
+        line = f"{begins}{' ' * (values - width(value))}  {origin}"
+        if width(line) <= columns:
+            yield line
+        else:
+            yield begins
+            yield f"    {origin}"
 
 
 def _shown(value: Any) -> str:

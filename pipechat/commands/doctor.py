@@ -17,6 +17,8 @@ from pipechat.text import not_one_of
 
 _ALL_S = 8.5  # with what it takes to start, fewer than ten
 _FORMATS = ("text", "json")
+_SIDE_BY_SIDE = 60  # columns; on a terminal that is narrower the text stands below
+_BELOW = " " * 6
 
 
 _Format = Annotated[
@@ -76,11 +78,25 @@ def _line_writer(env: Environment, page: Page) -> Callable[[Any], None]:
     def write(finding: Any) -> None:
         check, verdict, message, hint = finding
         if env.stdout.is_terminal:
-            end = "" if message.endswith(".") or not hint else "."
-            line = f"{verdict:<4}  {check:<10}  {message}{end} {hint}".rstrip()
+            lines = _laid_out(finding, env.stdout.columns())
         else:
-            line = "\t".join((verdict, check, message, hint))
-        page.write(f"{line}\n".encode())
+            lines = ["\t".join((verdict, check, message, hint))]
+        page.write("".join(f"{line}\n" for line in lines).encode())
         page.flush()
 
     return write
+
+
+def _laid_out(finding: Any, columns: int) -> list[str]:
+    """A finding in lines of a terminal's width, with nothing of it under its verdict."""
+    from pipechat.show.wrapping import Span, wrapped
+
+    check, verdict, message, hint = finding
+    end = "" if message.endswith((".", "?")) or not hint else "."
+    head = f"{verdict:<4}  {check:<10}  "
+    indent = len(head) if columns >= _SIDE_BY_SIDE else len(_BELOW)
+    text = wrapped([Span(f"{message}{end} {hint}".rstrip())], max(columns - indent, 1))
+    lines = ["".join(span.text for span in line) for line in text]
+    if indent == len(head):
+        return [head + lines[0], *(" " * indent + line for line in lines[1:])]
+    return [head.rstrip(), *(_BELOW + line for line in lines)]

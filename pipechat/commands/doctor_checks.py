@@ -119,6 +119,8 @@ class Checks:
             said = f"set, from {settings.origins['api_key']}"
         elif settings.origins["api_key"]:
             said = f"a header's, from {settings.origins['api_key']}"
+        elif settings.key_withheld:
+            said = f"none for {settings.host}: {settings.key_withheld}"
         self._found(Finding("key", "ok", said))
         return keyed
 

@@ -10,6 +10,8 @@ _KEPT = "A turn is kept only with --session."
 _KEY = "The key is never an option: set OPENAI_API_KEY, or api_key_command in config.toml."
 _WORDS = "The question is an argument of its own, or stdin."
 _JSON = "Use --output-format json."
+_CSV = "Use --output-format csv."
+_WORD = r"With -E, \b stands where a word begins or ends."
 _AUTHORITY = "--cacert FILE trusts an authority of your own."
 
 # By the command that was asked for it.
@@ -23,7 +25,11 @@ _COMMANDS: Mapping[str, Mapping[str, str]] = {
         "prompt": "pipechat ask QUESTION",
         "repl": "pipechat chat",
         "shell": "pipechat chat",
-        "settings": "pipechat config show",
+        **dict.fromkeys(("settings", "profiles"), "pipechat config show"),
+        **dict.fromkeys(("setup", "configure"), "pipechat config init"),
+        **dict.fromkeys(("key", "keys", "login", "auth", "check", "ping"), "pipechat doctor"),
+        **dict.fromkeys(("budget", "budgets"), "pipechat usage --budget"),
+        **dict.fromkeys(("cost", "costs", "stats", "ledger"), "pipechat usage"),
         "completions": "pipechat completion bash|zsh|fish",
     },
     "history": {
@@ -72,6 +78,8 @@ _SAME: Mapping[str, Sequence[str]] = {
     "--output-format": ("--format",),
     **dict.fromkeys(("--markdown", "--md"), ("--render",)),
     "-s": ("--system",),
+    **dict.fromkeys(("-A", "-B", "--after-context", "--before-context"), ("--context",)),
+    **dict.fromkeys(("--day", "--month", "--model", "--batch", "--group-by"), ("--by",)),
     "-u": ("--usage",),
     "-n": ("--last", "--last-turns"),
 }
@@ -80,6 +88,8 @@ _SAID: Mapping[str, str] = {
     **dict.fromkeys(("--prompt", "--question", "--message", "-d", "--data"), _WORDS),
     **dict.fromkeys(("--no-log", "--no-session", "--no-history"), _KEPT),
     **dict.fromkeys(("--json", "-j"), _JSON),
+    "--csv": _CSV,
+    **dict.fromkeys(("-w", "--word-regexp"), _WORD),
     **dict.fromkeys(("--ndjson", "--jsonl"), "Use --output-format ndjson."),
     **dict.fromkeys(("--seed", "--top-p", "--top_p", "--stop"), "Use -O, as in -O seed=7."),
     **dict.fromkeys(("--color", "--no-color"), "NO_COLOR=1 leaves colors out."),
@@ -91,6 +101,8 @@ _SAID: Mapping[str, str] = {
 # What is said only of commands that have this option.
 _NEEDS = {
     _JSON: "--output-format",
+    _CSV: "--plot",
+    _WORD: "--regexp",
     _KEPT: "--session",
     _AUTHORITY: "--cacert",
     "Use -O, as in -O seed=7.": "--option",
@@ -102,6 +114,9 @@ _TOO_MANY = {
     "pipechat batch submit": "-o OUT names where the records are to go.",
     "pipechat history list": "Of one session: pipechat history show NAME.",
     "pipechat history show": "It shows one; pipechat history search looks through several.",
+    "pipechat history export": "It writes one; -o FILE names where it goes.",
+    "pipechat history import": "It reads one FILE.",
+    "pipechat models": "Of some models: pipechat models | grep NAME.",
     "pipechat config show": "Of one setting: pipechat config show | grep NAME.",
 }
 

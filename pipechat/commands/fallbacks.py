@@ -12,6 +12,7 @@ from pipechat.environment import Environment
 from pipechat.errors import PipechatError, SetupError, UsageError
 from pipechat.settings.config import find_folders, read_config
 from pipechat.settings.fallback import fallback_settings
+from pipechat.settings.layers import profiles_of
 from pipechat.settings.resolve import Settings
 
 # Where these are the same, one sender sends for both.
@@ -45,12 +46,18 @@ def alternatives_of(
             message = f"{settings.origins['record']} records one server, and {name} is at another"
             raise UsageError("bad_option", message)
         shared = sender if is_there or settings.replay or settings.offline else None
-        found.append(_alternative(env, name, other, shared, make_client))
+        what = "profile" if name in profiles_of(config) else "model"
+        found.append(_alternative(env, name, f"the {what} {name}", other, shared, make_client))
     return found
 
 
 def _alternative(
-    env: Environment, name: str, settings: Settings, shared: Sender | None, make: MakeClient
+    env: Environment,
+    name: str,
+    told: str,
+    settings: Settings,
+    shared: Sender | None,
+    make: MakeClient,
 ) -> Alternative:
     def open_client(error: PipechatError, spent_s: float) -> ChatClient | None:
         # What prints the key may ask for something at the terminal: nothing is told meanwhile.
@@ -58,11 +65,11 @@ def _alternative(
         try:
             client = make(settings, shared, spent_s)
         except SetupError as refusal:
-            env.warn(f"{name} cannot be asked: {refusal.message}")
+            env.warn(f"{told} cannot be asked: {refusal.message}")
             return None
         finally:
             env.waits.tick = tick
-        env.warn(f"{error.message}: asking {name} instead")
+        env.warn(f"{error.message}; asking {told} instead")
         return client
 
     return Alternative(name, open_client)

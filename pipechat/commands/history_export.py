@@ -27,6 +27,7 @@ _BY_ENDING = {
     ".md": "markdown", ".markdown": "markdown", ".json": "messages", ".jsonl": "ndjson",
     ".ndjson": "ndjson", ".html": "html", ".htm": "html",
 }  # fmt: skip
+_OF_ANY_TEXT = ("", ".txt", ".text")
 
 Write = Callable[[str], None]
 
@@ -67,7 +68,7 @@ def export(
     request to the API would send along: turns that are not complete are left out, and told.
     """
     env, store = opened(context, quiet, verbose)
-    wanted = _format_of(export_format, output)
+    wanted = _format_of(env, export_format, output)
     from pipechat.commands.exporting import Exported, has_no_turn
     from pipechat.store import sources
 
@@ -86,10 +87,12 @@ def export(
     return 0
 
 
-def _format_of(given: str | None, output: str | None) -> str:
+def _format_of(env: Environment, given: str | None, output: str | None) -> str:
     if given is not None and given not in _FORMATS:
         raise UsageError("bad_option", f"--format: {not_one_of(given, _FORMATS)}")
     ending = os.path.splitext(output or "")[1].lower()
+    if given is None and ending not in _BY_ENDING and ending not in _OF_ANY_TEXT:
+        env.warn(f"{ending} is no format of export: this is Markdown; --format names others")
     return given or _BY_ENDING.get(ending, "markdown")
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pipechat.store.importing import Staging
 
 _BLOCK = 1 << 18
+_PACKED = (b"PK\x03\x04", b"\x1f\x8b")
 _TOLD_ONE_BY_ONE = 5
 _UNTITLED = "imported"
 
@@ -55,7 +56,7 @@ def import_(
     lost = Lost()
     with open_page(env) as page:
         with Staging(store) as staging:
-            _stage(staging, _blocks(env, file), file, session, lost)
+            _stage(staging, _unpacked(env, file), file, session, lost)
             staging.commit()
             made = staging.turns
         for name in made:
@@ -82,7 +83,7 @@ def _stage(
             raise ValueError("it holds no question")
     except ValueError as error:
         hint = "See pipechat history import --help for what can be."
-        message = f"{visible_line(file)} cannot be imported: {error}"
+        message = f"{_told(file)} cannot be imported: {error}"
         raise UsageError("unreadable_input", message, hint) from error
 
 
@@ -94,6 +95,21 @@ def _name(staging: Staging, title: str, file: str, session: str | None) -> str:
     stem = "" if file == "-" else os.path.basename(file).partition(".")[0]
     wanted = session or name_of_title(title) or name_of_title(stem) or _UNTITLED
     return staging.free_name(wanted)
+
+
+def _told(file: str) -> str:
+    return "stdin" if file == "-" else visible_line(file)
+
+
+def _unpacked(env: Environment, file: str) -> Iterator[bytes]:
+    """What is in it. Raises UsageError where that is packed, as ChatGPT's export comes."""
+    blocks = _blocks(env, file)
+    first = next(blocks, b"")
+    if first.startswith(_PACKED):
+        hint = "Unpack it, and import the JSON in it: of ChatGPT's export, conversations.json."
+        raise UsageError("unreadable_input", f"{_told(file)} is packed (zip, gzip)", hint)
+    yield first
+    yield from blocks
 
 
 def _blocks(env: Environment, file: str) -> Iterator[bytes]:
@@ -109,7 +125,8 @@ def _blocks(env: Environment, file: str) -> Iterator[bytes]:
             os.close(fd)
     except OSError as error:
         message = f"{visible_line(file)} could not be read: {error.strerror}"
-        raise UsageError("unreadable_input", message) from error
+        hint = "Name a file in it." if isinstance(error, IsADirectoryError) else ""
+        raise UsageError("unreadable_input", message, hint) from error
 
 
 def _tell(env: Environment, made: dict[str, int], lost: Lost) -> None:

@@ -50,8 +50,8 @@ Since = Annotated[
     str | None,
     typer.Option(
         "--since",
-        help="Only those written since: an age (90d; units s, m, h, d, w), a local day or month, "
-        "or a time in RFC 3339.",
+        help="Only those written since: an age (90d; units s, m, h, d, w), a local day (or today) "
+        "or month, or a time in RFC 3339.",
         metavar="AGE|DATE",
     ),
 ]

@@ -28,6 +28,7 @@ def told_of(
         commands: those that there are.
     """
     said = re.sub("a valid int(eger)?( range)?", "a whole number", error.format_message())
+    said = re.sub(r"is not in the range x>=(\d+)", r"is not \1 or more", said)
     inner = commands if path == "pipechat" else _commands_of(path.removeprefix("pipechat "))
     named = next((word for word in arguments if word in inner), "")
     see = f"See {path if path == 'pipechat' else f'{path} {named}'.rstrip()} --help."
@@ -102,12 +103,18 @@ def _nearest_option(error: Any, arguments: Sequence[str]) -> str:
             return elsewhere.option_here(option, known)
         option = f"-{whole}"
         known = [name for name in known if name.startswith("--")]
-    return elsewhere.option_here(option, known) or did_you_mean(option, known)
+    if here := elsewhere.option_here(option, known):
+        return here
+    # By their letters alone: the dashes are alike in all of them.
+    bare = {name.lstrip("-"): name for name in known}
+    found = bare.get(nearest(option.lstrip("-"), bare))
+    return f"Did you mean {found!r}?" if found else ""
 
 
 def _session(path: str, arguments: Sequence[str]) -> str:
     """The session that `--session` was to name, of a command that takes it as a word."""
-    if not path.startswith("pipechat history ") or path.endswith(" list"):
+    takes = path == "pipechat usage" or path.startswith("pipechat history ")
+    if not takes or path.endswith(" list"):
         return ""
     words = iter(arguments)
     for word in words:

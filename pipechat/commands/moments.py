@@ -12,6 +12,7 @@ from pipechat.errors import UsageError
 from pipechat.ledger.periods import stamp
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_DAYS_AGO = {"today": 0, "yesterday": 1}
 _MONTH = re.compile(r"\d{4}-\d{2}")
 _DAY = re.compile(r"\d{4}-?(?:\d{2}-?\d{2}|W\d{2}-?\d)")
 
@@ -37,12 +38,18 @@ def moment(option: str, text: str, now: datetime, *, closing: bool = False) -> s
     """
     try:
         age = age_of(text)
-        found = now - age if age is not None else _local(text, closing)
+        found = now - age if age is not None else _local(_day_named(text, now), closing)
         return stamp(found)
     except (ValueError, OverflowError) as error:
         message = f"{option} {text}: neither an age nor a date"
-        hint = "Use 90d (s, m, h, d, w), 2026-01-31 or 2026-01."
+        hint = "Use 90d (s, m, h, d, w), today, yesterday, 2026-01-31 or 2026-01."
         raise UsageError("bad_option", message, hint) from error
+
+
+def _day_named(text: str, now: datetime) -> str:
+    if text not in _DAYS_AGO:
+        return text
+    return (now.astimezone().date() - timedelta(days=_DAYS_AGO[text])).isoformat()
 
 
 def _local(text: str, closing: bool) -> datetime:

@@ -49,7 +49,8 @@ Since = Annotated[
     str | None,
     typer.Option(
         "--since",
-        help="From then on: an age (90d; s, m, h, d, w), a local day or month, or a time.",
+        help="From then on: an age (90d; s, m, h, d, w), a local day (or today, yesterday) or"
+        " month, or a time.",
         metavar="AGE|DATE",
     ),
 ]

@@ -17,7 +17,12 @@ from pipechat.errors import (
     SetupError,
 )
 from pipechat.settings.config import find_cache
-from pipechat.settings.key import check_key, check_key_is_safe, run_key_command
+from pipechat.settings.key import (
+    KEY_BESIDE_URL,
+    check_key,
+    check_key_is_safe,
+    run_key_command,
+)
 from pipechat.settings.resolve import Settings
 from pipechat.settings.secrets import Secret
 from pipechat.signals import TurnSignals
@@ -55,9 +60,11 @@ def with_key(env: Environment, settings: Settings, spent_s: float = 0.0) -> Sett
         if not settings.only_replays:
             check_key(settings.api_key.reveal(), settings.origins["api_key"])
     elif settings.needs_key:
-        if env.environ.get("AZURE_OPENAI_API_KEY"):
-            message = f"AZURE_OPENAI_API_KEY is no key of {settings.host}"
-            raise SetupError("no_key", message, "Set AZURE_OPENAI_ENDPOINT, or --base-url.")
+        if settings.key_withheld:
+            message = f"there is no key for {settings.host}: {settings.key_withheld}"
+            lacks_url = "base_url" not in settings.origins  # so it is Azure's that stands alone
+            hint = "Set AZURE_OPENAI_ENDPOINT, or --base-url." if lacks_url else KEY_BESIDE_URL
+            raise SetupError("no_key", message, hint)
         raise SetupError(
             "no_key",
             "there is no API key",
@@ -81,7 +88,7 @@ def _known_by(settings: Settings) -> str:
     for header in settings.headers:
         if header.name.lower() in ("authorization", settings.auth):
             return f"the {header.name} header of {header.origin}"
-    return "no key"
+    return f"no key ({settings.key_withheld})" if settings.key_withheld else "no key"
 
 
 def make_client(

@@ -9,6 +9,7 @@ from pipechat.errors import PipechatError
 from pipechat.text import redacted, visible_line
 
 _LOOK = "`pipechat config show` tells what holds, and who set it."
+_MEND = "Mend it there, and look again."
 
 Verdict = Literal["ok", "warn", "fail"]
 
@@ -32,7 +33,8 @@ class Finding(NamedTuple):
 
 def failed(check: str, error: PipechatError, verdict: Verdict = "fail") -> Finding:
     """The finding of a check that came to an error."""
-    return Finding(check, verdict, f"{error.code}: {error.message}", error.hint or _LOOK)
+    look = _MEND if error.code == "bad_config" else _LOOK  # which shows nothing of a bad file
+    return Finding(check, verdict, f"{error.code}: {error.message}", error.hint or look)
 
 
 def worst(findings: Iterable[Finding]) -> Verdict:

@@ -139,7 +139,7 @@ class BudgetBook:
         for line in wanted:
             counted = amount_of(line, budget.unit, self._price)
             if counted is None:
-                raise self._no_price(line["model"], budget)
+                raise self._no_price(line, budget)
             need += counted
         standing = self._standing(budget, session, held)
         if standing.unpriced and budget.said not in self._told:
@@ -151,9 +151,10 @@ class BudgetBook:
         if standing.spent + standing.reserved + need > budget.amount:
             raise _spent(standing, need, self._named_by)
 
-    def _no_price(self, model: str, budget: Budget) -> PipechatError:
+    def _no_price(self, line: Line, budget: Budget) -> PipechatError:
+        model, host = line["model"], line["host"]
         whose = f"{budget.said} ({self._named_by})"
-        message = f"{model} has no known price there, and {whose} is counted in money"
+        message = f"{model} has no known price at {host}, and {whose} is counted in money"
         say = f'Add [prices."{model}"] to config.toml'
         return SetupError("no_price", message, f"{say}, {self._no_list}or budget tokens.")
 

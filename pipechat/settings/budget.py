@@ -27,7 +27,7 @@ def read_budgets(texts: Sequence[str]) -> tuple[Budget, ...]:
 def _read(said: str) -> Budget:
     found = re.fullmatch(_FORM, said.strip().lower())
     if not found:
-        raise ValueError(f"{said[:60]!r} is not {_LIKE}")
+        raise ValueError(f"{said[:60]!r} is no budget such as {_LIKE}")
     whole, part, unit, period = found.groups()
     if unit == "tok" and part:
         raise ValueError(f"{said[:60]!r}: tokens are whole")

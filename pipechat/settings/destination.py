@@ -15,12 +15,14 @@ from pipechat.settings.table import BY_NAME
 
 # Settings that count for the endpoint beside which they stand.
 _BESIDE = ("cacert", "client_cert", "client_key")
+_OF_AZURE = "AZURE_OPENAI_ENDPOINT, else Azure's hosts,"
 
 
 class Destination(NamedTuple):
     """`key_origin`: who gave the key, or the command that prints it. `auth`: how the key goes out,
     `bearer` or `api-key`. `beside`: further settings by name, None where there is none; `origins`:
-    who gave those that there are."""
+    who gave those that there are. `withheld`: where no key goes, whose there is for another
+    endpoint, as a message says it."""
 
     endpoint: Endpoint
     api_key: str | None
@@ -30,6 +32,7 @@ class Destination(NamedTuple):
     headers: tuple[Header, ...]
     beside: dict[str, Any]
     origins: dict[str, str]
+    withheld: str
 
 
 def find_destination(layers: list[Layer]) -> Destination:
@@ -53,7 +56,8 @@ def find_destination(layers: list[Layer]) -> Destination:
             key, command, origin = None, None, header.origin
     beside = {name: _first(of_this, name) for name in _BESIDE}
     origins = dict(_origins(of_this, (*_BESIDE, "headers", "auth", "api_version")))
-    return Destination(endpoint, key, command, origin, auth, headers, beside, origins)
+    withheld = "" if origin else _withheld(layers, of_this)
+    return Destination(endpoint, key, command, origin, auth, headers, beside, origins, withheld)
 
 
 def _endpoint(layers: list[Layer]) -> tuple[Endpoint, Layer | None]:
@@ -76,6 +80,16 @@ def _key(layers: list[Layer], holder: Layer | None) -> tuple[str | None, str | N
                 key, command = (value, None) if name == "api_key" else (None, value)
                 return key, command, layer.origin(name)
     return None, None, ""
+
+
+def _withheld(layers: list[Layer], of_this: list[Layer]) -> str:
+    """The strongest key that stays where it is, since it is another endpoint's; "" of none."""
+    for layer in layers:
+        names = [name for name in ("api_key", "api_key_command") if layer.values.get(name)]
+        if names and layer not in of_this:
+            named = layer.origin("base_url") if layer.values.get("base_url") else _OF_AZURE
+            return f"{layer.origin(names[0])} is for {named} alone"
+    return ""
 
 
 def _azure_first(layers: list[Layer], holder: Layer | None) -> Iterator[Layer]:

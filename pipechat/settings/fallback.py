@@ -84,6 +84,7 @@ def _way(
         **_certificates(asked if same else own, own, table),
         "api_key": key,
         "api_key_command": command,
+        "key_withheld": "" if origin else (asked if same else own).key_withheld,
         "proxy": proxy,
         "insecure_http": own.insecure_http or (same and asked.insecure_http),
         "origins": {**asked.origins, **beside, "api_key": origin},

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from pipechat.settings.resolve import Settings
 
+KEY_BESIDE_URL = "Name this base URL beside the key, or both in a profile."
+"""What to try where a key is another endpoint's."""
+
 _KEY_COMMAND_S = 60.0
 _LONGEST_KEY = 64 * 1024
 _LONGEST_WAIT_S = 0.25  # then whoever waits is asked whether it still does

@@ -36,7 +36,7 @@ class Settings(NamedTuple):
     """One set of settings. Seconds are floats, None for no limit; `options` are further fields
     of the request's body; None in `system`, `context_tokens` and the prompts: not set. `system`
     was given for this call, `default_system` stands in the config file. `origins` says, for each
-    value that is no default, who set it."""
+    value that is no default, who set it; `key_withheld` as `Destination.withheld`."""
 
     model: str
     fallback: tuple[str, ...]
@@ -123,6 +123,7 @@ class Settings(NamedTuple):
     origins: Mapping[str, str]
     other_secrets: tuple[Secret, ...] = ()
     tells_account: bool = True
+    key_withheld: str = ""
 
     def __repr__(self) -> str:
         return f"Settings(model={self.model!r}, endpoint={self.endpoint!r})"
@@ -221,8 +222,7 @@ def found_in(layers: list[Layer]) -> tuple[dict[str, Any], dict[str, str]]:
     for option in OPTIONS:
         found[option.name] = option.default
         for layer in layers:
-            value = layer.read(option)
-            if value is not None:
+            if (value := layer.read(option)) is not None:
                 found[option.name] = value
                 origins[option.name] = layer.origin(option.name)
                 break

@@ -223,7 +223,7 @@ def _shown(value: object) -> str:
 def texts(value: object) -> tuple[str, ...]:
     """A list of texts."""
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise ValueError("not a list of texts")
+        raise ValueError('not a list of texts, which stands in brackets: ["…"]')
     return tuple(value)
 
 

@@ -32,6 +32,7 @@ def find_way(
         "endpoint": endpoint,
         "api_key": Secret("offline") if offline else Secret(key) if key else None,
         "api_key_command": None if offline else going.api_key_command,
+        "key_withheld": "" if offline else going.withheld,
         "auth": going.auth,
         "headers": () if offline else going.headers,
         "proxy": proxy,

@@ -77,7 +77,7 @@ def missing(name: str, path: str) -> SessionError:
     sessions = (found for entry in beside if is_name(found := session_of_file(entry) or ""))
     hint = f"{did_you_mean(name, sessions)} `pipechat history list` shows what there is.".lstrip()
     if os.path.isfile(name):  # in the folder where the user stands
-        hint = f"The file here is ./{name}: `history show`, `search` and `export` read it so."
+        hint = f"A path has a /: ./{name} is the file here."
     return SessionError("session_missing", f"there is no session {name!r}", hint)
 
 
