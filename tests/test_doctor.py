@@ -55,7 +55,7 @@ def endpoint(request: Request, *, models: tuple[str, ...] = (MODEL,), off_s: flo
 
 
 def look(
-    program: Program, url: str, *more: str, by_the_clock: bool = True, **env: str | None
+    program: Program, url: str, *more: str, by_the_clock: object = True, **env: str | None
 ) -> Result:
     """What doctor says; and whatever hangs as long as it may, it is over in ten seconds.
     `by_the_clock`: once in its own time, too."""

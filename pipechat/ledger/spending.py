@@ -76,12 +76,8 @@ class Spending:
         """Models without a price, some of them, each with its endpoint and tier."""
 
     def add(self, line: Mapping[str, Any], *, requests: int = 1, settled: bool = True) -> bool:
-        """Count a line; False where it is none of a ledger.
-
-        Args:
-            requests: how many it stands for.
-            settled: a line without usage used nothing; else nobody knows what it used.
-        """
+        """Count a line, which stands for so many `requests`; False where it is none of a ledger.
+        `settled`: a line without usage used nothing; else nobody knows what it used."""
         at, model, host = line.get("at"), line.get("model"), line.get("host")
         if type(at) is not str or type(model) is not str or type(host) not in _TEXT:
             return False

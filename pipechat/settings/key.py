@@ -28,7 +28,8 @@ def run_key_command(
     waits: AbstractContextManager[object] = nullcontext(),  # noqa: B008 — it holds nothing
 ) -> str:
     """The key that `command` prints: its first line. It runs in the shell, as git runs its
-    credential helpers; its stderr is the user's.
+    credential helpers; its stderr is the user's. Its pipe is not waited for beyond the limit: what
+    it started may keep that open.
 
     Args:
         timeout_s: the limit of the whole turn; 60 s are the most in any case.
@@ -40,9 +41,7 @@ def run_key_command(
     import subprocess
 
     limit_s = _KEY_COMMAND_S if timeout_s is None else min(_KEY_COMMAND_S, timeout_s)
-    # The pipe is not waited for beyond the limit: what the command started may keep it open. At
-    # a terminal it stays in our group, so that it may ask there, and Ctrl-C ends it as well.
-    alone = not _has_terminal()
+    alone = not _has_terminal()  # there it stays in our group: it may ask, and Ctrl-C ends it
     with subprocess.Popen(
         command,
         shell=True,
@@ -55,8 +54,8 @@ def run_key_command(
             said, status = _outcome(process, time.monotonic() + limit_s, waits)
         except TimeoutError:
             _kill(process, alone=alone)
-            message = f"api_key_command took longer than {limit_s:.3g} s"
-            raise SetupError("no_key", message) from None
+            took = f"took longer than {limit_s:.3g} s"
+            raise SetupError("no_key", f"api_key_command {took}") from None
     if status:
         raise SetupError("no_key", f"api_key_command failed with status {status}")
     key = said.decode("utf-8", "replace").partition("\n")[0].strip()
