@@ -70,6 +70,7 @@ UNUSED = {
     "asyncio.base_events",
     "concurrent.futures",
     "csv",
+    "encodings.idna",
     "h2.config",
     "importlib.metadata",
     "openai.types.chat.chat_completion",

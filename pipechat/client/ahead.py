@@ -24,6 +24,7 @@ _SPARE_S = 5.0  # our time-outs strike first: they know why
 # What stands idle is in the way of a server that serves one after the other, and another may close
 # it: nobody takes it after this time.
 _FRESH_S = 4.0
+_LONGEST_LABEL = 64
 _ALPN = ["http/1.1"]  # as the transport has it
 
 
@@ -59,7 +60,7 @@ class ConnectionAhead:
             SetupError: as `check_tls_files`.
         """
         endpoint = settings.endpoint
-        if settings.proxy is not None or endpoint.socket or not endpoint.hostname.isascii():
+        if settings.proxy is not None or endpoint.socket or not _is_plain(endpoint.hostname):
             return
         from pipechat.client.certificates import check_tls_files
 
@@ -125,14 +126,16 @@ class ConnectionAhead:
     def _connected(self, place: tuple[str, int], longest_s: float | None) -> socket.socket:
         import socket
 
-        found = socket.create_connection(place, longest_s)
+        host, port = place
+        name = host.encode()  # a str is read as an international name, by modules of their own
+        found = socket.create_connection((name, port), longest_s)  # type: ignore[arg-type]
         try:
             found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             context = self._context.get(None)
             if context is not None:
                 context.set_alpn_protocols(_ALPN)
                 found.settimeout(longest_s)
-                found = context.wrap_socket(found, server_hostname=place[0])
+                found = context.wrap_socket(found, server_hostname=name)
         except BaseException:
             found.close()
             raise
@@ -176,6 +179,12 @@ class _Later(Generic[T]):
         if self._error is not None:
             raise self._error
         return self.value  # type: ignore[return-value]  # because it was found
+
+
+def _is_plain(host: str) -> bool:
+    """Whether a name is looked up as it stands, and not refused before."""
+    labels = host.removesuffix(".").split(".")
+    return host.isascii() and all(0 < len(label) < _LONGEST_LABEL for label in labels)
 
 
 def _in_thread(name: str, work: Callable[[], None]) -> bool:
