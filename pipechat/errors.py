@@ -134,10 +134,11 @@ class RefusedError(PipechatError):
 
     Fields of the request that the refusal can be about: `parameters`, which pipechat sent by
     itself, and `asked_for`, which it names and somebody asked for. `is_unknown`: such a field is
-    refused itself, and not its value.
+    refused itself, and not its value. `status` is the HTTP status where there was one.
     """
 
     exit_code = ExitCode.REFUSED
+    status: int | None = None
     parameters: tuple[str, ...] = ()
     asked_for: tuple[str, ...] = ()
     is_unknown: bool = False
