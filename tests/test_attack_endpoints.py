@@ -192,6 +192,33 @@ def test_a_file_that_others_may_write_names_no_cluster_for_the_key(
     assert b"others may write it" in result.stderr
 
 
+_NO_THREADS = """
+import threading
+
+def start(self):
+    raise RuntimeError("can't start new thread")
+
+threading.Thread.start = start
+"""
+WITHOUT_THREADS = {
+    "ask": ("ask", "hello"),
+    "ndjson": ("ask", "hello", "--output-format", "ndjson"),
+    "models": ("models",),
+    "batch": ("batch", "run", "--input-format", "lines"),
+    "doctor": ("doctor",),
+    "doctor, json": ("doctor", "--output-format", "json"),
+}
+
+
+@pytest.mark.in_process(False)
+@pytest.mark.parametrize("kind", WITHOUT_THREADS)
+def test_where_no_thread_is_to_be_had_that_is_what_is_said(program: Program, kind: str) -> None:
+    env = program.at_start("no-threads", _NO_THREADS) | {"OPENAI_BASE_URL": "http://127.0.0.1:9"}
+    options = () if "doctor" in kind else ("--retries", "0")
+    result = program.run(*WITHOUT_THREADS[kind], *options, input=b"hello\n", env=env)
+    assert (result.status, result.code) == (5, "no_thread"), result.stderr
+
+
 CUSTOM = {
     "an accent": "X-Token: caf\u00e9-secret-1",
     "a CR": "X-Token: secret-1\rX-Team: red",
