@@ -1,5 +1,6 @@
 """Endpoints that say odd things, and set-ups that are odd: what an attack found, kind by kind."""
 
+import errno
 import json
 import os
 import time
@@ -142,6 +143,19 @@ def test_config_init_tells_a_file_that_is_there_from_a_folder_that_is_none(
     assert (result.status, result.code) == (3, "config_unwritable"), result.stderr
     assert b"there already" not in result.stderr
     assert file.read_text() == "mine"
+
+
+@pytest.mark.parametrize("refused", [errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK])
+def test_config_init_needs_no_filesystem_with_links(program: Program, refused: int) -> None:
+    config = program.home / "config.toml"
+    with patch("os.link", side_effect=OSError(refused, os.strerror(refused))):
+        assert program.run("config", "init").status == 0
+        assert config.stat().st_mode & 0o777 == 0o600
+        written = config.read_bytes()
+        assert program.run("config", "init").code == "config_exists"
+    assert b"config show" in written
+    assert config.read_bytes() == written
+    assert os.listdir(program.home) == ["config.toml"]
 
 
 def killed_at(step: str, work: Callable[[], object]) -> None:
