@@ -99,9 +99,13 @@ class BugError(PipechatError):
 
 def as_ours(error: Exception) -> PipechatError:
     """`error` where it is one of ours, else the one that it stands for: memory that is short is
-    no bug."""
+    no bug, nor is a thread that is not to be had."""
     if isinstance(error, PipechatError):
         return error
+    if isinstance(error, RuntimeError) and str(error) == "can't start new thread":
+        lacking = TryLaterError("no_thread", "no thread could be started", "Look at `ulimit -u`.")
+        lacking.__cause__ = error
+        return lacking
     if not isinstance(error, MemoryError):
         return BugError(error)
     hint = "Send less, or look at `ulimit -v` and the machine's memory."
@@ -134,10 +138,11 @@ class RefusedError(PipechatError):
 
     Fields of the request that the refusal can be about: `parameters`, which pipechat sent by
     itself, and `asked_for`, which it names and somebody asked for. `is_unknown`: such a field is
-    refused itself, and not its value.
+    refused itself, and not its value. `status` is the HTTP status where there was one.
     """
 
     exit_code = ExitCode.REFUSED
+    status: int | None = None
     parameters: tuple[str, ...] = ()
     asked_for: tuple[str, ...] = ()
     is_unknown: bool = False

@@ -1,5 +1,6 @@
 """Endpoints that say odd things, and set-ups that are odd: what an attack found, kind by kind."""
 
+import errno
 import json
 import os
 import time
@@ -14,8 +15,10 @@ from pipechat.commands.config import _write_new
 from pipechat.doctor import judging
 from pipechat.doctor.folder import look_at
 from pipechat.settings.cached_note import CachedNote
+from pipechat.settings.endpoint import read_endpoint
+from pipechat.settings.proxy import find_proxy
 from tests.program import Program
-from tests.servers import ChatServer, Reply, chunk, completion, stream_reply, text_reply
+from tests.servers import ChatServer, Reply, Request, chunk, completion, stream_reply, text_reply
 from tests.servers.responses import ended, whole
 
 pytestmark = pytest.mark.in_process
@@ -142,6 +145,19 @@ def test_config_init_tells_a_file_that_is_there_from_a_folder_that_is_none(
     assert file.read_text() == "mine"
 
 
+@pytest.mark.parametrize("refused", [errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK])
+def test_config_init_needs_no_filesystem_with_links(program: Program, refused: int) -> None:
+    config = program.home / "config.toml"
+    with patch("os.link", side_effect=OSError(refused, os.strerror(refused))):
+        assert program.run("config", "init").status == 0
+        assert config.stat().st_mode & 0o777 == 0o600
+        written = config.read_bytes()
+        assert program.run("config", "init").code == "config_exists"
+    assert b"config show" in written
+    assert config.read_bytes() == written
+    assert os.listdir(program.home) == ["config.toml"]
+
+
 def killed_at(step: str, work: Callable[[], object]) -> None:
     """Do `work` as a process that is killed at `step`, and takes nothing away any more."""
 
@@ -190,6 +206,33 @@ def test_a_file_that_others_may_write_names_no_cluster_for_the_key(
     assert b"others may write it" in result.stderr
 
 
+_NO_THREADS = """
+import threading
+
+def start(self):
+    raise RuntimeError("can't start new thread")
+
+threading.Thread.start = start
+"""
+WITHOUT_THREADS = {
+    "ask": ("ask", "hello"),
+    "ndjson": ("ask", "hello", "--output-format", "ndjson"),
+    "models": ("models",),
+    "batch": ("batch", "run", "--input-format", "lines"),
+    "doctor": ("doctor",),
+    "doctor, json": ("doctor", "--output-format", "json"),
+}
+
+
+@pytest.mark.in_process(False)
+@pytest.mark.parametrize("kind", WITHOUT_THREADS)
+def test_where_no_thread_is_to_be_had_that_is_what_is_said(program: Program, kind: str) -> None:
+    env = program.at_start("no-threads", _NO_THREADS) | {"OPENAI_BASE_URL": "http://127.0.0.1:9"}
+    options = () if "doctor" in kind else ("--retries", "0")
+    result = program.run(*WITHOUT_THREADS[kind], *options, input=b"hello\n", env=env)
+    assert (result.status, result.code) == (5, "no_thread"), result.stderr
+
+
 CUSTOM = {
     "an accent": "X-Token: caf\u00e9-secret-1",
     "a CR": "X-Token: secret-1\rX-Team: red",
@@ -230,3 +273,76 @@ def test_an_address_that_was_copied_whole_is_asked_once_and_told_what_to_leave_o
         assert len(server.requests) == 1
     assert (result.status, result.code) == (4, "not_found")
     assert f"Leave {ending} out of the base URL." in result.stderr.decode()
+
+
+@pytest.mark.parametrize("status", [404, 405])
+@pytest.mark.parametrize("output_format", ["text", "ndjson"])
+def test_a_server_that_no_longer_has_what_it_once_asked_for_is_asked_as_all_are(
+    program: Program, status: int, output_format: str
+) -> None:
+    def serve(request: Request) -> Reply:
+        gone = request.path.endswith("/responses")
+        return text_reply(status, "application/json", "{}") if gone else in_one(completion("Hi"))
+
+    with ChatServer(serve) as server:
+        note = CachedNote(str(program.home / "cache"), "api", server.url, "gpt-5.4-mini")
+        note.write("responses")
+        given = ("ask", "hello", "--base-url", server.url, "--output-format", output_format)
+        for _ in range(2):
+            assert program.run(*given).status == 0
+        ways = [request.path.removeprefix("/v1") for request in server.requests]
+    assert ways == ["/responses", "/chat/completions", "/chat/completions"]
+
+
+def asked_for(program: Program, *options: str, config: str = "") -> dict[str, Any]:
+    (program.home / "config.toml").write_text(config)
+    result = program.run("ask", "hello", "--dry-run", "--api", "responses", *options)
+    assert result.status == 0, result.stderr
+    body: dict[str, Any] = json.loads(result.stdout)
+    return body
+
+
+HIGH = '{"effort": "high", "summary": "auto"}'
+
+
+def test_of_two_efforts_the_stronger_place_says_which(program: Program) -> None:
+    flag, option = ("--effort", "low"), ("-O", f"reasoning={HIGH}")
+    weak = '[options]\nreasoning = { effort = "high", summary = "auto" }\n'
+    assert asked_for(program, *option, config='effort = "low"')["reasoning"] == json.loads(HIGH)
+    both = {"effort": "low", "summary": "auto"}
+    assert asked_for(program, *flag, config=weak)["reasoning"] == both
+    assert asked_for(program, *flag, "-O", 'reasoning={"summary": "auto"}')["reasoning"] == both
+    for odd in ("7", "high", "[]"):
+        assert "reasoning" in asked_for(program, *flag, "-O", f"reasoning={odd}")
+    for output_format in ("text", "ndjson"):
+        result = program.run("ask", "hello", *flag, *option, "--output-format", output_format)
+        assert (result.status, result.code) == (2, "bad_option")
+        assert b"reasoning.effort is said twice" in result.stderr
+
+
+@pytest.mark.parametrize("mode", ["strict", "json"])
+def test_a_field_of_the_text_stands_beside_the_schemas(program: Program, mode: str) -> None:
+    wanted = ("--schema", "name", "--schema-mode", mode)
+    plain = asked_for(program, *wanted)["text"]
+    assert "format" in plain
+    both = asked_for(program, *wanted, "-O", 'text={"verbosity": "low"}')["text"]
+    assert both == plain | {"verbosity": "low"}
+
+
+COVERED = [
+    ("https://api.example.com/v1", "example.com."),
+    ("https://api.example.com./v1", "api.example.com."),
+    ("https://[2001:db8::1]/v1", "2001:DB8:0::1"),
+    ("https://[2001:db8::1]/v1", "[2001:db8:0::1]:443"),
+    ("https://[2001:db8::1]/v1", "[2001:db8::]/32"),
+    ("https://10.1.2.3/v1", "10.0.0.0/8"),
+]
+
+
+@pytest.mark.parametrize(("url", "entry"), COVERED)
+def test_no_proxy_means_a_place_however_it_is_written(url: str, entry: str) -> None:
+    environ = {"https_proxy": "http://proxy.test:1"}
+    endpoint = read_endpoint(url)
+    assert find_proxy(endpoint, None, "", environ) is not None
+    assert find_proxy(endpoint, None, "", environ | {"no_proxy": entry}) is None
+    assert find_proxy(endpoint, None, "", environ | {"no_proxy": f"x{entry}, 2001:db9::/32"})

@@ -26,9 +26,9 @@ def ask(program: Program, headers: dict[str, str], *more: str) -> Result:
 @pytest.mark.parametrize(
     ("headers", "said"),
     [
-        ({"deprecation": "@1688169599"}, "is deprecated since 2023-06-30"),
+        ({"deprecation": "@1688169599"}, "is deprecated from 2023-06-30 on"),
         ({"deprecation": "true"}, "is deprecated"),
-        ({"deprecation": "Thu, 31 Dec 2026 23:59:59 GMT"}, "is deprecated since 2026-12-31"),
+        ({"deprecation": "Thu, 31 Dec 2026 23:59:59 GMT"}, "is deprecated from 2026-12-31 on"),
         ({"sunset": "Thu, 31 Dec 2026 23:59:59 GMT"}, "is gone after 2026-12-31"),
         ({"sunset": "2026-12-31"}, "is gone after 2026-12-31"),
         ({"deprecation": "true", "sunset": "2026-12-31"},

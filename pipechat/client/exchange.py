@@ -14,7 +14,7 @@ from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from typing import Any, NamedTuple, Protocol
 
-from pipechat.errors import NetworkError, PipechatError, TryLaterError, as_ours
+from pipechat.errors import NetworkError, PipechatError, as_ours
 from pipechat.signals import LONGEST_WAIT_S
 
 # Segments that may wait for the turn: a slow reader of stdout slows the server down instead of
@@ -104,8 +104,7 @@ class Exchange:
         try:
             Thread(target=self._carry, daemon=True, name="exchange").start()
         except RuntimeError as error:  # no more threads for this user, or no memory for one
-            message = "no thread could be started for the request"
-            raise TryLaterError("no_thread", message, "Look at `ulimit -u`.") from error
+            raise as_ours(error) from error
 
     def next_item(self, timeout_s: float) -> Response | bytes | None:
         """The next item. What is there is taken even where `timeout_s` is 0.

@@ -13,6 +13,7 @@ from pipechat.wire.dialect import dialect_of
 
 _CALLED = {"chat": "Chat Completions", "responses": "the Responses API"}
 _STREAM = "stream"
+_NO_SUCH_METHOD = 405  # what some servers say of a path that they know nothing of
 
 
 class Memory(Protocol):
@@ -204,12 +205,12 @@ def _without(refused: Collection[str]) -> str:
     return f" {', '.join(ways)}" if ways else ""
 
 
-def _other_api(error: PipechatError, asked: str) -> str | None:
+def _other_api(error: RefusedError, asked: str) -> str | None:
     """The API to turn to: the one that the server asks for, or, where it has no longer what
     it once asked for, the first."""
     if asked == "chat":
         return "responses" if _asks_for_responses(error) else None
-    return "chat" if error.code == "not_found" else None
+    return "chat" if error.code == "not_found" or error.status == _NO_SUCH_METHOD else None
 
 
 def _asks_for_responses(error: PipechatError) -> bool:

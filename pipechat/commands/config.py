@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -141,16 +142,29 @@ def _write_new(path: str, data: bytes) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(fd)
-            os.link(beside, path)  # unlike a rename, it takes no name that is taken
+            _name(beside, path)
         except FileExistsError as error:
             raise _is_there(path) from error
         finally:
-            os.unlink(beside)
+            with suppress(FileNotFoundError):
+                os.unlink(beside)
     except FileExistsError as error:
         message = f"{os.path.dirname(path)} is no folder"
         raise SetupError("config_unwritable", message, "Move it away.") from error
     except OSError as error:
         raise SetupError("config_unwritable", f"{path}: {error.strerror or error}") from error
+
+
+def _name(beside: str, path: str) -> None:
+    """Give what stands `beside` the name `path`; unlike a rename, it takes none that is taken.
+    Raises FileExistsError, OSError."""
+    try:
+        os.link(beside, path)
+    except FileExistsError:
+        raise
+    except OSError:  # not every filesystem has links: an empty file holds the name meanwhile
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+        os.replace(beside, path)
 
 
 def _is_there(path: str) -> SetupError:

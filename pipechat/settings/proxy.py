@@ -116,11 +116,11 @@ def _covers(entry: str, endpoint: Endpoint) -> bool:
         if int(port) != endpoint.port:
             return False
         entry = name
-    entry = entry.strip("[]").lstrip("*").lstrip(".")
+    entry = entry.replace("[", "").replace("]", "").lstrip("*").strip(".")
     host = endpoint.hostname.rstrip(".")
     if entry and (host == entry or host.endswith(f".{entry}")):
         return True
-    return "/" in entry and _is_in_network(host, entry)
+    return ("/" in entry or ":" in entry) and _is_in_network(host, entry)
 
 
 def _is_in_network(host: str, network: str) -> bool:

@@ -13,6 +13,7 @@ from pipechat.settings.layers import Layer, check_at_odds, check_needs, make_lay
 from pipechat.settings.proxy import Proxy
 from pipechat.settings.secrets import Secret, secrets_of_headers
 from pipechat.settings.table import BY_NAME, OPTIONS
+from pipechat.settings.values import names_said
 from pipechat.settings.way import find_way
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ MEBIBYTE = 1024 * 1024
 TOKEN_FIELDS = ("max_tokens", "max_completion_tokens")
 _SAME_FIELDS = {
     "temperature": ("temperature",),
-    "effort": ("reasoning_effort",),
+    "effort": ("reasoning_effort", "reasoning.effort"),
     "max_tokens": (*TOKEN_FIELDS, "max_output_tokens"),
 }
 OF_FIELD = "options."  # in `origins`, in front of a field of the request
@@ -245,11 +246,10 @@ def _options(layers: list[Layer], endpoint: Endpoint, origins: dict[str, str]) -
         more = dict(layer.read(BY_NAME["options"]) or {})
         origins |= {OF_FIELD + key: layer.origin("options") for key in more}
         for name, same in _SAME_FIELDS.items():
-            value = layer.read(BY_NAME[name])
-            twice = [key for key in same if key in more]
+            value, twice = layer.read(BY_NAME[name]), names_said(more).intersection(same)
             if value is not None and twice:
                 option = BY_NAME[name].flags[0]
-                layer.complain("options", f"{twice[0]} is said twice, here and by {option}")
+                layer.complain("options", f"{min(twice)} is said twice, here and by {option}")
             if value is not None:
                 key = endpoint.token_limit_field if name == "max_tokens" else same[0]
                 more[key], origins[OF_FIELD + key] = value, layer.origin(name)

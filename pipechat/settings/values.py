@@ -179,6 +179,12 @@ def fields(value: object) -> dict[str, Any]:
     return value
 
 
+def names_said(fields: Mapping[str, Any]) -> set[str]:
+    """The fields that are said, with those within `reasoning` as `reasoning.NAME`."""
+    inner = fields.get("reasoning")
+    return {*fields, *(f"reasoning.{name}" for name in (inner if isinstance(inner, dict) else ()))}
+
+
 def variables(value: object) -> dict[str, str]:
     """Variables of a template: NAME=VALUE pairs, the values as text."""
     found: dict[str, str] = {}

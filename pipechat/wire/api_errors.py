@@ -116,7 +116,9 @@ def _error_for(
         code, hint = _FINAL_CODES.get(meant, ("bad_request", ""))
         if meant == 413 and (said.is_too_large or (status == 413 and not said.words)):
             code, hint = "too_large", "Send less."
-        return RefusedError(code, message, hint)
+        error = RefusedError(code, message, hint)
+        error.status = status
+        return error
     if meant == 429:
         hint = "Wait, then try again."
         return TryLaterError(

@@ -25,7 +25,8 @@ def told_end(headers: Mapping[str, str]) -> str | None:
     if deprecation.lower() in _NO:
         return f"is gone after {end}" if end else None
     since = _day(deprecation)
-    said = f"is deprecated{f' since {since}' if since else ''}"
+    # The day may be one to come (RFC 9745 §2.1).
+    said = f"is deprecated{f' from {since} on' if since else ''}"
     return f"{said}, and gone after {end}" if end else said
 
 

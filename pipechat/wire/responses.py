@@ -40,7 +40,12 @@ class Responses:
             body |= {"stream": True, "stream_options": {"include_obfuscation": False}}
         options = {_NAMES.get(name, name): value for name, value in request.options.items()}
         if isinstance(effort := options.pop("reasoning_effort", None), str):
-            options["reasoning"] = {**options.get("reasoning", {}), "effort": effort}
+            more = {**more, "reasoning": {"effort": effort}}
+        for name, given in more.items():
+            if isinstance(own := options.get(name), Mapping):
+                options[name] = {**own, **given} if name == "reasoning" else {**given, **own}
+            elif name not in options:
+                options[name] = given
         return {**body, **options}
 
     def reader(self, host: str, asked: Mapping[str, Any]) -> ResponsesReader:
