@@ -1,12 +1,13 @@
 """Budgets as arithmetic: whatever reserves, settles, dies or tears, what is spent and held never
 passes a budget by more than servers reported above the bounds; and when days and months begin."""
 
+import errno
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -17,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from pipechat.errors import BudgetError
+from pipechat.errors import BudgetError, SessionError
 from pipechat.events import Told
 from pipechat.ledger.account import Sent, append
 from pipechat.ledger.amounts import amount_of, shown
@@ -29,6 +30,7 @@ from pipechat.messages import new_turn_id, now
 from pipechat.settings.budget import read_budgets
 
 LIMIT = 1000
+_HOLDS, _HELD = "pipechat.ledger.holds", ("write_all", "_sizes")
 _ROOM = st.integers(0, 400)
 
 
@@ -294,6 +296,35 @@ def test_a_count_that_went_on_is_what_one_from_the_beginning_is(
                 count.unlink()
             assert _standings_at(folder, clock) == went_on
             _standings_at(folder, clock)
+
+
+@pytest.mark.parametrize("step", ["os.rename", *(f"{_HOLDS}.{name}" for name in _HELD)])
+@pytest.mark.parametrize("then", ["dies", "settles and dies", "reserves and dies"])
+def test_what_was_settled_counts_once_where_the_disk_was_full_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, then: str
+) -> None:
+    process = Process(str(tmp_path))
+    for turn in "ab":
+        process.book.reserve(turn, lambda turn=turn: [_line(turn, bound=[100, 0])])  # type: ignore[misc]  # because a lambda in a loop
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(step, full)
+        with suppress(SessionError):
+            process.book.settle({"a": [_line("a", usage=_usage(30))]})
+    expected = 130
+    if then == "settles and dies":
+        process.book.settle({"b": [_line("b", usage=_usage(40))]})
+        expected = 70
+    elif then == "reserves and dies":
+        process.book.reserve("c", lambda: [_line("c", bound=[5, 0])])
+        expected = 135
+    die(process)
+    for _ in range(2):
+        for standing in a_book(str(tmp_path), f"{LIMIT}tok/day").standings():
+            assert (standing.spent, standing.reserved) == (expected, 0)
 
 
 @pytest.mark.parametrize("month", ["2026-10", "2026-11", "2027-03"])
