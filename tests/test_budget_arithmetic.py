@@ -387,6 +387,12 @@ def test_a_line_counts_by_its_usage_else_by_its_bound(line: dict[str, Any], toke
         ({"max_tokens": 10, "max_completion_tokens": 20}, 20),
         ({"max_tokens": 10, "n": 3}, 30),
         ({"max_tokens": "ten"}, 4096),
+        ({"max_tokens": "-5"}, 4096),
+        ({"max_tokens": 5.5}, 4096),
+        ({"max_tokens": 1e5}, 100_000),
+        ({"max_tokens": "100000"}, 100_000),
+        ({"max_tokens": 10, "n": "3"}, 30),
+        ({"max_tokens": 10, "n": 3.0}, 30),
     ],
 )
 def test_the_bound_of_an_answer_is_what_the_request_limits_it_to(

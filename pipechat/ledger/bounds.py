@@ -9,6 +9,7 @@ from pipechat import jsonl
 
 _LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 _BYTES_A_TOKEN = 3
+_MOST_DIGITS = 18
 
 
 def upper_bound(body: Mapping[str, Any], answer_tokens: int) -> list[int]:
@@ -21,4 +22,9 @@ def upper_bound(body: Mapping[str, Any], answer_tokens: int) -> list[int]:
 
 
 def _count(value: object) -> int | None:
+    """A count as a server may read it: many take 3.0 and "3" for 3."""
+    if type(value) is str and len(value) <= _MOST_DIGITS and value.isascii() and value.isdecimal():
+        return int(value)
+    if type(value) is float and value.is_integer() and value >= 0:
+        return int(value)
     return value if type(value) is int and value >= 0 else None
