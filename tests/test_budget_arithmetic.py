@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
+from pipechat.commands.moments import moment
 from pipechat.errors import BudgetError, SessionError
 from pipechat.events import Told
 from pipechat.ledger.account import Sent, append
@@ -201,6 +202,33 @@ def test_days_and_months_begin_at_the_local_midnight(
     with zone(where, monkeypatch):
         period = period_at(kind, datetime.fromisoformat(at).astimezone())
     assert period == Period(since, datetime.fromisoformat(renews))
+
+
+# Days on which the clock is put on, or back, at midnight: there is no 00:00, or there are two.
+ODD_MIDNIGHTS = [
+    ("Africa/Cairo", "2026-04-24", "2026-04-23T22:00:00.000Z"),
+    ("America/Santiago", "2026-09-06", "2026-09-06T04:00:00.000Z"),
+    ("Asia/Beirut", "2026-03-29", "2026-03-28T22:00:00.000Z"),
+    ("America/Havana", "2026-03-08", "2026-03-08T05:00:00.000Z"),
+    ("America/Havana", "2026-11-01", "2026-11-01T04:00:00.000Z"),
+    ("Atlantic/Azores", "2026-10-25", "2026-10-25T00:00:00.000Z"),
+]
+
+
+@pytest.mark.parametrize(("where", "day", "begins"), ODD_MIDNIGHTS)
+def test_a_day_without_a_midnight_or_with_two_begins_when_its_date_does(
+    monkeypatch: pytest.MonkeyPatch, where: str, day: str, begins: str
+) -> None:
+    first = datetime.fromisoformat(begins)
+    with zone(where, monkeypatch):
+        before = period_at("day", (first - timedelta(minutes=1)).astimezone())
+        assert before.renews == first
+        for minutes in (0, 30, 90, 600):
+            at = (first + timedelta(minutes=minutes)).astimezone()
+            assert period_at("day", at).since == begins
+        assert moment("--since", day, first) == begins
+        yesterday = (first - timedelta(minutes=1)).astimezone().date().isoformat()
+        assert moment("--until", yesterday, first, closing=True) == begins
 
 
 def test_what_is_spent_of_a_day_is_free_on_the_next_and_nothing_is_read_anew(

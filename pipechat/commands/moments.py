@@ -9,7 +9,7 @@ import re
 from datetime import date, datetime, timedelta
 
 from pipechat.errors import UsageError
-from pipechat.ledger.periods import stamp
+from pipechat.ledger.periods import midnight, stamp
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _MONTH = re.compile(r"\d{4}-\d{2}")
@@ -48,12 +48,8 @@ def moment(option: str, text: str, now: datetime, *, closing: bool = False) -> s
 def _local(text: str, closing: bool) -> datetime:
     if _MONTH.fullmatch(text):
         first = date.fromisoformat(f"{text}-01")
-        return _midnight((first + timedelta(days=31)).replace(day=1) if closing else first)
+        return midnight((first + timedelta(days=31)).replace(day=1) if closing else first)
     if _DAY.fullmatch(text):
         day = date.fromisoformat(text)
-        return _midnight(day + timedelta(days=1) if closing else day)
+        return midnight(day + timedelta(days=1) if closing else day)
     return datetime.fromisoformat(text)
-
-
-def _midnight(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day)
