@@ -431,6 +431,28 @@ def test_the_bound_of_an_answer_is_what_the_request_limits_it_to(
     assert question > 0
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"max_tokens": 1 << 62},
+        {"max_tokens": 10**30},
+        {"max_completion_tokens": 1e300},
+        {"max_output_tokens": "9" * 18, "n": 7},
+        {"max_tokens": 1 << 40, "n": 1 << 40},
+        {"n": 10**20},
+    ],
+)
+def test_a_limit_beyond_all_bounds_is_no_way_around_a_budget(
+    tmp_path: Path, more: dict[str, Any]
+) -> None:
+    line = _line("t", bound=upper_bound({"messages": [], **more}, 4096))
+    for said in ("999999999tok/day", "999999usd/month"):
+        book = BudgetBook(str(tmp_path), read_budgets([said]), "--budget",
+                          lambda *_: Decimal(10**9), "", lambda _: None)  # fmt: skip
+        with pytest.raises(BudgetError):
+            book.reserve("t", lambda: [line])
+
+
 OWN = {"m": {"input": 1, "output": 2, "cached": 5, "reasoning": 20}}
 KINDS = {
     "none of them": ("m", "h", {}, {}),
