@@ -1,12 +1,13 @@
 """Budgets as arithmetic: whatever reserves, settles, dies or tears, what is spent and held never
 passes a budget by more than servers reported above the bounds; and when days and months begin."""
 
+import errno
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -17,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from pipechat.errors import BudgetError
+from pipechat.commands.moments import moment
+from pipechat.errors import BudgetError, SessionError
 from pipechat.events import Told
 from pipechat.ledger.account import Sent, append
 from pipechat.ledger.amounts import amount_of, shown
@@ -29,6 +31,7 @@ from pipechat.messages import new_turn_id, now
 from pipechat.settings.budget import read_budgets
 
 LIMIT = 1000
+_HOLDS, _HELD = "pipechat.ledger.holds", ("write_all", "_sizes")
 _ROOM = st.integers(0, 400)
 
 
@@ -201,6 +204,33 @@ def test_days_and_months_begin_at_the_local_midnight(
     assert period == Period(since, datetime.fromisoformat(renews))
 
 
+# Days on which the clock is put on, or back, at midnight: there is no 00:00, or there are two.
+ODD_MIDNIGHTS = [
+    ("Africa/Cairo", "2026-04-24", "2026-04-23T22:00:00.000Z"),
+    ("America/Santiago", "2026-09-06", "2026-09-06T04:00:00.000Z"),
+    ("Asia/Beirut", "2026-03-29", "2026-03-28T22:00:00.000Z"),
+    ("America/Havana", "2026-03-08", "2026-03-08T05:00:00.000Z"),
+    ("America/Havana", "2026-11-01", "2026-11-01T04:00:00.000Z"),
+    ("Atlantic/Azores", "2026-10-25", "2026-10-25T00:00:00.000Z"),
+]
+
+
+@pytest.mark.parametrize(("where", "day", "begins"), ODD_MIDNIGHTS)
+def test_a_day_without_a_midnight_or_with_two_begins_when_its_date_does(
+    monkeypatch: pytest.MonkeyPatch, where: str, day: str, begins: str
+) -> None:
+    first = datetime.fromisoformat(begins)
+    with zone(where, monkeypatch):
+        before = period_at("day", (first - timedelta(minutes=1)).astimezone())
+        assert before.renews == first
+        for minutes in (0, 30, 90, 600):
+            at = (first + timedelta(minutes=minutes)).astimezone()
+            assert period_at("day", at).since == begins
+        assert moment("--since", day, first) == begins
+        yesterday = (first - timedelta(minutes=1)).astimezone().date().isoformat()
+        assert moment("--until", yesterday, first, closing=True) == begins
+
+
 def test_what_is_spent_of_a_day_is_free_on_the_next_and_nothing_is_read_anew(
     tmp_path: Path,
 ) -> None:
@@ -296,6 +326,35 @@ def test_a_count_that_went_on_is_what_one_from_the_beginning_is(
             _standings_at(folder, clock)
 
 
+@pytest.mark.parametrize("step", ["os.rename", *(f"{_HOLDS}.{name}" for name in _HELD)])
+@pytest.mark.parametrize("then", ["dies", "settles and dies", "reserves and dies"])
+def test_what_was_settled_counts_once_where_the_disk_was_full_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, then: str
+) -> None:
+    process = Process(str(tmp_path))
+    for turn in "ab":
+        process.book.reserve(turn, lambda turn=turn: [_line(turn, bound=[100, 0])])  # type: ignore[misc]  # because a lambda in a loop
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(step, full)
+        with suppress(SessionError):
+            process.book.settle({"a": [_line("a", usage=_usage(30))]})
+    expected = 130
+    if then == "settles and dies":
+        process.book.settle({"b": [_line("b", usage=_usage(40))]})
+        expected = 70
+    elif then == "reserves and dies":
+        process.book.reserve("c", lambda: [_line("c", bound=[5, 0])])
+        expected = 135
+    die(process)
+    for _ in range(2):
+        for standing in a_book(str(tmp_path), f"{LIMIT}tok/day").standings():
+            assert (standing.spent, standing.reserved) == (expected, 0)
+
+
 @pytest.mark.parametrize("month", ["2026-10", "2026-11", "2027-03"])
 def test_what_died_behind_its_last_line_is_known_whatever_month_is_the_newest(
     tmp_path: Path, month: str
@@ -356,6 +415,12 @@ def test_a_line_counts_by_its_usage_else_by_its_bound(line: dict[str, Any], toke
         ({"max_tokens": 10, "max_completion_tokens": 20}, 20),
         ({"max_tokens": 10, "n": 3}, 30),
         ({"max_tokens": "ten"}, 4096),
+        ({"max_tokens": "-5"}, 4096),
+        ({"max_tokens": 5.5}, 4096),
+        ({"max_tokens": 1e5}, 100_000),
+        ({"max_tokens": "100000"}, 100_000),
+        ({"max_tokens": 10, "n": "3"}, 30),
+        ({"max_tokens": 10, "n": 3.0}, 30),
     ],
 )
 def test_the_bound_of_an_answer_is_what_the_request_limits_it_to(
@@ -364,6 +429,28 @@ def test_the_bound_of_an_answer_is_what_the_request_limits_it_to(
     question, most = upper_bound({"messages": [], **more}, 4096)
     assert most == answer
     assert question > 0
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"max_tokens": 1 << 62},
+        {"max_tokens": 10**30},
+        {"max_completion_tokens": 1e300},
+        {"max_output_tokens": "9" * 18, "n": 7},
+        {"max_tokens": 1 << 40, "n": 1 << 40},
+        {"n": 10**20},
+    ],
+)
+def test_a_limit_beyond_all_bounds_is_no_way_around_a_budget(
+    tmp_path: Path, more: dict[str, Any]
+) -> None:
+    line = _line("t", bound=upper_bound({"messages": [], **more}, 4096))
+    for said in ("999999999tok/day", "999999usd/month"):
+        book = BudgetBook(str(tmp_path), read_budgets([said]), "--budget",
+                          lambda *_: Decimal(10**9), "", lambda _: None)  # fmt: skip
+        with pytest.raises(BudgetError):
+            book.reserve("t", lambda: [line])
 
 
 OWN = {"m": {"input": 1, "output": 2, "cached": 5, "reasoning": 20}}

@@ -165,7 +165,20 @@ def test_a_budget_holds_wherever_it_was_set_and_is_named_by_it(
 
 
 @pytest.mark.parametrize(
-    "said", ["5", "5usd", "5eur/day", "usd/day", "1.5tok/day", "0usd/day", "-1usd/day", "5usd/week"]
+    "said",
+    [
+        "5",
+        "5usd",
+        "5eur/day",
+        "usd/day",
+        "1.5tok/day",
+        "0usd/day",
+        "-1usd/day",
+        "5usd/week",
+        "1e3usd/day",
+        "٥tok/day",
+        "5²tok/day",
+    ],
 )
 def test_what_is_no_budget_is_refused_by_its_name(program: Program, said: str) -> None:
     result = program.run("ask", f"--budget={said}", "hello")

@@ -9,7 +9,7 @@ import re
 from datetime import date, datetime, timedelta
 
 from pipechat.errors import UsageError
-from pipechat.ledger.periods import stamp
+from pipechat.ledger.periods import midnight, stamp
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DAYS_AGO = {"today": 0, "yesterday": 1}
@@ -55,12 +55,8 @@ def _day_named(text: str, now: datetime) -> str:
 def _local(text: str, closing: bool) -> datetime:
     if _MONTH.fullmatch(text):
         first = date.fromisoformat(f"{text}-01")
-        return _midnight((first + timedelta(days=31)).replace(day=1) if closing else first)
+        return midnight((first + timedelta(days=31)).replace(day=1) if closing else first)
     if _DAY.fullmatch(text):
         day = date.fromisoformat(text)
-        return _midnight(day + timedelta(days=1) if closing else day)
+        return midnight(day + timedelta(days=1) if closing else day)
     return datetime.fromisoformat(text)
-
-
-def _midnight(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day)

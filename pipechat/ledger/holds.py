@@ -37,8 +37,13 @@ class Hold:
         self._set({**self.lines, turn: lines})
 
     def drop(self, turns: Collection[str]) -> None:
-        """Hold nothing for `turns` any more. Raises OSError."""
-        self._set({turn: lines for turn, lines in self.lines.items() if turn not in turns})
+        """Hold nothing for `turns` any more, which the ledger has. Raises OSError: the file is as
+        it was, and the next one is without them."""
+        left = {turn: lines for turn, lines in self.lines.items() if turn not in turns}
+        try:
+            self._set(left)
+        finally:
+            self.lines = left
 
     def _set(self, lines: Mapping[str, Sequence[Line]]) -> None:
         if not lines:

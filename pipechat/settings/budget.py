@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 NANO = 1_000_000_000
-_FORM = r"(\d{1,12})(?:\.(\d{1,9}))?(usd|tok)/(day|month|session)"
+_FORM = r"([0-9]{1,12})(?:\.([0-9]{1,9}))?(usd|tok)/(day|month|session)"
 _LIKE = "5usd/day, 200000tok/month or 20usd/session"
 
 
