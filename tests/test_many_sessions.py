@@ -357,6 +357,19 @@ def test_what_stands_in_the_place_of_the_folder_is_not_followed_and_told(
     assert store.names() == []
 
 
+@pytest.mark.parametrize("is_former", [False, True])
+@pytest.mark.parametrize("kind", [*PLANTED, "a folder"])
+def test_what_is_no_spool_makes_no_session_the_one_used_last(
+    store: SessionStore, kind: str, is_former: bool
+) -> None:
+    ask(store, "used")
+    turn_id = new_turn_id()
+    former = Path(store.folder, f".planted.{turn_id}.part")
+    path = former if is_former else spool_path(store.folder, "planted", turn_id)
+    (PLANTED | {"a folder": lambda path: path.mkdir()})[kind](path)
+    assert store.last_used() == "used"
+
+
 @pytest.mark.parametrize("level", [layout.IN_FLIGHT, layout.in_flight_folder("s")])
 def test_no_turn_is_taken_from_where_a_link_leads(
     store: SessionStore, tmp_path: Path, level: str
