@@ -15,7 +15,7 @@ import pytest
 from pipechat import jsonl
 from pipechat.errors import SessionError
 from pipechat.messages import new_turn_id
-from pipechat.store import layout
+from pipechat.store import layout, moves
 from pipechat.store.sessions import SessionStore, TurnWriter
 from tests.history_kit import line, turn
 from tests.program import Program
@@ -243,6 +243,33 @@ def test_a_turn_of_the_former_version_that_runs_is_left_alone_and_found_when_it_
     os.close(process)
     second = ask(store, "s")
     assert ids(store, "s") == [first.id, id_of(spool), second.id]
+
+
+RUNS_ON: dict[str, Callable[[SessionStore], object]] = {
+    "rename": lambda store: failure_of(moves.rename, store, "s", "t"),
+    "delete": lambda store: moves.delete(store, "s").in_flight,
+    "delete another": lambda store: moves.delete(store, "other").in_flight,
+}
+
+
+@pytest.mark.parametrize("command", RUNS_ON)
+def test_a_turn_that_the_former_version_runs_is_in_flight_to(
+    store: SessionStore, command: str
+) -> None:
+    for name in ("s", "other"):
+        ask(store, name)
+    spool = former_spool(store.folder, "s")
+    with open(spool, "rb") as process:
+        fcntl.flock(process, fcntl.LOCK_EX)
+        found = RUNS_ON[command](store)
+        assert spool.exists()
+    if command == "rename":
+        assert isinstance(found, SessionError)
+        assert (found.code, store.names()) == ("session_busy", ["other", "s"])
+    else:
+        assert found == (command == "delete")
+    store.adopt("s")
+    assert ids(store, "s")[-1] == id_of(spool)
 
 
 def test_orphans_of_other_sessions_come_along_and_are_adopted_when_theirs_is_opened(

@@ -15,7 +15,14 @@ from pipechat.store.adoption import adopt_orphans
 from pipechat.store.case import check_case
 from pipechat.store.faults import unwritable
 from pipechat.store.importing import remove_dead
-from pipechat.store.in_flight import leave_room, once_locks_of, open_orphan, spools_of, sweep
+from pipechat.store.in_flight import (
+    former_spools_of,
+    leave_room,
+    once_locks_of,
+    open_orphan,
+    spools_of,
+    sweep,
+)
 from pipechat.store.layout import (
     busy_file,
     fork_file,
@@ -73,7 +80,8 @@ def rename(store: SessionStore, old: str, new: str) -> None:
         entries = os.listdir(store.folder)
         check_case(new, [entry for entry in entries if entry != session_file(old)])
         sweep(store.folder, entries)
-        if adopt_orphans(session, old, store.warn):
+        stay = adopt_orphans(session, old, store.warn)
+        if stay or former_spools_of(store.folder, old):
             message = f"session {old!r} has a turn in flight, or one that could not be adopted"
             hint = "Try again when it has ended."
             raise SessionError("session_busy", message, hint, retryable=True)
@@ -133,7 +141,7 @@ def _drop_orphans(session: LockedFile, name: str) -> int:
     folder = os.path.dirname(session.path)
     in_flight = 0
     sweep(folder, os.listdir(folder))
-    for path in spools_of(folder, name):
+    for path in (*spools_of(folder, name), *former_spools_of(folder, name)):
         try:
             fd = open_orphan(path)
         except BlockingIOError:
