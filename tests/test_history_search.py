@@ -66,10 +66,15 @@ def test_an_expression_is_python_s_and_looked_for_line_by_line(program: Program)
     assert program.run("history", "search", "-E", "-i", r"TWO.?$").stdout == b"w:1:answer: two\n"
 
 
-@pytest.mark.parametrize("arguments", [["-E", "("], ["-E", "a{9999999999999}"], ["a\nb"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["-E", "("], ["-E", "a{9999999999999}"], ["a\nb"], ["-E", "(" * 3_000], ["-E", "(a|" * 900]],
+    ids=range(5),
+)
 def test_a_bad_pattern_exits_2(program: Program, arguments: list[str]) -> None:
     result = program.run("history", "search", *arguments)
     assert (result.status, result.code, result.stderr.count(b"\n")) == (2, "bad_pattern", 1)
+    assert len(result.stderr) < 300
 
 
 def test_a_pattern_python_warns_of_is_taken_without_a_word(program: Program) -> None:

@@ -15,7 +15,7 @@ import pytest
 from pipechat import jsonl
 from pipechat.errors import SessionError
 from pipechat.messages import new_turn_id
-from pipechat.store import layout
+from pipechat.store import layout, moves
 from pipechat.store.sessions import SessionStore, TurnWriter
 from tests.history_kit import line, turn
 from tests.program import Program
@@ -245,6 +245,33 @@ def test_a_turn_of_the_former_version_that_runs_is_left_alone_and_found_when_it_
     assert ids(store, "s") == [first.id, id_of(spool), second.id]
 
 
+RUNS_ON: dict[str, Callable[[SessionStore], object]] = {
+    "rename": lambda store: failure_of(moves.rename, store, "s", "t"),
+    "delete": lambda store: moves.delete(store, "s").in_flight,
+    "delete another": lambda store: moves.delete(store, "other").in_flight,
+}
+
+
+@pytest.mark.parametrize("command", RUNS_ON)
+def test_a_turn_that_the_former_version_runs_is_in_flight_to(
+    store: SessionStore, command: str
+) -> None:
+    for name in ("s", "other"):
+        ask(store, name)
+    spool = former_spool(store.folder, "s")
+    with open(spool, "rb") as process:
+        fcntl.flock(process, fcntl.LOCK_EX)
+        found = RUNS_ON[command](store)
+        assert spool.exists()
+    if command == "rename":
+        assert isinstance(found, SessionError)
+        assert (found.code, store.names()) == ("session_busy", ["other", "s"])
+    else:
+        assert found == (command == "delete")
+    store.adopt("s")
+    assert ids(store, "s")[-1] == id_of(spool)
+
+
 def test_orphans_of_other_sessions_come_along_and_are_adopted_when_theirs_is_opened(
     store: SessionStore,
 ) -> None:
@@ -355,6 +382,19 @@ def test_what_stands_in_the_place_of_the_folder_is_not_followed_and_told(
     assert failure.code == "session_unwritable"
     assert f"{path.name}: it is a symbolic link" in failure.message or kind != "a link"
     assert store.names() == []
+
+
+@pytest.mark.parametrize("is_former", [False, True])
+@pytest.mark.parametrize("kind", [*PLANTED, "a folder"])
+def test_what_is_no_spool_makes_no_session_the_one_used_last(
+    store: SessionStore, kind: str, is_former: bool
+) -> None:
+    ask(store, "used")
+    turn_id = new_turn_id()
+    former = Path(store.folder, f".planted.{turn_id}.part")
+    path = former if is_former else spool_path(store.folder, "planted", turn_id)
+    (PLANTED | {"a folder": lambda path: path.mkdir()})[kind](path)
+    assert store.last_used() == "used"
 
 
 @pytest.mark.parametrize("level", [layout.IN_FLIGHT, layout.in_flight_folder("s")])

@@ -11,6 +11,7 @@ import pytest
 from pipechat import jsonl
 from pipechat.errors import SessionError, UsageError
 from pipechat.messages import new_turn_id
+from pipechat.store.importing import Staging
 from pipechat.store.layout import spool_file
 from pipechat.store.locked_file import LockedFile
 from pipechat.store.moves import delete, fork, rename
@@ -134,6 +135,60 @@ def test_delete_removes_the_session_and_its_orphans_and_says_what_stays(
     assert ids(store, "work") == [living.id]
     assert delete(store, "work")[2] == 0
     assert hidden(store) == []
+
+
+def staged(store: SessionStore) -> None:
+    with Staging(store) as staging:
+        for name in ("new", "newer"):
+            staging.begin(name)
+            staging.add(name, Path(store.path("work")).read_bytes().strip())
+        staging.commit()
+
+
+# What is killed, and at which call of the system.
+KILLED: dict[str, tuple[Callable[[SessionStore], object], str]] = {
+    "fork": (lambda store: fork(store, "work", "new"), "link"),
+    "fork that was about to end": (lambda store: fork(store, "work", "new"), "unlink"),
+    "repair": (lambda store: repair(store, "old"), "rename"),
+    "prune": (lambda store: prune(store, "old", LIMIT), "rename"),
+    "import": (staged, "link"),
+    "import that was about to end": (staged, "rmdir"),
+}
+
+
+@pytest.mark.parametrize("kind", KILLED)
+def test_what_was_killed_leaves_nothing_of_a_session_that_is_deleted(
+    store: SessionStore, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(store, "old", "secret", time=OLD)
+    append_raw(store, "old", b"torn\n")
+    ask(store, "old", "secret")
+    ask(store, "work", "secret")
+    use, call = KILLED[kind]
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, lambda *_args, **_options: os._exit(9))
+        assert wait_for(store_kit.fork(lambda: use(store))) == 9
+    assert [path for path in Path(store.folder).glob(".*") if path.name != ".in-flight"] != []
+    if kind in ("repair", "prune"):
+        rename(store, "old", "new")
+    for name in store.names():
+        delete(store, name)
+    left = [path for path in Path(store.folder).rglob("*") if path.is_file()]
+    assert [path.name for path in left if b"secret" in path.read_bytes()] == []
+    assert [path.name for path in Path(store.folder).glob(".*")] == [".in-flight"]
+
+
+def test_delete_leaves_what_forks_rewrites_and_imports_are_at_work_on(store: SessionStore) -> None:
+    ask(store, "work")
+    copies = [os.path.join(store.folder, entry) for entry in (".a.fork", ".b.rewrite")]
+    with LockedFile(copies[0], create=True), LockedFile(copies[1], create=True):
+        with Staging(store) as staging:
+            staging.begin("new")
+            staging.add("new", jsonl.dumps(turn_of_id(new_turn_id()).record()))
+            delete(store, "work")
+            staging.commit()
+        assert all(map(os.path.exists, copies))
+    assert store.names() == ["new"]
 
 
 @pytest.mark.parametrize(

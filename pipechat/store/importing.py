@@ -49,7 +49,7 @@ class Staging:
         with _translated():
             make_folder(store.folder)
             self._fd, self._folder = _new_folder(store.folder)
-            _remove_dead(store.folder)
+            remove_dead(store.folder)
         # By what a disk that minds no case makes of them; "" for one that is on its way.
         self._taken = {each.casefold(): each for each in os.listdir(store.folder)}
 
@@ -160,7 +160,8 @@ def _new_folder(folder: str) -> tuple[int, str]:
         os.close(fd)
 
 
-def _remove_dead(folder: str) -> None:
+def remove_dead(folder: str) -> None:
+    """Remove what imports that were killed left in the folder of the sessions."""
     for entry in import_folders(os.listdir(folder)):
         path = os.path.join(folder, entry)
         try:

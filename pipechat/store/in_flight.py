@@ -122,6 +122,16 @@ def sweep(folder: str, entries: Iterable[str]) -> None:
             os.close(os.open(swept, os.O_WRONLY | os.O_CREAT | SAFE_FLAGS, FILE_MODE))
 
 
+def former_spools_of(folder: str, name: str) -> list[str]:
+    """Those of session `name` that `sweep` left: mostly of turns that the former version runs."""
+    found = ((entry, formerly(entry)) for entry in os.listdir(folder) if entry[0] == ".")
+    return [
+        os.path.join(folder, entry)
+        for entry, former in found
+        if former and former[0] == name and layout.is_spool(os.path.basename(former[1]))
+    ]
+
+
 def formerly(entry: str) -> tuple[str, str] | None:
     """As `layout.formerly_in_flight`, where its session's name is one."""
     found = layout.formerly_in_flight(entry)

@@ -16,6 +16,8 @@ _SPOOL = ".part"
 _ID_LENGTH = 36
 _INDEX = ".once"
 _IMPORT = ".import"
+_REWRITE = ".rewrite"
+_FORK = ".fork"
 _ASKING = ".asking"
 _KEY_LENGTH = 32
 
@@ -48,11 +50,16 @@ def busy_file(name: str) -> str:
 
 
 def rewrite_file(name: str) -> str:
-    return f".{name}.rewrite"
+    return f".{name}{_REWRITE}"
 
 
 def fork_file(name: str) -> str:
-    return f".{name}.fork"
+    return f".{name}{_FORK}"
+
+
+def is_copy(entry: str) -> bool:
+    """Whether a folder's `entry` is what a rewrite or a fork has not finished, of any session."""
+    return entry.startswith(".") and entry.endswith((_REWRITE, _FORK))
 
 
 def import_folder(token: str) -> str:

@@ -1,6 +1,7 @@
 """Which sessions there are, and when each was written, as the folder tells: none is opened."""
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import NamedTuple
@@ -41,7 +42,7 @@ def last_used(folder: str) -> str | None:
     times = [(each.written_ns, each.name) for each in listed(folder) if each.size]
     for name, path in _spools(folder):
         status = _status(path)
-        if status and status.st_size:
+        if status and stat.S_ISREG(status.st_mode) and status.st_size:
             times.append((status.st_mtime_ns, name))
     return max(times)[1] if times else None
 

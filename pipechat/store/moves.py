@@ -6,7 +6,7 @@ Owns what happens to turns in flight and to NAME.torn; the locks and the tempora
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from pipechat.errors import SessionError, UsageError
@@ -14,10 +14,19 @@ from pipechat.store import whole
 from pipechat.store.adoption import adopt_orphans
 from pipechat.store.case import check_case
 from pipechat.store.faults import unwritable
-from pipechat.store.in_flight import leave_room, once_locks_of, open_orphan, spools_of, sweep
+from pipechat.store.importing import remove_dead
+from pipechat.store.in_flight import (
+    former_spools_of,
+    leave_room,
+    once_locks_of,
+    open_orphan,
+    spools_of,
+    sweep,
+)
 from pipechat.store.layout import (
     busy_file,
     fork_file,
+    is_copy,
     once_index_files,
     rewrite_file,
     session_file,
@@ -38,7 +47,7 @@ class DeleteReport(NamedTuple):
 
 
 def delete(store: SessionStore, name: str) -> DeleteReport:
-    """Remove session `name` and what crashed turns left of it; not NAME.torn.
+    """Remove session `name`, and what crashed turns and copies left of it; not NAME.torn.
 
     Raises:
         SessionError: `session_missing`, `session_unwritable`.
@@ -51,6 +60,7 @@ def delete(store: SessionStore, name: str) -> DeleteReport:
         _drop_once(store, name)
         os.unlink(session.path)
         sync_folder(store.folder)
+    _drop_copies(store.folder)
     torn_path = torn_path_of(store, name)
     return DeleteReport(name, torn_path if os.path.lexists(torn_path) else None, in_flight)
 
@@ -70,7 +80,8 @@ def rename(store: SessionStore, old: str, new: str) -> None:
         entries = os.listdir(store.folder)
         check_case(new, [entry for entry in entries if entry != session_file(old)])
         sweep(store.folder, entries)
-        if adopt_orphans(session, old, store.warn):
+        stay = adopt_orphans(session, old, store.warn)
+        if stay or former_spools_of(store.folder, old):
             message = f"session {old!r} has a turn in flight, or one that could not be adopted"
             hint = "Try again when it has ended."
             raise SessionError("session_busy", message, hint, retryable=True)
@@ -130,7 +141,7 @@ def _drop_orphans(session: LockedFile, name: str) -> int:
     folder = os.path.dirname(session.path)
     in_flight = 0
     sweep(folder, os.listdir(folder))
-    for path in spools_of(folder, name):
+    for path in (*spools_of(folder, name), *former_spools_of(folder, name)):
         try:
             fd = open_orphan(path)
         except BlockingIOError:
@@ -142,6 +153,16 @@ def _drop_orphans(session: LockedFile, name: str) -> int:
             os.unlink(path)
     leave_room(folder, name)
     return in_flight
+
+
+def _drop_copies(folder: str) -> None:
+    """Remove what forks, rewrites and imports that were killed left: any may hold these turns.
+    Call it with no lock held, which one that was about to end shares with its session. Where it
+    fails the session is gone all the same, and the next call takes the rest away."""
+    with suppress(OSError):
+        for entry in filter(is_copy, os.listdir(folder)):
+            remove_if_free(os.path.join(folder, entry))
+        remove_dead(folder)
 
 
 def _drop_once(store: SessionStore, name: str) -> None:

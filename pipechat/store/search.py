@@ -23,6 +23,7 @@ from pipechat.store.search_literals import Required, required
 
 _RECENT_IDS = 4096
 _NEAR_BYTES = 1 << 18
+_LONGEST_TOLD = 60
 
 Side = Literal["question", "answer"]
 SIDES: tuple[Side, ...] = ("question", "answer")
@@ -68,7 +69,8 @@ class Query:
                 wanted = required(self._expression) if regexp else fixed
                 self._in_text = for_whole_texts(self._expression)
         except (re.error, OverflowError, RecursionError) as error:
-            message = f"{pattern!r} is no regular expression: {error}"
+            shown = pattern if len(pattern) <= _LONGEST_TOLD else pattern[:_LONGEST_TOLD] + "…"
+            message = f"{shown!r} is no regular expression: {error}"
             raise UsageError("bad_pattern", message, "Leave out -E for fixed text.") from error
         needles = needles_of(wanted.texts, fold=wanted.fold)
         self.finders = None if needles is None else finders_of(needles)
