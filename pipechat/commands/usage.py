@@ -126,7 +126,10 @@ def usage(
     from pipechat.commands.usage_sources import Reading
     from pipechat.ledger.spending import Spending
 
-    spending = Spending(groups, _settings(env, profile).prices, period)
+    settings = _settings(env, profile)
+    if named is None and not settings.ledger:
+        env.warn(f"{settings.origins['ledger']} turns the ledger off: nothing comes to it")
+    spending = Spending(groups, settings.prices, period)
     status = Reading(env, store, spending).of(named, period)
     with open_page(env) as page:
         Report(env, groups, spending).write(page, wanted, plot=plot)
