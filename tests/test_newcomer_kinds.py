@@ -724,11 +724,11 @@ def test_an_endpoint_that_is_not_there_is_told_with_who_named_it(
 
 
 @pytest.mark.parametrize("command", ["exit 3", "true", "no-such-command-of-ours 2>/dev/null"])
-def test_a_command_that_prints_no_key_is_told_with_where_it_stands(
+def test_of_a_command_that_prints_no_key_it_is_told_how_to_see_why(
     program: Program, command: str
 ) -> None:
     path = program.home / "config.toml"
     path.write_text(f'api_key_command = "{command}"\n')
     path.chmod(0o600)
     said = refused(program, "hi", env={"OPENAI_API_KEY": None}, code="no_key", status=3)
-    assert said.endswith(f"Run it by hand; it stands in {path}: api_key_command.\n")
+    assert said.endswith("Run it by hand; `pipechat config show` tells where it stands.\n")

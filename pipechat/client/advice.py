@@ -12,10 +12,10 @@ from pipechat.settings.key import KEY_BESIDE_URL
 from pipechat.settings.resolve import OF_FIELD, TOKEN_FIELDS, Settings
 from pipechat.text import redacted
 
-_URL = "--base-url"
 _NOTHING: Mapping[str, Any] = {}
 # Fields that settings know by another name: the API's own one comes first.
 _ALSO = (("reasoning", "reasoning_effort"), ("max_output_tokens", *TOKEN_FIELDS))
+_URL = "--base-url"
 
 
 def advise(

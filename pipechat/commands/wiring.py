@@ -53,11 +53,7 @@ def with_key(env: Environment, settings: Settings, spent_s: float = 0.0) -> Sett
     """
     if settings.api_key_command and not settings.only_replays:
         left = None if settings.timeout_s is None else max(settings.timeout_s - spent_s, 0.0)
-        try:
-            said = Secret(run_key_command(settings.api_key_command, left))
-        except SetupError as error:
-            error.hint = f"Run it by hand; it stands in {settings.origins['api_key']}."
-            raise
+        said = Secret(run_key_command(settings.api_key_command, left))
         settings = settings._replace(api_key=said)
     env.stderr.hide(*settings.secrets)
     if settings.api_key and not settings.offline:
