@@ -12,6 +12,7 @@ from tests.pseudo_terminal import AtTerminal
 from tests.servers import (
     ChatServer,
     RawServer,
+    RefusedPort,
     Reply,
     Wait,
     answer,
@@ -693,3 +694,41 @@ def test_a_key_of_azure_without_an_endpoint_is_told_with_the_variable_that_names
     env = {"OPENAI_API_KEY": None, "AZURE_OPENAI_API_KEY": "sk-x"}
     said = refused(program, "hi", env=env, code="no_key", status=3)
     assert said.endswith("alone. Set AZURE_OPENAI_ENDPOINT, or --base-url.\n")
+
+
+@pytest.mark.parametrize(
+    ("flags", "env", "config", "named"),
+    [
+        (("--base-url", "{url}"), {}, "", "--base-url"),
+        ((), {"OPENAI_BASE_URL": "{url}"}, "", "the base URL (OPENAI_BASE_URL)"),
+        ((), {"PIPECHAT_BASE_URL": "{url}"}, "", "the base URL (PIPECHAT_BASE_URL)"),
+        ((), {}, 'base_url = "{url}"', "the base URL ({home}/config.toml: base_url)"),
+        (("--profile", "p"), {}, '[profiles.p]\nbase_url = "{url}"',
+         "the base URL ({home}/config.toml: profiles.p.base_url)"),
+    ],
+)  # fmt: skip
+def test_an_endpoint_that_is_not_there_is_told_with_who_named_it(
+    program: Program,
+    flags: tuple[str, ...],
+    env: dict[str, str | None],
+    config: str,
+    named: str,
+) -> None:
+    with RefusedPort() as port:
+        (program.home / "config.toml").write_text(config.format(url=port.url))
+        words = [each.format(url=port.url) for each in flags]
+        there = {name: (value or "").format(url=port.url) for name, value in env.items()}
+        ask = ("hi", "--retries", "0", *words)
+        said = refused(program, *ask, env={**there}, code="connection_refused", status=5)
+    assert said.endswith(f"Check {named.format(home=program.home)}.\n")
+
+
+@pytest.mark.parametrize("command", ["exit 3", "true", "no-such-command-of-ours 2>/dev/null"])
+def test_of_a_command_that_prints_no_key_it_is_told_how_to_see_why(
+    program: Program, command: str
+) -> None:
+    path = program.home / "config.toml"
+    path.write_text(f'api_key_command = "{command}"\n')
+    path.chmod(0o600)
+    said = refused(program, "hi", env={"OPENAI_API_KEY": None}, code="no_key", status=3)
+    assert said.endswith("Run it by hand; `pipechat config show` tells where it stands.\n")

@@ -542,6 +542,20 @@ def test_an_empty_ledger_is_told_and_is_no_failure(program: InProcess) -> None:
     assert on_terminal(program, 80) == on_terminal(program, 80, "--plot") == []
 
 
+@pytest.mark.parametrize("where", ["file", "profile", "variable"])
+def test_a_ledger_that_is_off_is_told_of_where_it_is_read(program: InProcess, where: str) -> None:
+    write_ledger(program, entry(model="m"))
+    text = {"file": "ledger = false\n", "profile": "[profiles.p]\nledger = false\n"}.get(where, "")
+    (program.home / "config.toml").write_text(text)
+    more = ("--profile", "p") if where == "profile" else ()
+    env = {"PIPECHAT_LEDGER": "no"} if where == "variable" else {}
+    names = {"file": "config.toml: ledger", "profile": "profiles.p.ledger"}
+    told = f"{names.get(where, 'PIPECHAT_LEDGER')} turns the ledger off: nothing comes to it"
+    for output_format in FORMATS:
+        done = program.run("usage", *more, "--output-format", output_format, env=env)
+        assert (done.status, told in done.stderr.decode()) == (0, True)
+
+
 def test_who_waits_at_a_terminal_is_told_how_far_it_is_and_a_script_is_not(
     program: InProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:

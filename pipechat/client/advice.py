@@ -17,6 +17,7 @@ _PATHS = ("/chat/completions", "/responses", "/models")
 _NOTHING: Mapping[str, Any] = {}
 # Fields that settings know by another name: the API's own one comes first.
 _ALSO = (("reasoning", "reasoning_effort"), ("max_output_tokens", *TOKEN_FIELDS))
+_URL = "--base-url"
 
 
 def advise(
@@ -30,6 +31,8 @@ def advise(
         body: of the request.
     """
     advise_of_key(error, settings)
+    if (origin := settings.origins.get("base_url", _URL)) != _URL:
+        error.hint = error.hint.replace(_URL, f"the base URL ({origin})")
     if isinstance(error, RefusedError) and error.asked_for:
         _advise_of_fields(error, settings, body)
     if error.code == "not_found" and not settings.offline:
@@ -72,4 +75,5 @@ def advise_of_key(error: PipechatError, settings: Settings) -> None:
     elif settings.key_withheld:
         error.hint = f"No key was sent: {settings.key_withheld}. {KEY_BESIDE_URL}"
     elif not settings.only_replays:
-        error.hint = "No key was sent: set OPENAI_API_KEY, or check the base URL."
+        name = "AZURE_OPENAI_API_KEY" if settings.endpoint.is_azure else "OPENAI_API_KEY"
+        error.hint = f"No key was sent: set {name}, or check the base URL."

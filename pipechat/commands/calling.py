@@ -40,4 +40,4 @@ def check_online(settings: Settings, what: str) -> None:
     """Raises UsageError where no server is to be asked; `what` needs one, in the message."""
     for name in ("offline", "record", "replay"):
         if getattr(settings, name):
-            raise UsageError("bad_option", f"{settings.origins[name]}: {what}")
+            raise UsageError("bad_option", f"{settings.origins[name]}: {what}", "Leave it out.")

@@ -34,7 +34,7 @@ def models(context: typer.Context, **given: Any) -> int:
     """
     env: Environment = context.obj
     settings = load_settings(env, given, "models")
-    check_online(settings, "what an endpoint serves it tells itself")
+    check_online(settings, "only the endpoint itself tells what it serves")
     served = _served(env, settings)
     if folder := cache_of(env):
         ends = {each.id: each.shutdown_date for each in served if each.shutdown_date}

@@ -13,6 +13,9 @@ from pipechat.settings.config import find_folders, read_config
 from pipechat.text import not_one_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from pipechat.environment import Environment
     from pipechat.ledger.months import Period
     from pipechat.ledger.spending import By
@@ -126,7 +129,7 @@ def usage(
     from pipechat.commands.usage_sources import Reading
     from pipechat.ledger.spending import Spending
 
-    spending = Spending(groups, _settings(env, profile).prices, period)
+    spending = Spending(groups, _prices(env, profile, of_ledger=named is None), period)
     status = Reading(env, store, spending).of(named, period)
     with open_page(env) as page:
         Report(env, groups, spending).write(page, wanted, plot=plot)
@@ -179,6 +182,14 @@ def _period(since: str | None, until: str | None) -> Period:
     if first is not None and end is not None and first >= end:
         raise UsageError("bad_option", f"--since {since} is not before --until {until}")
     return Period(first, end)
+
+
+def _prices(env: Environment, profile: str | None, *, of_ledger: bool) -> Mapping[str, Any]:
+    """Your own prices. Of a ledger that is off it is told that what was asked is not in it."""
+    settings = _settings(env, profile)
+    if of_ledger and not settings.ledger:
+        env.warn(f"{settings.origins['ledger']} turns the ledger off: nothing comes to it")
+    return settings.prices
 
 
 def _settings(env: Environment, profile: str | None) -> Settings:

@@ -69,7 +69,7 @@ def with_key(env: Environment, settings: Settings, spent_s: float = 0.0) -> Sett
             "no_key",
             "there is no API key",
             "Set OPENAI_API_KEY, or api_key_command in config.toml; "
-            "use --base-url for a local server, or --offline to try without one.",
+            "use --base-url for a local server; `ask --offline` tries without one.",
         )
     check_key_is_safe(settings)
     if env.verbose and not (settings.offline or settings.only_replays):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 KEY_BESIDE_URL = "Name this base URL beside the key, or both in a profile."
 """What to try where a key is another endpoint's."""
+_BY_HAND = "Run it by hand; `pipechat config show` tells where it stands."
 
 _KEY_COMMAND_S = 60.0
 _LONGEST_KEY = 64 * 1024
@@ -57,10 +58,10 @@ def run_key_command(
             took = f"took longer than {limit_s:.3g} s"
             raise SetupError("no_key", f"api_key_command {took}") from None
     if status:
-        raise SetupError("no_key", f"api_key_command failed with status {status}")
+        raise SetupError("no_key", f"api_key_command failed with status {status}", _BY_HAND)
     key = said.decode("utf-8", "replace").partition("\n")[0].strip()
     if not key:
-        raise SetupError("no_key", "api_key_command printed nothing")
+        raise SetupError("no_key", "api_key_command printed nothing", _BY_HAND)
     return key
 
 
