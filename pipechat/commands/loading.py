@@ -20,7 +20,7 @@ from pipechat.settings.resolve import Settings, resolve_settings
 from pipechat.text import check_argument, decode_text, in_mib, visible_line
 
 _MOST_OF_A_HEADER = 64 * 1024
-_LONGEST_S = 10.0  # for a header's file that is a FIFO
+_LONGEST_S = 10.0  # for the headers' files that are FIFOs
 
 
 def load_settings(env: Environment, given: Mapping[str, Any], command: str) -> Settings:
@@ -67,8 +67,10 @@ def with_header_values(
         return settings._replace(headers=())
     from pipechat.settings.headers import settled
 
+    ends_at = time.monotonic() + min(_LONGEST_S, settings.timeout_s or _LONGEST_S)
+
     def read(path: str) -> bytes:
-        return read_named(path, _MOST_OF_A_HEADER, time.monotonic() + _LONGEST_S)
+        return read_named(path, _MOST_OF_A_HEADER, ends_at)
 
     own = [header for header in settings.headers if header not in known]
     there = [header for header in settings.headers if header in known]
