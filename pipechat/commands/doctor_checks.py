@@ -81,15 +81,8 @@ class Checks:
 
     def _settings(self) -> Settings | None:
         try:
+            settings = load_settings(self._env, self._given, "doctor", _SETTINGS_S)
             path = find_folders(self._env.environ).config_file
-            settings = self._for_network.bounded(
-                lambda: load_settings(self._env, self._given, "doctor"), _SETTINGS_S
-            )
-        except TimeoutError:
-            message = f"{path}, or a file that a setting names, did not end in time"
-            hint = "Is it on a dead network mount, or a FIFO?"
-            self._found(Finding("settings", "fail", message, hint))
-            return None
         except (SetupError, SessionError) as error:
             self._found(failed("settings", error))
             return None
