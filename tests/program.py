@@ -47,6 +47,7 @@ WAITS = {
     "quiet_lock": "pipechat.store.locks._QUIET_S",
     "quiet_reader": "pipechat.show.files._QUIET_S",
     "quiet_stdin": "pipechat.stdin.QUIET_STDIN_S",
+    "settings": "pipechat.commands.doctor_checks._SETTINGS_S",
     "quiet_wait": "pipechat.show.waiting._QUIET_S",
 }
 """What the program waits for of itself, by no setting of its user's."""

@@ -346,3 +346,39 @@ def test_no_proxy_means_a_place_however_it_is_written(url: str, entry: str) -> N
     assert find_proxy(endpoint, None, "", environ) is not None
     assert find_proxy(endpoint, None, "", environ | {"no_proxy": entry}) is None
     assert find_proxy(endpoint, None, "", environ | {"no_proxy": f"x{entry}, 2001:db9::/32"})
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("output_format", ["text", "ndjson"])
+def test_headers_that_do_not_end_are_waited_for_within_the_turns_time(
+    program: Program, tmp_path: Path, count: int, output_format: str
+) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    headers = [part for n in range(count) for part in ("-H", f"X-{n}: @file:{tmp_path}/fifo")]
+    given = ("ask", "hello", "--base-url", "http://127.0.0.1:9", "--output-format", output_format)
+    began = time.monotonic()
+    result = program.run(*given, *headers, "--timeout", "0.3", events=False)
+    assert (result.status, result.code) == (2, "bad_option")
+    assert b"did not end in time" in result.stderr
+    assert time.monotonic() - began < 5  # it was ten, whatever was asked for
+
+
+@pytest.mark.in_process(False)
+@pytest.mark.parametrize(
+    ("kind", "output_format"), [("header", "text"), ("system", "json"), ("config", "text")]
+)
+def test_doctor_waits_for_no_file_that_does_not_end(
+    program: Program, kind: str, output_format: str
+) -> None:
+    config = program.home / "config.toml"
+    fifo = config if kind == "config" else program.home / "fifo"
+    os.mkfifo(fifo, 0o600)
+    if kind != "config":
+        said = f'[headers]\nX-A = "@file:{fifo}"' if kind == "header" else f'system = "@{fifo}"'
+        config.write_text(said)
+        config.chmod(0o600)
+    given = ("doctor", "--output-format", output_format)
+    result = program.run(*given, env=program.shorter(settings=0.2))
+    assert result.status == 3
+    assert b"did not end" in result.stdout
+    assert b"versions" in result.stdout

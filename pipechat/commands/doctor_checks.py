@@ -34,6 +34,7 @@ from pipechat.turn.conversation import Conversation
 from pipechat.turn.in_memory import InMemory
 from pipechat.turn.prompt import Question
 
+_SETTINGS_S = 3.0
 _KEY_S = 3.0
 _LIST_S = 4.0
 _ASK_S = 60.0
@@ -80,7 +81,7 @@ class Checks:
 
     def _settings(self) -> Settings | None:
         try:
-            settings = load_settings(self._env, self._given, "doctor")
+            settings = load_settings(self._env, self._given, "doctor", _SETTINGS_S)
             path = find_folders(self._env.environ).config_file
         except (SetupError, SessionError) as error:
             self._found(failed("settings", error))

@@ -20,11 +20,16 @@ from pipechat.settings.resolve import Settings, resolve_settings
 from pipechat.text import check_argument, decode_text, in_mib, visible_line
 
 _MOST_OF_A_HEADER = 64 * 1024
-_LONGEST_S = 10.0  # for a header's file that is a FIFO
+_LONGEST_S = 10.0  # for the headers' files that are FIFOs
 
 
-def load_settings(env: Environment, given: Mapping[str, Any], command: str) -> Settings:
+def load_settings(
+    env: Environment, given: Mapping[str, Any], command: str, longest_s: float | None = None
+) -> Settings:
     """Settings from what was given on the command line, the environment and the config file.
+
+    Args:
+        longest_s: for what files that do not end may take, where that is less than --timeout.
 
     Raises:
         UsageError, SetupError
@@ -39,7 +44,9 @@ def load_settings(env: Environment, given: Mapping[str, Any], command: str) -> S
     env.quiet, env.verbose = settings.quiet, settings.verbose
     for line in unknown_variables(env.environ):
         env.warn(line)
-    settings = with_header_values(env, settings)
+    limits = [limit for limit in (settings.timeout_s, longest_s) if limit is not None]
+    ends_at = started + min(limits) if limits else None
+    settings = with_header_values(env, settings, ends_at=ends_at)
     env.stderr.hide(*settings.secrets)
     _check_files_differ(settings)
     if settings.continue_last or settings.existing:
@@ -47,28 +54,34 @@ def load_settings(env: Environment, given: Mapping[str, Any], command: str) -> S
 
         settings = in_session_that_is(env, settings)
     if settings.system is not None:  # the other one is not even read
-        system = text_or_file(settings, "system", settings.system, started)
+        system = text_or_file(settings, "system", settings.system, ends_at)
         return settings._replace(system=system, default_system=None)
     if settings.default_system is not None:
-        default = text_or_file(settings, "system", settings.default_system, started)
+        default = text_or_file(settings, "system", settings.default_system, ends_at)
         return settings._replace(default_system=default)
     return settings
 
 
 def with_header_values(
-    env: Environment, settings: Settings, known: tuple[Header, ...] = ()
+    env: Environment,
+    settings: Settings,
+    known: tuple[Header, ...] = (),
+    ends_at: float | None = None,
 ) -> Settings:
     """`settings` with what the headers' variables and files hold, where any are sent.
 
     Args:
         known: those of them whose values are known already.
+        ends_at: when, by the monotonic clock, no file is waited for any more.
     """
     if not settings.headers or settings.dry_run or settings.only_replays:
         return settings._replace(headers=())
     from pipechat.settings.headers import settled
 
+    longest_at = time.monotonic() + _LONGEST_S
+
     def read(path: str) -> bytes:
-        return read_named(path, _MOST_OF_A_HEADER, time.monotonic() + _LONGEST_S)
+        return read_named(path, _MOST_OF_A_HEADER, min(longest_at, ends_at or longest_at))
 
     own = [header for header in settings.headers if header not in known]
     there = [header for header in settings.headers if header in known]
@@ -124,14 +137,13 @@ def _refuse_stdin(path: str) -> None:
         raise UsageError("unreadable_input", "`@-` is no file: stdin is the question's", hint)
 
 
-def text_or_file(settings: Settings, name: str, value: str, started: float) -> str:
+def text_or_file(settings: Settings, name: str, value: str, ends_at: float | None) -> str:
     """The text itself, or for `@FILE` what the file holds, less one closing newline."""
     origin = settings.origins[name]
     if not value.startswith("@"):
         _check_no_file(origin, value)
         return check_argument(value, origin)
     path = value[1:]
-    ends_at = None if settings.timeout_s is None else started + settings.timeout_s
     try:
         _refuse_stdin(path)
         data = _read_file(path, settings.max_input_bytes, ends_at)

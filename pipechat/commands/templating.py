@@ -63,7 +63,9 @@ def template_of(settings: Settings) -> Template:
 def _compiled(settings: Settings) -> tuple[Template, str]:
     """The template made ready, and its source."""
     named = settings.template or ""
-    source = text_or_file(settings, "template", named, time.monotonic())
+    limit = settings.timeout_s
+    ends_at = None if limit is None else time.monotonic() + limit
+    source = text_or_file(settings, "template", named, ends_at)
     file = visible_line(named[1:]) if named.startswith("@") else ""
     with blaming(settings, "template"):
         return compile_template(source, where=f"the template {file}".rstrip()), source
