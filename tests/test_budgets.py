@@ -21,13 +21,16 @@ from tests.servers import (
     Close,
     Reply,
     Request,
+    Reset,
     Script,
     Stall,
     answer,
     answer_events,
     error_reply,
+    event,
     http_reply,
     stream_reply,
+    usage_chunk,
 )
 from tests.test_ledger import lines
 
@@ -280,6 +283,40 @@ def test_an_answer_that_told_no_usage_counts_by_its_bound_and_that_is_told(
         assert program.run(*ask).status == 6  # exactly what is left
         assert program.run(*ask).status == 8
         assert len(server.requests) == 2
+
+
+SO_FAR = event(usage_chunk({"prompt_tokens": 9, "completion_tokens": 1, "total_tokens": 10}))
+BROKEN: dict[str, tuple[Any, ...]] = {
+    "ended": (SO_FAR, Close()),
+    "reset": (SO_FAR, Reset()),
+    "ended between two chunks": (SO_FAR, *answer_events("half")[2:4], SO_FAR, Close()),
+    "told an error": (SO_FAR, {"error": {"message": "overloaded", "code": 503}}, Close()),
+}
+
+
+@FORMATS
+@pytest.mark.parametrize("kind", BROKEN)
+def test_what_was_counted_before_an_answer_broke_off_is_not_what_it_took(
+    program: Program, kind: str, output_format: str
+) -> None:
+    with ChatServer(stream_reply(*answer_events("half")[:3], *BROKEN[kind])) as server:
+        ask = ("ask", "--base-url", server.url, *LIMIT, "--retries", "0", "--budget", "999tok/day")
+        result = program.run(*ask, "hello", "--output-format", output_format, events=True)
+    assert result.status not in (0, 8)
+    (line,) = lines(program.home)
+    assert line["usage"] is None
+    assert sum(line["bound"]) > 50
+
+
+def test_of_an_answer_that_is_counted_with_every_chunk_the_last_count_stands(
+    program: Program,
+) -> None:
+    *text, end, usage, done = answer_events("all of it", usage=OF_ONE)
+    for order in ([end, usage, done], [usage, end, done], [usage, end]):
+        with ChatServer(stream_reply(*text[:2], SO_FAR, *text[2:], SO_FAR, *order)) as server:
+            ask = ("ask", "--base-url", server.url, *LIMIT, "--budget", "999tok/day", "hello")
+            assert program.run(*ask).status == 0
+        assert lines(program.home)[-1]["usage"] == OF_ONE
 
 
 def test_a_refusal_costs_nothing_and_a_retry_is_a_request_of_its_own(program: Program) -> None:

@@ -91,6 +91,7 @@ class ResponseReading:
         self._refused: tuple[int, bytes] | None = None  # the status and what was said
         self._waited_s = 0.0  # for the piece that came last
         self.headers: Mapping[str, str] = {}
+        self._has_reason = False
         self.told = Told()
 
     def steps(self) -> Steps:
@@ -106,6 +107,7 @@ class ResponseReading:
             self._look_at_fields(error)
             if error.code in _NEVER_SENT and not self.headers:
                 self.told = self.told._replace(sent=False)
+            self._forget_what_was_counted_so_far()
             error.message = cleaned(error.message, self._secrets)
             raise
 
@@ -133,19 +135,24 @@ class ResponseReading:
             content_type=content_type,
             host=self._host,
         )
-        deadlines = self._deadlines
-        longest = self._longest_wait_s
+        deadlines, longest = self._deadlines, self._longest_wait_s
         while not decoder.finished:
             segment = yield from self._take()
             assert not isinstance(segment, Response)
             if segment is None:
                 yield from self._told(decoder.close())
+                self._forget_what_was_counted_so_far()
                 return
             began = self._clock()
             any_data = yield from self._told(decoder.feed(segment))
             # Who takes the chunks may be slow: that is not the server's time.
             took = 0.0 if any_data else self._clock() - began
             deadlines.listened(self._waited_s + took, longest + took, in_vain=not any_data)
+
+    def _forget_what_was_counted_so_far(self) -> None:
+        """What some servers count with every chunk is not what a broken answer took."""
+        if not self._has_reason:
+            self.told = self.told._replace(usage=None)
 
     def _told(self, found: Iterator[Chunk]) -> Generator[Together | float, Item, bool]:
         """Yields the chunks of one item, as one; whether there were any. What breaks them off is
@@ -181,14 +188,13 @@ class ResponseReading:
 
     def _take(self) -> Generator[Together | float, Item, Item]:
         """The next item, waited for no longer than the deadlines allow."""
-        deadlines = self._deadlines
         while True:
-            meant = min(deadlines.patience_s(), self._longest_wait_s)
+            meant = min(self._deadlines.patience_s(), self._longest_wait_s)
             began = self._clock()
             try:
                 item = yield meant
             except TimeoutError:
-                deadlines.listened(self._clock() - began, meant)
+                self._deadlines.listened(self._clock() - began, meant)
                 continue
             self._waited_s = self._clock() - began
             return item
@@ -231,6 +237,7 @@ class ResponseReading:
         if chunk.finish_reason is None and chunk.usage is None:
             return chunk
         reason = chunk.finish_reason and redacted(chunk.finish_reason, self._secrets)
+        self._has_reason |= bool(reason)
         usage = redacted_values(chunk.usage, self._secrets)
         if usage is not None:
             model, tier = (name and redacted(name, self._secrets) for name in chunk[-2:])
