@@ -15,7 +15,7 @@ import pytest
 from pipechat import jsonl
 from pipechat.errors import SessionError
 from pipechat.messages import new_turn_id
-from pipechat.store import layout, moves
+from pipechat.store import in_flight, layout, moves
 from pipechat.store.sessions import SessionStore, TurnWriter
 from tests.history_kit import line, turn
 from tests.program import Program
@@ -382,6 +382,19 @@ def test_what_stands_in_the_place_of_the_folder_is_not_followed_and_told(
     assert failure.code == "session_unwritable"
     assert f"{path.name}: it is a symbolic link" in failure.message or kind != "a link"
     assert store.names() == []
+
+
+@pytest.mark.parametrize("name", ["s", "other", "gone"])
+def test_a_room_that_a_killed_process_left_empty_goes_when_all_are_looked_at(
+    store: SessionStore, name: str
+) -> None:
+    ask(store, "s")
+    in_flight.make_room(store.folder, name)
+    living = store.begin("other")
+    store.adopt_all()
+    rooms = sorted(os.listdir(Path(store.folder, layout.IN_FLIGHT)))
+    assert rooms == [os.path.basename(layout.SWEPT), "other"]
+    living.abandon()
 
 
 @pytest.mark.parametrize("is_former", [False, True])

@@ -157,6 +157,7 @@ class SessionStore:
 
     def _adopt(self, name: str, path: str) -> None:
         if not in_flight.spools_of(self.folder, name):
+            in_flight.leave_room(self.folder, name)  # one that was killed may have left it empty
             return
         created = not os.path.lexists(path)
         with LockedFile(path, create=True, on_wait=on_wait(name, self.warn)) as session:
