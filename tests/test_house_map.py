@@ -83,7 +83,7 @@ PURE: dict[str, tuple[str, ...]] = {
     "settings.fallback": (),
     "settings.proxy": ("ipaddress",),
     "settings.table": (),
-    "settings.own_prices": ("math",),
+    "settings.own_prices": (),
     "client.reading": ("math", "time"),  # how long a server is listened to
     "client.refusal": (),
     "client.request_form": (),
