@@ -80,7 +80,7 @@ def test_a_cluster_of_its_own_listens_on_loopback_alone_and_leaves_nothing(
     report = storm(folder, python, "-m", "tests.ray_storm", "own")
     assert report["outside"] == []
     assert report["leaks"] == []
-    assert report["left"] == []
+    assert [path for path in report["left"] if Path(path).name != "ledger"] == []
     check_all_asked_once(report, 20)
 
 
@@ -108,10 +108,11 @@ def check_all_asked_once(run: dict[str, Any], count: int) -> None:
 
 
 def check_complete(run: dict[str, Any], count: int) -> None:
-    """Exit 0, a record each, and no word but the summary."""
+    """Exit 0, a record each, and no word but how far it was, where that took long, and the end."""
     assert run["status"] == 0, run["stderr"]
     assert run["stdout"] == ""
-    assert [line for line in run["stderr"].splitlines() if "failed" not in line] == []
+    lines = run["stderr"].splitlines()
+    assert [line for line in lines if " failed" not in line and " in flight; " not in line] == []
     assert not run["leaked"]
     assert Counter(map(tuple, run["records"])) == {(f"i{n}", "complete"): 1 for n in range(count)}
 
