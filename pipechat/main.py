@@ -86,7 +86,9 @@ def _run_command(env: Environment, arguments: list[str]) -> int:
     try:
         with redirect_stdout(shown):
             status = command.main(arguments, "pipechat", standalone_mode=False, obj=env)
-    except typer.Abort:
+    except typer.Abort as abort:
+        if isinstance(abort.__cause__, EOFError):  # not of a prompt, which has no cause
+            raise abort.__cause__ from None
         return int(ExitCode.USAGE)
     except _CommandLineError as error:
         context = getattr(error, "ctx", None)

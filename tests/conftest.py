@@ -1,5 +1,6 @@
 """Fixtures that every test may use."""
 
+import compileall
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,9 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "counted: coverage learns from its processes what no run in process tells it",
     )
+    if not hasattr(config, "workerinput"):
+        # A test with a full disk would have Python cut what it compiles, for all others.
+        compileall.compile_dir(str(Path(__file__).parent.parent / "pipechat"), quiet=1)
 
 
 @pytest.fixture(scope="session", autouse=True)

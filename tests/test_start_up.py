@@ -1,9 +1,12 @@
 """What a start costs, without a clock: what each command imports, and writes of a chunk."""
 
 import os
+import py_compile
 import subprocess
 import sys
 import time
+from importlib.util import cache_from_source
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +21,7 @@ from tests.servers import ChatServer, answer
 from tests.servers.dialects import APIS, End, Text, document, spoken
 from tests.servers.tls import self_signed, write_certificate
 
+ROOT = Path(__file__).resolve().parent.parent
 HEAVY = {"openai", "httpx2", "httpcore2", "pydantic", "anyio", "asyncio", "ssl", "rich", "click"}
 START = Start("id", "time", None, "model", 0, 0)
 
@@ -239,3 +243,26 @@ def test_what_is_imported_is_what_is_needed_live_recorded_and_replayed(
             assert not {name for name in of_openai if name.startswith("openai.resources.")}, way
             assert len({name for name in of_openai if name.startswith("openai.types.")}) < 20, way
             assert tops & OF_THE_NETWORK == (set() if way == "replayed" else OF_THE_NETWORK), way
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("store.importing", ("history", "import", "talk.json")),
+        ("ledger.spending", ("usage",)),
+        ("turn.conversation", ("ask", "--offline", "hello")),
+    ],
+)
+def test_a_module_that_a_full_disk_cut_is_told_as_a_fault_of_the_program(
+    program: Program, tmp_path: Path, module: str, words: tuple[str, ...]
+) -> None:
+    source = ROOT / "pipechat" / f"{module.replace('.', '/')}.py"
+    kept = (
+        tmp_path / "cache" / cache_from_source(str(source)).lstrip("/").replace("__pycache__/", "")
+    )
+    py_compile.compile(str(source), str(kept), doraise=True)
+    os.truncate(kept, 200)
+    (tmp_path / "talk.json").write_text('[{"role":"user","content":"Hi"}]')
+    env = {"PYTHONPYCACHEPREFIX": str(tmp_path / "cache")}
+    result = program.run(*words, env=env, cwd=tmp_path, events=False)
+    assert (result.status, result.code) == (1, "bug")
