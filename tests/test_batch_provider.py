@@ -151,10 +151,11 @@ def test_a_second_submit_sends_nothing_that_was_submitted(desk: Desk, output_for
     assert len(desk.batches.batches) == 2
 
 
-TROUBLES: list[Trouble] = ["500", "429", "reset_before", "reset_after", "cut", "garbage"]
+# The others are of the same kind as one that is here.
+ALIKE = [pytest.param(trouble, marks=pytest.mark.storm) for trouble in ("429", "reset_before")]
 
 
-@pytest.mark.parametrize("trouble", TROUBLES)
+@pytest.mark.parametrize("trouble", ["500", "reset_after", "cut", "garbage", *ALIKE])
 @pytest.mark.parametrize("call", ["upload", "create", "retrieve", "content"])
 def test_a_step_that_fails_is_taken_again_and_done_once(
     desk: Desk, call: Call, trouble: Trouble
@@ -168,7 +169,7 @@ def test_a_step_that_fails_is_taken_again_and_done_once(
     assert desk.outcome() == ALL_COMPLETE
 
 
-@pytest.mark.parametrize("trouble", ["500", "429", "reset_before", "reset_after", "cut"])
+@pytest.mark.parametrize("trouble", ["500", "reset_after", "cut", *ALIKE])
 @pytest.mark.parametrize("call", ["upload", "create", "retrieve", "content"])
 def test_what_fails_for_now_is_tried_again_by_itself(
     desk: Desk, call: Call, trouble: Trouble
@@ -539,7 +540,7 @@ def test_what_is_cancelled_gives_what_it_has_finished(desk: Desk) -> None:
     assert desk.outcome() == {**dict.fromkeys(QUESTIONS, "cancelled"), "two": "complete"}
 
 
-@pytest.mark.parametrize("trouble", TROUBLES)
+@pytest.mark.parametrize("trouble", ["500", "reset_after", "cut", "garbage", *ALIKE])
 @pytest.mark.parametrize("call", ["retrieve", "cancel"])
 def test_a_cancel_that_fails_is_taken_again(desk: Desk, call: Call, trouble: Trouble) -> None:
     desk.batches.states = ("in_progress",)
