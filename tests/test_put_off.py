@@ -53,6 +53,43 @@ print(json.dumps([
 """) == [[False, False], 1, -1, True, False, True, "SyncBackend"]
 
 
+@pytest.mark.parametrize(
+    "ask",
+    ["getattr(asyncio, name)", "exec('from asyncio import ' + name)", "vars(asyncio)['run']"],
+    ids=["attribute", "from", "own"],
+)
+def test_threads_that_ask_at_once_for_what_waited_all_get_it(ask: str) -> None:
+    assert (
+        run(f"""
+import threading
+sys.setswitchinterval(1e-5)
+load_openai({{}})
+import asyncio
+names, found = ["sleep", "run", "timeout", "to_thread", "Queue", "Task"], []
+together = threading.Barrier(len(names))
+def ask(name):
+    together.wait()
+    asyncio.run
+    {ask}
+    found.append(name)
+threads = [threading.Thread(target=ask, args=(name,)) for name in names]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(json.dumps(sorted(found) == sorted(names)))
+""")
+        is True
+    )
+
+
+def test_a_package_that_serves_names_of_its_own_stays_a_package() -> None:
+    assert run("""
+import asyncio
+asyncio.__getattr__ = lambda name: name
+load_openai({})
+print(json.dumps(isinstance(asyncio.__path__, list)))
+""")
+
+
 def test_the_proxy_of_socks_stands_where_its_own_import_puts_it() -> None:
     files = """
 import httpcore2

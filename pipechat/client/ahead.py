@@ -103,7 +103,8 @@ class ConnectionAhead:
         return self._context.get(None)
 
     def take(self, host: str, port: int, timeout_s: float | None) -> socket.socket | None:
-        """The connection, once; TLS is spoken on it already. None where there is none to take.
+        """The connection, once; TLS is spoken on it already. None where there is none to take, or
+        the server has given it up.
 
         Raises:
             OSError: what connecting came to; TimeoutError: it took longer than `timeout_s`.
@@ -112,10 +113,14 @@ class ConnectionAhead:
             return None
         self._settled.set()
         try:
-            return self._socket.get(timeout_s)
+            found = self._socket.get(timeout_s)
         except TimeoutError:
             self._drop()
             raise
+        if _is_silent(found):
+            return found
+        found.close()
+        return None
 
     def _connect(self, place: tuple[str, int], longest_s: float | None) -> None:
         self._socket.find(lambda: self._connected(place, longest_s))
@@ -179,6 +184,23 @@ class _Later(Generic[T]):
         if self._error is not None:
             raise self._error
         return self.value  # type: ignore[return-value]  # because it was found
+
+
+def _is_silent(found: socket.socket) -> bool:
+    """Whether the server still waits for a request: one that did not like to wait has left, or
+    said so (408) as if to a question that it never saw."""
+    import ssl
+
+    timeout_s = found.gettimeout()
+    found.setblocking(False)
+    try:
+        found.recv(1)  # of TLS, it reads the server's tickets as well, which are no word
+    except (BlockingIOError, ssl.SSLWantReadError):
+        found.settimeout(timeout_s)
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _is_plain(host: str) -> bool:

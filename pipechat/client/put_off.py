@@ -31,6 +31,7 @@ _LEFT_OUT = frozenset(
 )
 # Imported at the top of files whose functions alone use it.
 _WAITING = frozenset({"asyncio", "truststore"})
+_LONGEST_S = 10.0
 _METADATA = "importlib.metadata"
 # A version as the folder of an installed package can only mean it.
 _INSTALLED = r"{name}-([0-9]+(?:\.[0-9]+)*)\.dist-info"
@@ -94,13 +95,26 @@ class _WaitingLoader:
     def exec_module(self, module: ModuleType) -> None:
         names = vars(module)
         path = names["__path__"]
+        runs = False
 
         def serve(name: str) -> object:
-            with self._lock:
-                if names.pop("__getattr__", None) is not None:
+            nonlocal runs
+            # Not for ever: who imports a part of it may hold what this one waits for.
+            has_lock = self._lock.acquire(timeout=_LONGEST_S)
+            try:
+                if has_lock and not runs:
+                    runs = True
                     names["__path__"] = path
                     self._loader.exec_module(module)
-            return getattr(module, name)
+                    # Only now: other threads that ask meanwhile wait here.
+                    if names["__getattr__"] is serve:  # and not one of its own
+                        del names["__getattr__"]
+            finally:
+                if has_lock:
+                    self._lock.release()
+            if name in names or names.get("__getattr__") is not serve:
+                return getattr(module, name)
+            raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
 
         names["__getattr__"] = serve
 
@@ -112,7 +126,8 @@ def _close_packages() -> None:
     """
     for name in _WAITING:
         names = vars(sys.modules.get(name, ModuleType(name)))
-        if "__getattr__" in names and "__path__" in names:
+        waits = getattr(names.get("__getattr__"), "__module__", None) == __name__
+        if waits and "__path__" in names:
             del names["__path__"]
 
 
