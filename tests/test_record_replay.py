@@ -33,7 +33,7 @@ from tests.servers import (
 )
 from tests.servers.dialects import APIS
 from tests.test_start_up import imported
-from tests.test_wire_end_to_end import BOTH, HI, STOP
+from tests.test_wire_end_to_end import BOTH, FIRST_CHUNKS, HI, OTHERWISE, STOP
 from tests.wire_rows import ASKED_BY, Row
 
 NO_KEY: dict[str, str | None] = {"OPENAI_API_KEY": None}
@@ -83,11 +83,11 @@ def check_replay(program: Program, reply: Reply | list[Reply], *more: str) -> Re
 @pytest.mark.in_process
 @pytest.mark.parametrize(
     ("row", "api"),
-    list(zip(BOTH, itertools.cycle(APIS))),
+    [*zip(BOTH, itertools.cycle(APIS)), *((row, "chat") for row in [*FIRST_CHUNKS, *OTHERWISE])],
     ids=lambda each: getattr(each, "name", each),
 )
 def test_what_servers_send_is_replayed_as_it_came(program: Program, row: Row, api: str) -> None:
-    # Each row in one dialect, in turn: a recording knows of none.
+    # A row of both dialects in one of them, in turn: a recording knows of none.
     assert row.reply is not None
     more = ("--retries", "0", *ASKED_BY[api], *row.options)
     played = check_replay(program, row.reply(api), *more)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from threading import Event, Lock, Thread
-from typing import TYPE_CHECKING, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from pipechat.settings.resolve import Settings
 
@@ -133,7 +133,8 @@ class ConnectionAhead:
 
         host, port = place
         name = host.encode()  # a str is read as an international name, by modules of their own
-        found = socket.create_connection((name, port), longest_s)  # type: ignore[arg-type]
+        place_of_bytes: Any = (name, port)  # getaddrinfo takes them, though its stub says not
+        found = socket.create_connection(place_of_bytes, longest_s)
         try:
             found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             context = self._context.get(None)
