@@ -196,7 +196,7 @@ NEEDED = {
         show show.sinks
         turn turn.context turn.conversation turn.endings turn.in_memory turn.prompt turn.reducer
         turn.request_hash turn.run turn.surrogates
-        wire wire.api_errors wire.body wire.dialect wire.error_body wire.sse
+        wire wire.api_errors wire.body wire.dialect wire.error_body wire.origin wire.sse
     """,
     "network": """
         client.certificates client.inflating client.lazy_openai client.network_errors

@@ -1,13 +1,7 @@
-"""What edits the lines that are typed in `chat`: the extra's prompt_toolkit, or readline.
-
-Owns the choice between them. The extra has no use on a terminal that can move no cursor.
-"""
+"""What edits the lines that are typed in `chat`, whichever it is."""
 
 import os
-from collections.abc import Iterable, Mapping
 from typing import Protocol
-
-from pipechat.errors import UsageError
 
 DUMB = ("", "dumb", "unknown")
 
@@ -47,29 +41,3 @@ def open_terminal() -> int:
         return os.open(os.ttyname(0), os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:  # it has no name here, as in many a container
         return os.dup(0)
-
-
-def open_editor(environ: Mapping[str, str], past: Iterable[str]) -> Editor:
-    """The best editor there is for this terminal.
-
-    Args:
-        past: what was typed before, oldest first.
-
-    Raises:
-        UsageError: `no_line_editing`.
-    """
-    is_dumb = environ.get("TERM", "") in DUMB
-    if not is_dumb:
-        try:
-            from pipechat.chat.toolkit_editor import ToolkitEditor
-        except ImportError:  # the extra is not there
-            pass
-        else:
-            return ToolkitEditor(past)
-    try:
-        from pipechat.chat.plain_editor import PlainEditor
-    except ImportError as error:
-        message = "this Python has no readline, without which a terminal cuts long lines"
-        hint = "Give the questions through a pipe, or install the extra pipechat[chat]."
-        raise UsageError("no_line_editing", message, hint) from error
-    return PlainEditor(past, is_dumb=is_dumb)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from pipechat.chat.editor import Editor, LineGivenUp, open_editor
+from pipechat.chat.editor import Editor, LineGivenUp
+from pipechat.chat.editor_choice import open_editor
 from pipechat.chat.slash import LEAVES, run_command
 from pipechat.chat.talk import Talk, prompts
 from pipechat.errors import PipechatError, UsageError

@@ -26,8 +26,17 @@ from pipechat.signals import LONGEST_WAIT_S
 from pipechat.wire.dialect import dialect_of
 
 if TYPE_CHECKING:  # a Protocol takes a tenth of a millisecond to make
+    from typing import Protocol
+
     from pipechat.client.accounts import Accounts
-    from pipechat.client.alternative import Alternative
+
+    class Alternative(Protocol):
+        """Who is asked where a client's tries all failed: `open` makes its client, told of the
+        last failure and how many seconds of the turn are gone; None where it cannot be asked."""
+
+        @property
+        def name(self) -> str: ...
+        def open(self, error: PipechatError, spent_s: float) -> ChatClient | None: ...
 
 
 class ChatClient:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from pipechat.commands.wiring import cache_of
 from pipechat.environment import Environment
 from pipechat.settings.cached_note import CachedNote
 from pipechat.settings.resolve import Settings
@@ -13,19 +12,23 @@ from pipechat.wire.deprecation import told_end
 
 
 def warn_of_end(
-    env: Environment, settings: Settings, headers: Mapping[str, str], listed: str | None = None
+    env: Environment,
+    settings: Settings,
+    headers: Mapping[str, str],
+    listed: str | None,
+    cache: str | None,
 ) -> None:
     """Warn of what `headers` say of the model, unless it was said today. Never a failure.
 
     Args:
         listed: the day of its shutdown by the list of models.
+        cache: the folder that keeps what was said; who has none is told each time.
     """
     end = told_end(headers) or (f"is gone after {listed}" if listed else None)
     if end is None or env.quiet:
         return
     today = datetime.now(UTC).strftime("%Y-%m-%d")
-    folder = cache_of(env)  # who has none is told each time
-    note = CachedNote(folder, "end", settings.endpoint.url, settings.model) if folder else None
+    note = CachedNote(cache, "end", settings.endpoint.url, settings.model) if cache else None
     if note is not None and note.read() == today:
         return
     env.warn(f"{settings.host} says that {settings.model} {end}; `pipechat models` lists others")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
-from pipechat.client.alternative import Alternative
 from pipechat.client.chat_client import ChatClient
 from pipechat.client.exchange import Sender
 from pipechat.commands.loading import with_header_values
@@ -23,6 +23,13 @@ _OF_A_SENDER = (
 MakeClient = Callable[[Settings, Sender | None, float], ChatClient]
 """The client of settings whose key is to be found yet; through the sender, or one of its own; so
 many seconds of the turn are gone."""
+
+
+class Alternative(NamedTuple):
+    """One of them, as the client's `alternatives` are."""
+
+    name: str
+    open: Callable[[PipechatError, float], ChatClient | None]
 
 
 def alternatives_of(

@@ -137,7 +137,7 @@ def _client_of(
         if listed or "deprecation" in headers or "sunset" in headers:
             from pipechat.commands.deprecation import warn_of_end
 
-            warn_of_end(env, settings, headers, listed)
+            warn_of_end(env, settings, headers, listed, cache_of(env))
 
     memory = learned_api(env, settings)
     client = ChatClient(settings, sender, env.waits, spent_s, tell, memory, heard)

@@ -17,7 +17,7 @@ from pipechat.wire.api_errors import (
     shown_value,
     stream_error,
 )
-from pipechat.wire.dialect import asked_in_words, with_origin
+from pipechat.wire.origin import with_origin
 from pipechat.wire.sse import ServerEvent
 
 _EMPTY = Chunk()
@@ -60,6 +60,8 @@ def _formatted(messages: list[Message], wanted: AnswerFormat) -> dict[str, Any]:
     if wanted.kind == "json_schema":
         named = {"name": "answer", "strict": wanted.strict, "schema": wanted.schema}
         return {"response_format": {"type": "json_schema", "json_schema": named}}
+    from pipechat.wire.in_words import asked_in_words
+
     fields = {"response_format": {"type": "json_object"}} if wanted.kind == "json_object" else {}
     return {"messages": asked_in_words(messages, wanted), **fields}
 

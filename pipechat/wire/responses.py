@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipechat.messages import AnswerFormat, ChatRequest, Message
-from pipechat.wire.dialect import asked_in_words
 from pipechat.wire.responses_output import count_of
 from pipechat.wire.responses_reader import ResponsesReader
 
@@ -61,6 +60,8 @@ def _formatted(
         return messages, {
             "text": {"format": named | {"schema": wanted.schema, "strict": wanted.strict}}
         }
+    from pipechat.wire.in_words import asked_in_words
+
     messages = asked_in_words(messages, wanted)
     fields = {"text": {"format": {"type": "json_object"}}} if wanted.kind == "json_object" else {}
     return messages, fields

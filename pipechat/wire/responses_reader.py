@@ -20,7 +20,7 @@ from pipechat.wire.api_errors import (
     shown_value,
     stream_error,
 )
-from pipechat.wire.dialect import with_origin
+from pipechat.wire.origin import with_origin
 from pipechat.wire.responses_output import (
     count_of,
     is_incomplete,
