@@ -10,12 +10,11 @@ a frame than all that is made of the event.
 
 from __future__ import annotations
 
-import re
-
 _LONGEST_HEAD = 64 * 1024
-_SIZE = re.compile(rb"([0-9a-fA-F]{1,7})\r\n")
-_BEGUN_SIZE = re.compile(rb"[0-9a-fA-F]{1,7}\r?")
-_SAYS_CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked[ \t]*\r\n", re.IGNORECASE)
+_LINE_END = b"\r\n"
+_CHUNKED = b"\r\ntransfer-encoding: chunked\r\n"
+_DIGITS = b"0123456789abcdefABCDEF"
+_MOST_DIGITS = 7
 
 
 class Frames:
@@ -33,10 +32,9 @@ class Frames:
             return data
         first = at = self._past_frame(data, self._past_head(data))
         parts: list[bytes] = []
-        while found := _SIZE.match(data, at):
-            begin = found.end()
-            end = begin + int(found[1], 16)
-            if end == begin or data[end : end + 2] != b"\r\n":
+        while True:
+            begin, end = _body_of(data, at)
+            if begin == end or data[end : end + 2] != _LINE_END:
                 break
             parts.append(data[begin:end])
             at = end + 2
@@ -75,13 +73,12 @@ class Frames:
 
     def _begin_frame(self, frame: bytes, passed: int) -> None:
         """Note what is left of a frame that begins so, of which `passed` bytes are dealt with."""
-        found = _SIZE.match(frame)
-        size = int(found[1], 16) if found else 0
+        begin, end = _body_of(frame, 0)
         self._begun = b""
-        if found and size:
-            self._left = found.end() + size + 2 - passed
+        if begin < end:
+            self._left = end + 2 - passed
             self._is_plain = self._left <= 0  # no line end where it should be
-        elif not found and _BEGUN_SIZE.fullmatch(frame):
+        elif not begin and _may_be_size(frame):
             self._begun = frame
         else:
             self._is_plain = True  # the last one, or none that is plain
@@ -89,5 +86,22 @@ class Frames:
 
 def _is_chunked(head: bytes) -> bool:
     """Whether a body in frames surely follows."""
-    one_reading = head.count(b"\r\n") == head.count(b"\n")
-    return bool(one_reading and head.startswith(b"HTTP/1.1 200 ") and _SAYS_CHUNKED.search(head))
+    one_reading = head.count(_LINE_END) == head.count(b"\n")
+    return one_reading and head.startswith(b"HTTP/1.1 200 ") and _CHUNKED in head.lower()
+
+
+def _body_of(data: bytes, at: int) -> tuple[int, int]:
+    """Where the body begins and ends of the frame at `at`, twice 0 where its size is not there or
+    not plain."""
+    line_end = data.find(_LINE_END, at, at + _MOST_DIGITS + 2)
+    size = data[at:line_end]
+    if line_end <= at or size.translate(None, _DIGITS):
+        return 0, 0
+    begin = line_end + 2
+    return begin, begin + int(size, 16)
+
+
+def _may_be_size(line: bytes) -> bool:
+    """Whether `line` is a plain size as far as it came."""
+    digits = line.removesuffix(b"\r")
+    return 0 < len(digits) <= _MOST_DIGITS and not digits.translate(None, _DIGITS)

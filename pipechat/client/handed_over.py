@@ -49,9 +49,7 @@ class _Backend(httpcore2.SyncBackend):
         except OSError as error:
             raise httpcore2.ConnectError(error) from error
         if found is None:
-            return _Joining(
-                super().connect_tcp(host, port, timeout, local_address, socket_options)
-            )
+            return _Joining(super().connect_tcp(host, port, timeout, local_address, socket_options))
         return _Joining(_Secure(found) if isinstance(found, ssl.SSLSocket) else SyncStream(found))
 
 
