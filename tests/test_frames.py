@@ -84,7 +84,7 @@ heads = st.sampled_from([
     HEAD.replace(b"chunked", b"chunked  "), HEAD.replace(b"chunked", b"gzip"),
     HEAD.replace(b"chunked", b"chunked\r\n , x"), HEAD.replace(b"x: y", b"content-length: 7"),
     HEAD.replace(b"x: y\r\n", b"x: y\r\n\ttransfer-encoding: chunked\r\n"),
-    HEAD.replace(b"x: y\r\n", b"x: y\n\n"), HEAD.replace(b"\r\n", b"\n"),
+    HEAD.replace(b"x: y", b"x: y\n\nz: z"), HEAD.replace(b"\r\n", b"\n"),
     HEAD.replace(b"1.1", b"1.0"), HEAD.replace(b"200", b"204"), HEAD.replace(b"200", b"500"),
     b"HTTP/1.1 100 Continue\r\n\r\n" + HEAD, HEAD.replace(b"Transfer-Encoding: chunked", b"z: z"),
     HEAD.replace(b"x: y", b"content-length: 40").replace(b"Transfer-Encoding: chunked", b"z: z"),
@@ -134,14 +134,38 @@ def test_a_frame_that_came_alone_goes_out_as_it_came(byte_by_byte: bool) -> None
         HEAD.replace(b"Transfer-Encoding: chunked", b"Content-Length: 18"),
         HEAD.replace(b"chunked", b"gzip"),
         HEAD.replace(b"\r\n", b"\n"),
-        HEAD.replace(b"x: y\r\n", b"x: " + b"y" * 70_000),
+        HEAD.replace(b"x: y", b"x: y\n\nz: z"),
+        HEAD.replace(b"x: y", b"x: " + b"y" * 70_000),
     ],
-    ids=["an error", "HTTP/1.0", "a length", "another coding", "other line ends", "no end"],
+    ids=[
+        "an error",
+        "HTTP/1.0",
+        "a length",
+        "another coding",
+        "other line ends",
+        "two ends",
+        "no end",
+    ],
 )
 def test_a_body_that_is_not_surely_in_frames_goes_out_as_it_came(head: bytes) -> None:
     frames = Frames()
     data = framed(b"one", b"two", b"three")
-    assert [frames.joined(part) for part in (head, data, data)] == [head, data, data]
+    parts = [head[:-2], head[-2:], data, data]
+    assert [frames.joined(part) for part in parts] == parts
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        END, b"00\r\n\r\n", b"\r\n", b"\n", b"5\r\nhelloXX", b"5\nhello\n", b"+5\r\nhello\r\n",
+        b"0x5\r\nhello\r\n", b"5;a=b\r\nhello\r\n", b"00000005\r\nhello\r\n", b"1234567", b"x",
+    ],
+)  # fmt: skip
+def test_behind_a_frame_that_is_not_plain_everything_goes_out_as_it_came(broken: bytes) -> None:
+    frames = Frames()
+    data = framed(b"hello", b"hello")
+    assert frames.joined(HEAD + data) == HEAD + framed(b"hellohello")
+    assert [frames.joined(part) for part in (broken, data, data)] == [broken, data, data]
 
 
 def test_every_response_of_a_connection_is_read_for_itself() -> None:

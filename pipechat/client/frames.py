@@ -104,4 +104,4 @@ def _body_of(data: bytes, at: int) -> tuple[int, int]:
 def _may_be_size(line: bytes) -> bool:
     """Whether `line` is a plain size as far as it came."""
     digits = line.removesuffix(b"\r")
-    return 0 < len(digits) <= _MOST_DIGITS and not digits.translate(None, _DIGITS)
+    return len(digits) <= _MOST_DIGITS and not digits.translate(None, _DIGITS)
