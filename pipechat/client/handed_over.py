@@ -1,6 +1,6 @@
-"""The transport, with a connection handed to it that was opened ahead.
+"""The transport, with a connection handed to it that was opened ahead, and its frames joined.
 
-Owns the place in httpcore2 where it enters. Imported where there is one to hand over.
+Owns the place in httpcore2 where both enter. Imported where there is one to hand over.
 """
 
 from __future__ import annotations
