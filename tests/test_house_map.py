@@ -84,6 +84,7 @@ PURE: dict[str, tuple[str, ...]] = {
     "settings.proxy": ("ipaddress",),
     "settings.table": (),
     "settings.own_prices": (),
+    "client.frames": (),
     "client.reading": ("math", "time"),  # how long a server is listened to
     "client.refusal": (),
     "client.request_form": (),

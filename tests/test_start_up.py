@@ -205,7 +205,7 @@ NEEDED = {
     """,
     "learning": "settings.learned_api",
     "accounts": "ledger ledger.account ledger.bounds store store.locked_file store.locks",
-    "connecting": "client.handed_over",
+    "connecting": "client.frames client.handed_over",
     "recording": """
         client.near_request client.record_replay client.recording
         commands.own_files commands.recordings

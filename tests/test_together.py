@@ -2,6 +2,7 @@
 
 import os
 import select
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import pytest
 
 from pipechat.environment import Output
 from tests.program import Program
-from tests.servers import ChatServer, Send, WaitFor, chunk, done, event, stream_reply
+from tests.servers import ChatServer, Raw, Send, WaitFor, chunk, done, event, stream_reply
 
 pytestmark = pytest.mark.in_process
 
@@ -40,18 +41,34 @@ def writes(seen: Callable[[bytes], None] = lambda _: None) -> Iterator[list[byte
         yield written
 
 
+@contextmanager
+def threads_by_turns() -> Iterator[None]:
+    """Whoever waits for a thread does not wait until it has done all that it has to do."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
 def ask(program: Program, url: str, output_format: str) -> Any:
     given = ("--session", "s", "--base-url", url, "--output-format", output_format)
     return program.run("ask", "why?", "--no-stdin", *given)
 
 
 @pytest.mark.parametrize("output_format", FORMATS)
+@pytest.mark.parametrize("frames", ["one frame", "a frame each"])
 def test_chunks_of_one_segment_are_one_write_to_the_spool_and_then_one_to_stdout(
-    program: Program, output_format: str
+    program: Program, frames: str, output_format: str
 ) -> None:
     texts = words(40)
-    reply = stream_reply(Send(b"".join(event(chunk(text)) for text in texts)), STOP, done())
-    with ChatServer(reply) as server, writes() as written:
+    events = [event(chunk(text)) for text in texts]
+    in_one = Send(b"".join(events))
+    if frames == "a frame each":
+        in_one = Raw(b"".join(b"%x\r\n%b\r\n" % (len(each), each) for each in events))
+    reply = stream_reply(in_one, STOP, done())
+    with ChatServer(reply) as server, threads_by_turns(), writes() as written:
         result = ask(program, server.url, output_format)
     assert result.status == 0
     spooled, shown, *rest = [data for data in written if b"w7 " in data]
