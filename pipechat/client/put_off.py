@@ -8,10 +8,11 @@ can do without, and says so itself (`except ImportError`).
 from __future__ import annotations
 
 import os
+import platform
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -30,8 +31,9 @@ _LEFT_OUT = frozenset(
         "httpcore2._sync.socks_proxy",
     }
 )
-# Imported at the top of files whose functions alone use it.
-_WAITING = frozenset({"asyncio", "truststore"})
+# Imported at the top of files whose functions alone use it. (anyio reads its own source to learn
+# what it offers: 2 ms.)
+_WAITING = frozenset({"anyio", "asyncio", "truststore"})
 _METADATA = "importlib.metadata"
 # A version as the folder of an installed package can only mean it.
 _INSTALLED = r"{name}-([0-9]+(?:\.[0-9]+)*)\.dist-info"
@@ -54,6 +56,14 @@ def parts_put_off() -> Iterator[None]:
         # Until here one submodule is wanted alone: `asyncio.coroutines`, by typing_extensions.
         for name in _WAITING:
             close_package(name)
+
+
+def leave_processor_unknown() -> None:
+    """Let no process be started for the name of the processor, which the SDK asks for beside the
+    system's, and drops: `uname -p`, 4 ms with the import of what starts it. "" is Python's own
+    word for one that is not known; where its class takes no other, the process is started."""
+    with suppress(AttributeError):
+        platform.uname().processor = ""  # type: ignore[misc]  # because it is cached, not computed
 
 
 def serve_socks() -> None:
