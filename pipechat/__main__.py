@@ -11,7 +11,7 @@ from pipechat.signals import default_interrupts
 _COLLECT_AFTER = 100_000
 # Of the standard library: imported at the top of typer's files, and of those that these import,
 # and used by few of their functions. A start takes 3 ms of 43 less without them.
-_WAITING = frozenset({"ipaddress", "linecache", "platform", "subprocess", "tokenize"})
+_WAITING = frozenset({"ipaddress", "linecache", "platform", "subprocess", "textwrap", "tokenize"})
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 # `uuid`, which typer needs, asks for `platform` on Python 3.11.
-WAIT = {"ipaddress", "linecache", "subprocess", "tokenize"}
+WAIT = {"ipaddress", "linecache", "subprocess", "textwrap", "tokenize"}
 START = """
 import json, sys
 from pipechat.__main__ import _WAITING
@@ -39,8 +39,8 @@ def test_a_start_leaves_waiting_what_few_functions_use() -> None:
 
 def test_what_a_start_puts_off_is_whole_when_it_is_asked_for() -> None:
     asked = """
-import ipaddress, linecache, platform, subprocess, tokenize
-ipaddress.ip_address, linecache.getline, platform.system, tokenize.open
+import ipaddress, linecache, platform, subprocess, textwrap, tokenize
+ipaddress.ip_address, linecache.getline, platform.system, textwrap.wrap, tokenize.open
 from subprocess import Popen, run
 assert run([sys.executable, "-c", "print(7)"], stdout=subprocess.PIPE).stdout == b"7\\n"
 assert not [name for name in _WAITING if "__getattr__" in vars(sys.modules[name])]
