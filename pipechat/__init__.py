@@ -10,6 +10,7 @@ The rooms, each of which imports only from those above it (`tests/test_house_map
     errors, text, jsonl, messages, events
                     the ground: errors and exit codes, text made fit to be read and shown, JSON
                     lines, what is said and what happens
+    late_imports    modules that run when something of them is first asked for
     signals         waiting for streams, and what a signal does to a turn
     settings        the option table; flags, environment, profile and file resolved once; the key;
                     the endpoint; proxies

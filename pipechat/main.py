@@ -7,7 +7,6 @@ import sys
 import threading
 import warnings
 from contextlib import redirect_stdout, suppress
-from importlib import import_module
 from io import StringIO
 from typing import Annotated, Any, NoReturn
 
@@ -20,10 +19,21 @@ from pipechat.environment import Environment
 from pipechat.errors import ExitCode, PipechatError, ReaderLeft, UsageError, as_ours
 from pipechat.signals import die_by
 
-COMMANDS = (
-    "ask", "chat", "batch", "history", "usage", "models", "doctor", "config", "schema",
-    "completion",
-)  # fmt: skip
+# What each begins its help with; beside them the page that lists them needs none of them.
+COMMANDS = {
+    "ask": "Ask a question; the answer streams to stdout, and nothing else does.",
+    "chat": "Talk to the model, question by question; /help tells more, Ctrl-D or QUIT leaves.",
+    "batch": "Ask many questions, nothing twice.",
+    "history": "What was asked and answered: sessions shown, searched and kept in order.",
+    "usage": "Tell what was used, and what it cost, by model, day, month, session, batch or "
+    "endpoint.",
+    "models": "List what the endpoint serves: model, context window, owner, and the day of its "
+    "shutdown.",
+    "doctor": "Look at key, proxy, network, endpoint, model, session folder, versions and clock.",
+    "config": "Look at settings; begin a file of them.",
+    "schema": "Print the JSON Schema (draft 2020-12) of what pipechat writes.",
+    "completion": "Print a script that completes commands, options, values, sessions and profiles.",
+}
 _HELP = "The Unix filter for chat models: a question goes in, the answer streams out."
 
 # typer ≥ 0.25 carries a click of its own; its errors are reached through typer, whose name for
@@ -80,7 +90,7 @@ def run(env: Environment, arguments: list[str]) -> int:
 
 
 def _run_command(env: Environment, arguments: list[str]) -> int:
-    command = make_command(_named(arguments), brief=arguments in ([], ["--help"], ["-h"]))
+    command = make_command()
     # Help and version are typer's own words: caught, and written as everything else is.
     shown = StringIO()
     try:
@@ -92,58 +102,30 @@ def _run_command(env: Environment, arguments: list[str]) -> int:
         return int(ExitCode.USAGE)
     except _CommandLineError as error:
         context = getattr(error, "ctx", None)
-        named = _named(arguments)
-        fallback = f"pipechat {named[0]}" if len(named) == 1 else "pipechat"
-        path = context.command_path if context else fallback
+        path = context.command_path if context else _path_of(arguments)
         from pipechat.commands.mistakes import is_no_command, told_of
 
         if context and is_no_command(error):  # who says nothing asks what there is to say
             for line in context.get_help().splitlines():
                 env.stderr.line(line)
-        raise UsageError("usage", *told_of(error, path, arguments, COMMANDS)) from error
+        raise UsageError("usage", *told_of(error, path, arguments, tuple(COMMANDS))) from error
     if text := shown.getvalue():
         env.stdout.write(text.encode())
     return int(status or 0)
 
 
-def _named(arguments: list[str]) -> tuple[str, ...]:
-    """The command that the arguments name, else all of them: for --help, and to say which
-    there are. What is not run need be neither imported nor built."""
+def _path_of(arguments: list[str]) -> str:
+    """The command that the arguments name, as far as that can be told without reading them."""
     first = next((word for word in arguments if not word.startswith("-")), None)
-    if first is None and "--version" in arguments:
-        return ()
-    # Completion tells of all of them.
-    return (first,) if first in COMMANDS and first != "completion" else COMMANDS
+    return f"pipechat {first}" if first in COMMANDS else "pipechat"
 
 
-def make_command(names: tuple[str, ...] = COMMANDS, *, brief: bool = False) -> Any:
-    """The program as typer has it, with the commands of these names; `brief`: none of which can
-    do more than be listed, for the page that lists them."""
-    app = App(help=_HELP)
-    app.callback(help=_HELP, invoke_without_command=True)(_before_commands)
-    for name in names:
-        command = getattr(import_module(f"pipechat.commands.{name}"), name)
-        if brief:
-            command = _listed(command)
-        if isinstance(command, typer.Typer):
-            app.add_typer(command)
-        else:
-            app.command()(command)
-    command = typer.main.get_command(app)
-    # typer has groups last.
-    command.commands = {name: command.commands[name] for name in names}  # type: ignore[attr-defined]  # because it is a group
-    return command
-
-
-def _listed(command: Any) -> Any:
-    """A command or a group with its help and without its options, which take longer to make."""
-    if isinstance(command, typer.Typer):
-        return App(command.info.name, help=command.info.help or "")
-
-    def listed() -> None: ...
-
-    listed.__name__, listed.__doc__ = command.__name__, command.__doc__
-    return listed
+def make_command() -> Any:
+    """The program as typer has it."""
+    app = App(help=_HELP, callback=_before_commands)
+    for name, summary in COMMANDS.items():
+        app.add(name, f"{name}.{name}", summary)
+    return app.as_typer_has_it()
 
 
 def _before_commands(

@@ -168,6 +168,7 @@ def test_offline_answers_about_files_too(program: Program, folder: Path) -> None
     assert b"planted-text" in result.stdout
 
 
+@pytest.mark.in_process(False)
 def test_a_plain_ask_imports_nothing_of_it(program: Program) -> None:
     plain = imported(program, "ask", "--dry-run", "hello")
     new = {"pipechat.turn.attachments", "pipechat.attached_files", "pipechat.commands.attaching"}

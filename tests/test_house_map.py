@@ -24,13 +24,14 @@ MAY_IMPORT = {
     "jsonl": {"text"},
     "messages": {"errors", "jsonl", "text"},
     "events": {"errors", "messages"},
+    "late_imports": set(),
     "signals": {"errors"},
     "settings": GROUND,
     "wire": GROUND,
     "answers": GROUND,
     "attached_files": {"errors", "text"},
     "turn": GROUND | {"settings"},
-    "client": GROUND | {"settings", "wire", "signals"},
+    "client": GROUND | {"settings", "wire", "signals", "late_imports"},
     "store": GROUND | {"signals"},
     "ledger": GROUND | {"store"},
     "batch": GROUND
@@ -48,7 +49,7 @@ MAY_IMPORT = {
     | {"answers", "attached_files", "batch", "doctor", "chat", "ledger", "foreign"}
     | {"__init__"},
     "main": GROUND | {"commands", "environment", "signals", "__init__"},
-    "__main__": {"main", "signals"},
+    "__main__": {"main", "signals", "late_imports"},
     "__init__": set(),
 }
 

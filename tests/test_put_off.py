@@ -33,10 +33,13 @@ def test_what_waited_is_whole_as_soon_as_anything_of_it_is_asked_for() -> None:
     assert run("""
 load_openai({})
 waited = ["asyncio.base_events" in sys.modules, "truststore._api" in sys.modules]
+waited.append(sys.modules["anyio"].__getattr__.__module__ != "pipechat.late_imports")
 import asyncio
 import asyncio.subprocess
 from asyncio import sleep
 async def one(): return await sleep(0, 1)
+import anyio
+from anyio.from_thread import BlockingPortal
 import truststore
 from importlib.metadata import distribution, version
 from importlib import metadata
@@ -46,11 +49,12 @@ print(json.dumps([
     asyncio.run(one()),
     asyncio.subprocess.PIPE,
     issubclass(truststore.SSLContext, object),
+    anyio.run(anyio.sleep, 0) is None and issubclass(anyio.Lock, object),
     "__getattr__" in vars(asyncio),
     distribution("openai").version == version("openai") == metadata.version("openai"),
     httpcore2.SyncBackend.__name__,
 ]))
-""") == [[False, False], 1, -1, True, False, True, "SyncBackend"]
+""") == [[False, False, False], 1, -1, True, True, False, True, "SyncBackend"]
 
 
 @pytest.mark.parametrize(
@@ -88,6 +92,19 @@ asyncio.__getattr__ = lambda name: name
 load_openai({})
 print(json.dumps(isinstance(asyncio.__path__, list)))
 """)
+
+
+_HEADERS = """
+started = []
+sys.addaudithook(lambda event, given: event == "subprocess.Popen" and started.append(given[1]))
+headers = load_openai(os.environ).OpenAI(api_key="sk").platform_headers()
+print(json.dumps([headers, ["uname", "-p"] in started]))
+"""
+
+
+def test_the_sdk_names_the_system_without_a_process_for_the_processor() -> None:
+    plain, _ = run(_HEADERS, PIPECHAT_PLAIN_IMPORT="1")
+    assert run(_HEADERS) == [plain, False]
 
 
 def test_the_proxy_of_socks_stands_where_its_own_import_puts_it() -> None:

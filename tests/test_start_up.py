@@ -13,6 +13,7 @@ import pytest
 
 from pipechat.environment import Output
 from pipechat.events import Chunk, Sink, Start
+from pipechat.main import COMMANDS
 from pipechat.show.sinks import NdjsonSink, TextSink
 from pipechat.turn.reducer import TurnReducer
 from pipechat.turn.run import TurnRun
@@ -26,12 +27,36 @@ HEAVY = {"openai", "httpx2", "httpcore2", "pydantic", "anyio", "asyncio", "ssl",
 START = Start("id", "time", None, "model", 0, 0)
 
 
-def imported(program: Program, *arguments: str) -> set[str]:
-    """The modules that a run imports."""
-    result = program.run(*arguments, env={"PYTHONPROFILEIMPORTTIME": "1"})
-    assert result.status == 0, result.stderr
-    lines = result.stderr.decode().splitlines()
-    return {line.rsplit("|")[-1].strip() for line in lines if line.startswith("import time:")}
+_TELLS_MODULES = """
+import os, sys
+
+leave = os._exit
+
+def told(status):
+    with open({path!r}, "w") as file:
+        file.write("\\n".join(sys.modules))
+    leave(status)
+
+os._exit = told
+"""
+
+
+def imported(program: Program, *arguments: str, says: bytes | None = None) -> set[str]:
+    """What is in `sys.modules` of a process at its end; imports by name are among it."""
+    path = program.home / "modules"
+    env = program.at_start("tells-modules", _TELLS_MODULES.format(path=str(path)))
+    result = program.run(*arguments, env=env)
+    assert (result.status, result.stdout) == (0, result.stdout if says is None else says), (
+        result.stderr
+    )
+    return set(path.read_text().split())
+
+
+def commands_of(modules: set[str]) -> set[str]:
+    """Those of `modules` that are a command, or that commands of a group are in."""
+    names = {name.removeprefix("pipechat.commands.") for name in modules}
+    return names & {*COMMANDS, "history_list", "history_search", "history_export",
+                    "history_import", "history_edit"}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -58,6 +83,7 @@ def test_a_command_does_not_import_what_the_others_need(program: Program) -> Non
     listed = imported(program, "history", "list")
     assert "pipechat.show.transcript" in listed
     assert not listed & {"pipechat.turn.conversation", "pipechat.show.sinks"}
+    assert commands_of(listed) == {"history", "history_list"}
     asked = imported(program, "ask", "--offline", "--session", "s", "hello")
     assert "pipechat.turn.conversation" in asked
     assert not asked & {
@@ -118,7 +144,24 @@ def test_neither_the_version_nor_history_imports_what_asking_needs(program: Prog
     for arguments in (("--version",), ("history", "list"), ("schema", "turn")):
         asked = imported(program, *arguments)
         assert not asked & {"pipechat.settings.table", "pipechat.turn.run"}, arguments
-    assert "pipechat.commands.history" not in imported(program, "--version")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "needed"),
+    [
+        ("--version", ""),
+        ("--help", ""),
+        ("history path", "history"),
+        ("history list", "history history_list"),
+        ("history search --help", "history history_search"),
+        ("batch run --help", "batch"),
+        ("usage --help", "usage"),
+    ],
+)
+def test_no_command_is_imported_but_the_one_that_is_run(
+    program: Program, arguments: str, needed: str
+) -> None:
+    assert commands_of(imported(program, *arguments.split())) == set(needed.split())
 
 
 @pytest.mark.parametrize(("kind", "more"), [(TextSink, 1), (NdjsonSink, 2)], ids=["text", "ndjson"])
@@ -157,35 +200,12 @@ def test_a_chunk_is_one_write(monkeypatch: pytest.MonkeyPatch, kind: type[Sink],
     assert len(written) == 50 + more  # text: the newline; ndjson: start and end
 
 
-_TELLS_MODULES = """
-import os, sys
-
-leave = os._exit
-
-def told(status):
-    with open({path!r}, "w") as file:
-        file.write("\\n".join(sys.modules))
-    leave(status)
-
-os._exit = told
-"""
-
-
-def modules_of(program: Program, *arguments: str) -> set[str]:
-    """What is in `sys.modules` of a process at its end; imports by name are among it."""
-    path = program.home / "modules"
-    env = program.at_start("tells-modules", _TELLS_MODULES.format(path=str(path)))
-    result = program.run(*arguments, env=env)
-    assert (result.status, result.stdout) == (0, b"Hi\n"), result.stderr
-    return set(path.read_text().split())
-
-
 # Of ours, what an ask needs; room by room.
 NEEDED = {
     "chat": "wire.chat_completions",
     "responses": "wire.responses wire.responses_output wire.responses_reader",
     "any": """
-        environment errors events jsonl main messages signals stdin text
+        environment errors events jsonl late_imports main messages signals stdin text
         client client.advice client.chat_client client.deadlines client.exchange client.reading
         client.ahead client.request_form client.retries
         commands commands.accounts commands.app commands.ask commands.loading commands.options
@@ -233,7 +253,7 @@ def test_what_is_imported_is_what_is_needed_live_recorded_and_replayed(
         ask += [] if streamed else ["--no-stream"]
         for way, (parts, option) in WAYS.items():
             more = (*option, str(program.home / "recording")) if option else ()
-            found = modules_of(program, *ask, *more)
+            found = imported(program, *ask, *more, says=b"Hi\n")
             ours = {name for name in found if name.partition(".")[0] == "pipechat"}
             needed = [name for part in {api, *parts} for name in NEEDED[part].split()]
             assert ours == {"pipechat", *(f"pipechat.{name}" for name in needed)}, way

@@ -79,6 +79,7 @@ def test_the_record_keeps_the_question_as_it_was_asked(program: Program) -> None
     assert program.records("s")[0]["question"] == "Say A"
 
 
+@pytest.mark.in_process(False)
 def test_a_plain_ask_imports_nothing_of_it(program: Program) -> None:
     plain = imported(program, "ask", "--dry-run", "hello")
     assert not plain & {"jinja2", "pipechat.turn.template", "pipechat.commands.templating"}

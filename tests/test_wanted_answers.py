@@ -317,6 +317,7 @@ def test_a_dry_run_shows_how_it_would_be_asked(program: Program) -> None:
     assert json.loads(dry.stdout)["response_format"]["json_schema"]["strict"] is True
 
 
+@pytest.mark.in_process(False)
 def test_a_plain_ask_imports_nothing_of_it(program: Program) -> None:
     plain = imported(program, "ask", "--offline", "hello")
     assert not {name for name in plain if name.startswith(("pipechat.answers", "jsonschema_rs"))}

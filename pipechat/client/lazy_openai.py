@@ -26,7 +26,7 @@ from types import CodeType, ModuleType, SimpleNamespace
 from typing import NamedTuple
 
 from pipechat.client.certificates import check_tls_files
-from pipechat.client.put_off import parts_put_off
+from pipechat.client.put_off import leave_processor_unknown, parts_put_off
 
 # `openai.lib` offers two schema functions and, beside them, the parsers of all chat models.
 # `openai.providers` is left out: its names are also those of its submodules.
@@ -75,6 +75,7 @@ def _import_openai(environ: Mapping[str, str]) -> ModuleType:
         with parts_put_off():
             openai = import_module("openai")
             import_module("httpcore2")  # which it brings as soon as a client is made
+            leave_processor_unknown()
             return openai
     except Exception:
         # Whatever it was, it may be ours: let the plain import decide, from a clean start.

@@ -1,21 +1,23 @@
 """What the SDK and its HTTP library import and a plain question does not use: later, or never.
 
-Owns which modules these are, and how they wait. Nothing is replaced by a likeness: a module that
-waits is the real one as soon as anything of it is asked for, and a part that is left out is one
-that its library can do without, and says so itself (`except ImportError`).
+Owns which modules these are. Nothing is replaced by a likeness: a module that waits is the real
+one as soon as anything of it is asked for, and a part that is left out is one that its library
+can do without, and says so itself (`except ImportError`).
 """
 
 from __future__ import annotations
 
 import os
+import platform
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
-from importlib.machinery import ModuleSpec, PathFinder
-from threading import RLock
+from importlib.machinery import ModuleSpec
 from types import ModuleType
+
+from pipechat.late_imports import close_package, spec_that_waits
 
 # Parts of httpcore2 that it can be without: other event loops' backends (found by their own
 # names where a loop runs), HTTP/2, which the SDK does not speak, SOCKS (see `serve_socks`).
@@ -29,9 +31,9 @@ _LEFT_OUT = frozenset(
         "httpcore2._sync.socks_proxy",
     }
 )
-# Imported at the top of files whose functions alone use it.
-_WAITING = frozenset({"asyncio", "truststore"})
-_LONGEST_S = 10.0
+# Imported at the top of files whose functions alone use it. (anyio reads its own source to learn
+# what it offers: 2 ms.)
+_WAITING = frozenset({"anyio", "asyncio", "truststore"})
 _METADATA = "importlib.metadata"
 # A version as the folder of an installed package can only mean it.
 _INSTALLED = r"{name}-([0-9]+(?:\.[0-9]+)*)\.dist-info"
@@ -51,7 +53,17 @@ def parts_put_off() -> Iterator[None]:
         if isinstance(sys.modules.get(_METADATA), _QuickMetadata):
             del sys.modules[_METADATA]
         sys.meta_path.remove(finder)
-        _close_packages()
+        # Until here one submodule is wanted alone: `asyncio.coroutines`, by typing_extensions.
+        for name in _WAITING:
+            close_package(name)
+
+
+def leave_processor_unknown() -> None:
+    """Let no process be started for the name of the processor, which the SDK asks for beside the
+    system's, and drops: `uname -p`, 4 ms with the import of what starts it. "" is Python's own
+    word for one that is not known; where its class takes no other, the process is started."""
+    with suppress(AttributeError):
+        platform.uname().processor = ""  # type: ignore[misc]  # because it is cached, not computed
 
 
 def serve_socks() -> None:
@@ -72,63 +84,7 @@ class _Finder:
     ) -> ModuleSpec | None:
         if fullname in _LEFT_OUT:
             raise ModuleNotFoundError(name=fullname)
-        if fullname not in _WAITING:
-            return None
-        spec = PathFinder.find_spec(fullname, path, target)
-        if spec is not None:
-            spec.loader = _WaitingLoader(spec)  # type: ignore[assignment] # it has what is called
-        return spec
-
-
-class _WaitingLoader:
-    """Runs a module's code when something of it is first asked for (PEP 562). The standard
-    library's LazyLoader does so at the second `import` of it already."""
-
-    def __init__(self, spec: ModuleSpec) -> None:
-        assert spec.loader is not None
-        self._loader = spec.loader
-        self._lock = RLock()
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        return self._loader.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        names = vars(module)
-        path = names["__path__"]
-        runs = False
-
-        def serve(name: str) -> object:
-            nonlocal runs
-            # Not for ever: who imports a part of it may hold what this one waits for.
-            has_lock = self._lock.acquire(timeout=_LONGEST_S)
-            try:
-                if has_lock and not runs:
-                    runs = True
-                    names["__path__"] = path
-                    self._loader.exec_module(module)
-                    # Only now: other threads that ask meanwhile wait here.
-                    if names["__getattr__"] is serve:  # and not one of its own
-                        del names["__getattr__"]
-            finally:
-                if has_lock:
-                    self._lock.release()
-            if name in names or names.get("__getattr__") is not serve:
-                return getattr(module, name)
-            raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
-
-        names["__getattr__"] = serve
-
-
-def _close_packages() -> None:
-    """Have every later import of a submodule run its package first, as Python would.
-
-    Until here one submodule is wanted alone: `asyncio.coroutines`, by typing_extensions.
-    """
-    for name in _WAITING:
-        names = vars(sys.modules.get(name, ModuleType(name)))
-        waits = getattr(names.get("__getattr__"), "__module__", None) == __name__
-        if waits and "__path__" in names:
-            del names["__path__"]
+        return spec_that_waits(fullname, path, target) if fullname in _WAITING else None
 
 
 class _QuickMetadata(ModuleType):

@@ -32,7 +32,7 @@ Format = Annotated[
 ]
 
 
-@config.command()
+@config.command("show")
 def show(
     context: typer.Context,
     profile: Annotated[
@@ -74,7 +74,7 @@ def show(
     return int(faults[0].exit_code) if faults else 0
 
 
-@config.command()
+@config.command("path")
 def path(context: typer.Context, quiet: Quiet = False, verbose: Verbose = False) -> int:
     """Print where the config file is, or would be."""
     env = _env(context, quiet, verbose)
@@ -85,7 +85,7 @@ def path(context: typer.Context, quiet: Quiet = False, verbose: Verbose = False)
     return 0
 
 
-@config.command()
+@config.command("init")
 def init(context: typer.Context, quiet: Quiet = False, verbose: Verbose = False) -> int:
     """Write a config file in which every setting stands as a comment; never over one."""
     env = _env(context, quiet, verbose)

@@ -40,8 +40,9 @@ def _page(command: Any, context: Any, width: int) -> Iterator[str]:
     yield from _examples(path, width)
     if commands := getattr(command, "commands", None):
         yield "\nCommands:"
-        for name, each in commands.items():
-            yield from entry(name, summary_of(each), width)
+        for name in commands:
+            summary = command.summaries.get(name) or summary_of(commands[name])
+            yield from entry(name, summary, width)
     for group in GROUPS:
         inside = [each for each in params if group_of(each) == group]
         if inside:

@@ -9,10 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipechat.commands.app import App
-from pipechat.commands.history_edit import delete, fork, prune, rename, repair
-from pipechat.commands.history_export import export
-from pipechat.commands.history_import import import_
-from pipechat.commands.history_list import list_sessions
 from pipechat.commands.history_output import (
     NoPager,
     OutputFormat,
@@ -28,7 +24,6 @@ from pipechat.commands.history_output import (
     opened,
     source_or_last,
 )
-from pipechat.commands.history_search import search
 from pipechat.errors import UsageError
 from pipechat.show.transcript import Look, Transcript
 from pipechat.text import visible_line
@@ -40,6 +35,17 @@ if TYPE_CHECKING:
 history = App(
     "history", help="What was asked and answered: sessions shown, searched and kept in order."
 )
+history.add("list", "history_list.list_sessions")
+history.add("show", "history.show")
+history.add("path", "history.path")
+history.add("search", "history_search.search")
+history.add("export", "history_export.export")
+history.add("import", "history_import.import_")
+history.add("fork", "history_edit.fork")
+history.add("rename", "history_edit.rename")
+history.add("delete", "history_edit.delete")
+history.add("prune", "history_edit.prune")
+history.add("repair", "history_edit.repair")
 
 Last = Annotated[
     int | None, typer.Option("--last", "-n", help="Only the last N turns.", metavar="N", min=1)
@@ -128,16 +134,3 @@ def _wanted(last: int | None, turn: int | None) -> Wanted:
     if turn == 0:
         raise UsageError("bad_option", "--turn 0: the first turn is 1, the last is -1")
     return Wanted(place=turn) if turn > 0 else Wanted(-turn, only_first_of_last=True)
-
-
-history.command("list")(list_sessions)
-history.command()(show)
-history.command()(path)
-history.command()(search)
-history.command()(export)
-history.command("import")(import_)
-history.command()(fork)
-history.command()(rename)
-history.command()(delete)
-history.command()(prune)
-history.command()(repair)

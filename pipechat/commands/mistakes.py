@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
-import typer
-
 from pipechat.commands import elsewhere
+from pipechat.commands.app import App
 from pipechat.errors import UsageError
 from pipechat.text import did_you_mean, nearest
 
@@ -161,10 +160,7 @@ def _commands_of(group: str) -> Sequence[str]:
     if " " in group:
         return ()
     app = getattr(import_module(f"pipechat.commands.{group}"), group)
-    if not isinstance(app, typer.Typer):
-        return ()
-    known = app.registered_commands
-    return [str(each.name or getattr(each.callback, "__name__", "")) for each in known]
+    return app.names if isinstance(app, App) else ()
 
 
 def _question(option: str, arguments: Sequence[str]) -> str:

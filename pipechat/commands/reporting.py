@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pipechat.environment import Environment
 from pipechat.errors import BugError, PipechatError, ReaderLeft
-from pipechat.events import TerminalEvent
+
+if TYPE_CHECKING:  # a start without a turn is spared both, 4 ms
+    from pipechat.events import TerminalEvent
 
 
 def report(env: Environment, error: PipechatError) -> None:

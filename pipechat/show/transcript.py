@@ -5,8 +5,8 @@ control characters are shown, times are local, and who speaks is set off. Knows 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from pipechat.messages import Summary, Turn
 from pipechat.show.width import cut, width
@@ -23,8 +23,7 @@ _OTHERS_WIDTH = 55
 _PREFIXES = "kMGTPE"
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(NamedTuple):
     """How text is shown. `terminal`: to a person, so made visible; `color`: with ANSI codes."""
 
     terminal: bool = False

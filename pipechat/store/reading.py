@@ -7,7 +7,7 @@ import os
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 from pipechat import jsonl
@@ -26,8 +26,7 @@ _LONGEST_MARK = 64
 _BLOCK = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Tail:
+class Tail(NamedTuple):
     """The end of a session: its last complete turns, oldest first, and the system message of
     its very last record."""
 

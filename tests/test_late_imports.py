@@ -1,0 +1,90 @@
+"""What a start puts off of the standard library is the real thing as soon as it is asked for."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+# With every Python: 3.11 runs `ast` and `platform` at once, 3.13 imports no `ipaddress`, and with
+# -c a plain `linecache`.
+WAIT = {"subprocess", "textwrap", "tokenize"}
+START = """
+import json, sys
+from pipechat.__main__ import _WAITING
+from pipechat.late_imports import waiting
+hooks = len(sys.meta_path)
+with waiting(_WAITING):
+    import pipechat.main
+def waiting_now():
+    served = {name: vars(sys.modules.get(name, sys)).get("__getattr__") for name in _WAITING}
+    return [n for n, by in served.items() if getattr(by, "__module__", "") == waiting.__module__]
+waits = waiting_now()
+assert len(sys.meta_path) == hooks
+"""
+NAMES = """
+from importlib import import_module
+print(json.dumps({name: sorted(dir(import_module(name))) for name in sorted(_WAITING)}))
+"""
+
+
+def run(script: str) -> Any:
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_start_leaves_waiting_what_few_functions_use() -> None:
+    assert set(run(START + "print(json.dumps(waits))")) >= WAIT
+
+
+def test_what_a_start_puts_off_is_whole_when_it_is_asked_for() -> None:
+    asked = """
+import ast, ipaddress, linecache, platform, subprocess, textwrap, tokenize
+ast.parse, ipaddress.ip_address, linecache.getline, platform.system, textwrap.wrap, tokenize.open
+from subprocess import Popen, run
+assert run([sys.executable, "-c", "print(7)"], stdout=subprocess.PIPE).stdout == b"7\\n"
+assert not waiting_now()
+"""
+    plain = "import json\nfrom pipechat.__main__ import _WAITING\n"
+    assert run(START + asked + NAMES) == run(plain + NAMES)
+
+
+def test_a_module_asked_for_by_threads_at_once_is_whole_in_each() -> None:
+    assert (
+        run(f"""{START}
+import threading
+sys.setswitchinterval(1e-5)
+import subprocess
+names, found = ["run", "Popen", "PIPE", "call", "list2cmdline", "CompletedProcess"], []
+together = threading.Barrier(len(names))
+def ask(name):
+    together.wait()
+    found.append(getattr(subprocess, name) is not None and "run" in vars(subprocess))
+threads = [threading.Thread(target=ask, args=(name,)) for name in names]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(json.dumps(found))
+""")
+        == [True] * 6
+    )
+
+
+def test_what_is_not_there_is_missing_as_ever() -> None:
+    assert run("""
+import json
+from pipechat.late_imports import waiting
+with waiting({"no_such_module", "tokenize"}):
+    try:
+        import no_such_module
+    except ModuleNotFoundError as error:
+        missing = error.name
+    import tokenize
+try:
+    tokenize.no_such_name
+except AttributeError as error:
+    print(json.dumps([missing, error.name]))
+""") == ["no_such_module", "no_such_name"]
