@@ -310,6 +310,10 @@ def test_what_can_match_no_newline_is_looked_for_in_whole_texts(expression: str)
             r"a\Z",
             r"(a|b\n)",
             r"(?!x\n)b",
+            "(?-m:^b)",
+            "(a|(?-m:b$))",
+            "(?i-m:^)b",
+            "(?x-ms:a b $)",
         ),
         *(r"[\x00-\x20]", r"(a|(c|\W))+", "(a)(?(1)b|c)", r"[^\S]x", r"(?:a[^b])*", "(?<![^x])a"),
     ],
@@ -335,6 +339,8 @@ ATOMS = [
         "^",
         "$",
         "(?s:.)",
+        "(?-m:^a)",
+        "(?-m:k$)",
     ),
     *(r"\w", r"\b", r"\S", r"\s", r"\Z", "(?=k)", "(?<!a)", "a.k", "ka?s"),
 ]
@@ -370,6 +376,14 @@ EXPRESSIONS = st.recursive(
     ignore_case=True,
     writer="odd",
     texts=["a\nK", "aſ"],
+    block=9,
+)
+@example(
+    expression="(?i-m:^k)",
+    regexp=True,
+    ignore_case=False,
+    writer="ours",
+    texts=["a\nk", "s\nKa\n"],
     block=9,
 )
 @example(

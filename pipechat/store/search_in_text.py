@@ -7,8 +7,6 @@ from typing import Any
 
 from pipechat.store.search_literals import tree_of
 
-# A dot that matches newlines in a part, as in `(?s:…)`. One found too many costs time alone.
-_SCOPED_DOTALL = re.compile(r"\(\?[a-zA-Z]*s")
 _NEWLINE = ord("\n")
 # Their own parts are looked at; what else there may be is not understood.
 _HARMLESS = {
@@ -30,7 +28,7 @@ def _stays_in_line(expression: re.Pattern[str]) -> bool:
     """Whether nothing in it can match a newline or asks for the end of all text: line by line, or
     with re.MULTILINE in the whole text, it then matches the same."""
     tree = tree_of(expression)
-    if tree is None or expression.flags & re.DOTALL or _SCOPED_DOTALL.search(expression.pattern):
+    if tree is None or expression.flags & re.DOTALL:
         return False
     return not any(_leaves_line(str(code), argument) for code, argument in _leaves(tree))
 
@@ -56,6 +54,9 @@ def _leaves_line(code: str, argument: Any) -> bool:
             return _has_newline(argument)
         case "AT":
             return str(argument).endswith("STRING")
+        case "SUBPATTERN":  # `(?s:…)`, whose dot matches newlines, and `(?-m:…)`
+            _, added, taken, _ = argument
+            return bool(added & re.DOTALL or taken & re.MULTILINE)
     return code not in _HARMLESS
 
 
