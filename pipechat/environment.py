@@ -49,7 +49,7 @@ class Output:
         self.cover: Cover | None = None
         self.when_cut = "What is above is cut."
         """What to tell where a write failed that was not the first."""
-        self._begun = False
+        self._begun, self._at_line_start = False, True
         self._waits = waits or Waits()
         self._left = memoryview(b"")
         self._ends_at: float | None = None
@@ -69,6 +69,7 @@ class Output:
             OutputError: it is closed, full or broken.
         """
         self.check_open()
+        self._at_line_start = data.endswith(b"\n")
         if self.cover is None:
             self._write(data)
             return
@@ -80,6 +81,11 @@ class Output:
             self.cover.lower()
         if not self.is_terminal:  # a reader who is slow holds up nobody who writes to stderr
             self._write(data)
+
+    def end_line(self) -> None:
+        """On a terminal, end the line that was begun. Raises as `write`."""
+        if self.is_terminal and not self._at_line_start:
+            self.write(b"\n")
 
     def _write(self, data: bytes) -> None:
         # What a write that a signal interrupted has still to say: half an event is no event.
@@ -156,8 +162,10 @@ class Output:
 class Messages:
     """stderr: one clean line a message; a failure to write one is nobody's to hear of."""
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Output, beside: Output | None = None) -> None:
+        """`beside`: where an answer may stand, its line not ended."""
         self.output = output
+        self._beside = beside
         self._secrets: list[str] = []
         self.is_terminal = output.is_terminal
 
@@ -165,18 +173,15 @@ class Messages:
         """Never show `secrets`, whatever says them; what is none is left (`is_secret`)."""
         self._secrets += [each for each in secrets if each not in self._secrets]
 
-    def hurry(self, seconds: float) -> None:
-        """As `Output.hurry`."""
-        self.output.hurry(seconds)
-
     def line(self, text: str, *, dim: bool = False) -> None:
         """Write `text` and a newline, control characters shown; `dim`: set off by ANSI codes."""
         data = self.cleaned(text).encode("utf-8", "replace")
         data = b"\x1b[2m%b\x1b[0m\n" % data if dim else data + b"\n"
-        try:
+        with suppress(OutputError, ReaderLeft):
+            if self.is_terminal and self._beside is not None:
+                self._beside.end_line()
+        with suppress(OutputError, ReaderLeft):
             self.output.write(data)
-        except (OutputError, ReaderLeft):
-            return
 
     def cleaned(self, text: str) -> str:
         """`text` in one line, without secrets, control characters shown."""
@@ -206,10 +211,11 @@ class Environment:
         or the next file that is opened would take its place, and the answer go there."""
         closed = _fill_missing_descriptors()
         waits = Waits()
+        stdout = Output(1, name="stdout", closed=1 in closed, waits=waits)
         return cls(
             stdin=Input(0, closed=0 in closed),
-            stdout=Output(1, name="stdout", closed=1 in closed, waits=waits),
-            stderr=Messages(Output(2, name="stderr", closed=2 in closed, waits=waits)),
+            stdout=stdout,
+            stderr=Messages(Output(2, name="stderr", closed=2 in closed, waits=waits), stdout),
             environ=os.environ,
             waits=waits,
             # What this program makes is the user's alone, whatever cron's umask is.
@@ -248,13 +254,7 @@ def take_variables(prefixes: tuple[str, ...], variables: Mapping[str, str]) -> M
 
 def _fill_missing_descriptors() -> set[int]:
     missing = set()
-    for fd in range(3):
-        try:
-            os.fstat(fd)
-        except OSError:
-            missing.add(fd)
-            null = os.open(os.devnull, os.O_RDWR)
-            if null != fd:  # descriptors below it are all open: it is `fd` by POSIX's rule
-                os.dup2(null, fd, inheritable=False)
-                os.close(null)
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:  # the lowest that is free, by POSIX's rule
+        missing.add(fd)
+    os.close(fd)
     return missing

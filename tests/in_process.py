@@ -84,10 +84,11 @@ def _run(words: list[str], input: bytes, umask: int, stdout: "_Pipe", stderr: "_
         for each in {stdin, stdout, stderr}:
             stack.enter_context(each)
         waits = Waits()
+        out = Output(stdout.end, name="stdout", waits=waits)
         environment = Environment(
             stdin=Input(stdin.end),
-            stdout=Output(stdout.end, name="stdout", waits=waits),
-            stderr=Messages(Output(stderr.end, name="stderr", waits=waits)),
+            stdout=out,
+            stderr=Messages(Output(stderr.end, name="stderr", waits=waits), out),
             environ=dict(os.environ),
             waits=waits,
             umask=umask,

@@ -182,7 +182,7 @@ def test_a_message_that_cannot_be_written_is_nobodys_to_hear_of(closed: bool) ->
     fd = os.open("/dev/full", os.O_WRONLY)
     messages = Messages(Output(fd, name="stderr", closed=closed))
     messages.note("x")
-    messages.hurry(0.01)
+    messages.output.hurry(0.01)
     messages.note("x")
     os.close(fd)
 

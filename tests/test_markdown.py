@@ -34,6 +34,10 @@ class Terminal:
     def write(self, data: bytes) -> None:
         self.writes.append(data.decode())
 
+    def end_line(self) -> None:
+        if self.text[-1:] not in ("", "\n"):
+            self.write(b"\n")
+
     def columns(self) -> int:
         return self.width
 

@@ -109,7 +109,8 @@ def test_of_a_single_letter_and_of_what_a_command_has_not_nothing_is_guessed(
 @pytest.mark.parametrize(
     "words",
     [("models", "--limit", "3"), ("usage", "--today"), ("config", "init", "--force"),
-     ("doctor", "--fix")],
+     ("doctor", "--fix"), ("batch", "run", "--once", "x"), ("history", "import", "--sorce", "x"),
+     ("history", "delete", "--nam", "x")],
 )  # fmt: skip
 def test_an_option_is_near_to_another_by_its_letters_and_not_by_its_dashes(
     program: Program, words: tuple[str, ...]
@@ -129,3 +130,39 @@ def test_a_number_that_is_too_small_is_told_in_words(
     program: Program, words: tuple[str, ...], said: str
 ) -> None:
     assert said in told(program, words)
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("history", "show", "-1"), "Use -n 1."),
+        (("history", "list", "-20"), "Use -n 20."),
+        (("history", "search", "-5"), "Put `--` before a word that begins with a dash."),
+        (("history", "search", "- x"), "Put `--` before a word that begins with a dash."),
+        (("ask", "-5"), "Put `--` before a question that begins with a dash."),
+    ],
+)
+def test_a_number_behind_a_dash_is_told_as_the_command_takes_it(
+    program: Program, words: tuple[str, ...], said: str
+) -> None:
+    assert said in told(program, words)
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize(
+    ("variable", "hint"),
+    [
+        ("PIPECHAT_MODLE", " Did you mean 'PIPECHAT_MODEL'?"),
+        ("PIPECHAT_API_KEYS", " Did you mean 'PIPECHAT_API_KEY'?"),
+        ("PIPECHAT_FOO", ""),
+        ("PIPECHAT_TOKEN_DIR", ""),
+    ],
+)
+def test_a_variable_is_near_to_another_by_what_follows_the_name_of_the_program(
+    program: Program, variable: str, hint: str
+) -> None:
+    result = program.run("ask", "--offline", "hi", env={variable: "x"})
+    assert result.status == 0
+    line = next(each for each in result.stderr.decode().splitlines() if variable in each)
+    assert line == f"pipechat: {variable} is no variable of pipechat.{hint}"

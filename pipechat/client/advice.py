@@ -31,6 +31,7 @@ def advise(
         body: of the request.
     """
     advise_of_key(error, settings)
+    error.hint = error.hint.replace("Check the base URL", f"Check {_base_url(settings)}")
     if (origin := settings.origins.get("base_url", _URL)) != _URL:
         error.hint = error.hint.replace(_URL, f"the base URL ({origin})")
     if isinstance(error, RefusedError) and error.asked_for:
@@ -45,7 +46,18 @@ def advise(
             lacking = "/openai/v1" if settings.endpoint.is_azure else "/v1"
             error.hint = f"Does the base URL lack {lacking}, as in {url}{lacking}?"
         else:
-            error.hint = "Check the model (-m) and the base URL."
+            error.hint = f"Check the model ({_who_named_model(settings, body)}) and the base URL."
+
+
+def _base_url(settings: Settings) -> str:
+    origin = settings.origins.get("base_url")
+    return f"the base URL ({origin})" if origin else "the base URL"
+
+
+def _who_named_model(settings: Settings, body: Mapping[str, Any]) -> str:
+    """Who gave the name, or the option that gives another where nobody did."""
+    is_items = body.get("model", settings.model) != settings.model
+    return "the item" if is_items else settings.origins.get("model", "-m")
 
 
 def _advise_of_fields(error: RefusedError, settings: Settings, body: Mapping[str, Any]) -> None:

@@ -63,7 +63,7 @@ def _is_distrusted(names: set[str], text: str) -> bool:
 def _distrusted(whose: str, text: str, hint: str, authorities: str) -> NetworkError:
     message = f"the certificate of {whose} is not trusted: {text}"
     if authorities:
-        hint = f"{hint}; trusted is what {authorities} holds, and nobody else."
+        hint = f"{hint}, or name its authority by --cacert; only those in {authorities} count."
     else:
         hint = f"{hint}; --cacert or SSL_CERT_FILE names your own authority."
     return NetworkError("bad_certificate", message, hint, again=False)

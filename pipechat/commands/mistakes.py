@@ -36,7 +36,7 @@ def told_of(
             return error.message, f"Options come after the command: {path} {named} OPTIONS…."
         if question := _question(error.option_name, arguments):
             what = f"{_shortened(question)!r} begins with a dash and is no option"
-            return what, "Put `--` before a question that begins with a dash."
+            return what, _behind_a_dash(error, question)
         return error.message, f"{_nearest_option(error, arguments)} {see}".lstrip()
     if said.startswith("No such command"):
         return said, _nearest_command(path, arguments, inner, see)
@@ -82,6 +82,15 @@ def _takes_next(word: str, names: Mapping[str, Any]) -> bool:
     return False
 
 
+def _behind_a_dash(error: Any, typed: str) -> str:
+    """What to try instead of `-7`, as git and tail take it, and of words that are no option."""
+    command = error.ctx.command
+    if typed[1:].isdecimal() and any("-n" in each.opts for each in command.get_params(error.ctx)):
+        return f"Use -n {typed[1:]}."
+    what = "a question" if command.name in ("ask", "chat") else "a word"
+    return f"Put `--` before {what} that begins with a dash."
+
+
 def is_no_command(error: Any) -> bool:
     """Whether a group of commands stands alone."""
     return bool(error.format_message() == "Missing command.")
@@ -90,7 +99,7 @@ def is_no_command(error: Any) -> bool:
 def _nearest_option(error: Any, arguments: Sequence[str]) -> str:
     """Of the command's own options; one dash for two is a slip as well."""
     params = error.ctx.command.get_params(error.ctx)
-    known = [name for each in params for name in each.opts]
+    known = [name for each in params for name in each.opts if name.startswith("-")]
     option = error.option_name
     path = error.ctx.command_path
     if option == "--session" and (session := _session(path, arguments)):

@@ -215,7 +215,7 @@ def guard_against_signals(env: Environment, run: TurnRun) -> AbstractContextMana
 def end_by_signal(env: Environment, run: TurnRun, cause: Interrupted) -> None:
     """Keep what came of `run`, and say so in time: the process is about to die."""
     env.stdout.hurry(_LAST_WORDS_S)
-    env.stderr.hurry(_LAST_WORDS_S)
+    env.stderr.output.hurry(_LAST_WORDS_S)
     if not run.concluding:
         run.interrupt(cause)
         report(env, cause)

@@ -36,7 +36,8 @@ def fallback_settings(
     """
     table = profiles_of(config).get(name)
     if table is None:
-        return asked._replace(model=name, fallback=())
+        origins = {**asked.origins, "model": asked.origins["fallback"]}
+        return asked._replace(model=name, fallback=(), origins=origins)
     plain = {key: value for key, value in environ.items() if not key.startswith(_NOT_ITS_OWN)}
     file = {key: value for key, value in config.items() if key not in _WHO_ASKS}
     own = resolve_settings({"profile": name}, plain, file, config_name)
@@ -77,6 +78,8 @@ def _way(
     auth = asked.auth if same and "auth" not in table else own.auth
     key, command, origin = _key(asked, own, table, auth, same=same)
     beside = {name: own.origins.get(name, "") for name in _BESIDE if name in table or not same}
+    if "model" in table:
+        beside["model"] = own.origins["model"]
     return {
         "endpoint": endpoint,
         "auth": auth,

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple, NoReturn
 from pipechat.errors import SetupError, UsageError
 from pipechat.settings.endpoint import read_azure_endpoint
 from pipechat.settings.table import BY_NAME, OPTIONS, Option
-from pipechat.text import did_you_mean
+from pipechat.text import did_you_mean, nearest
 
+_OURS = "PIPECHAT_"
 # Those that stand for no option; the last ones are those of the start and of scripts/.
 _OTHER_VARIABLES = (
     "PIPECHAT_API_KEY", "PIPECHAT_HOME", "PIPECHAT_PAGER", "PIPECHAT_PLAIN_IMPORT",
@@ -142,11 +143,14 @@ def check_names(values: Mapping[str, Any], where: str) -> None:
 
 def unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
     """A line for each PIPECHAT_* variable that is set and that nothing reads."""
-    ours = [name for name, value in environ.items() if name.startswith("PIPECHAT_") and value]
+    ours = [name for name, value in environ.items() if name.startswith(_OURS) and value]
     known = {*(option.variable for option in OPTIONS if option.variable), *_OTHER_VARIABLES}
     for name in ours:
         if name not in known:
-            yield f"{name} is no variable of pipechat. {did_you_mean(name, known)}".rstrip()
+            near = {each.removeprefix(_OURS) for each in known}  # all of them begin alike
+            found = nearest(name.removeprefix(_OURS), near)
+            hint = f"Did you mean {_OURS + found!r}?" if found else ""
+            yield f"{name} is no variable of pipechat. {hint}".rstrip()
 
 
 def check_needs(origins: Mapping[str, str]) -> None:

@@ -64,6 +64,9 @@ class FileOutput:
         except OSError as error:
             raise unwritable_file("output_failed", self._path, error) from error
 
+    def end_line(self) -> None:
+        """A file has the answer's bytes and no others."""
+
     def commit(self) -> None:
         """Let the file appear, whole; where it cannot, the temporary file stays.
 

@@ -16,6 +16,7 @@ class Terminal(Protocol):
     """What it is written to; how wide it is may change."""
 
     def write(self, data: bytes) -> None: ...
+    def end_line(self) -> None: ...
     def columns(self) -> int: ...
 
 
@@ -32,7 +33,6 @@ class RenderSink:
         self._color = color
         self._column = column
         self._splitter = BlockSplitter()
-        self._at_line_start = True
         self._after_blank = True
 
     def emit(self, *events: Event) -> None:
@@ -41,8 +41,7 @@ class RenderSink:
         elif isinstance(events[-1], End | Error):
             self._show(list(self._splitter.end()))
             self._splitter = BlockSplitter()
-            if not self._at_line_start:
-                self._out.write(b"\n")
+            self._out.end_line()
 
     def _show(self, blocks: list[Block]) -> None:
         if not blocks:
@@ -51,7 +50,6 @@ class RenderSink:
         self._column = 0
         text = "".join(self._rendered(block, page) for block in blocks)
         if text:
-            self._at_line_start = text.endswith("\n")
             self._out.write(text.encode())
 
     def _rendered(self, block: Block, page: markdown.Page) -> str:

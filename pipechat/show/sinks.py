@@ -18,6 +18,7 @@ class Writable(Protocol):
     is_terminal: bool
 
     def write(self, data: bytes) -> None: ...
+    def end_line(self) -> None: ...
 
 
 class TextSink:
@@ -31,18 +32,15 @@ class TextSink:
     def __init__(self, out: Writable, *, raw: bool = False) -> None:
         self._out = out
         self._clean = out.is_terminal and not raw
-        self._at_line_start = True
 
     def emit(self, *events: Event) -> None:
         event = events[-1]
         if text := text_of(events):
             text = visible(text) if self._clean else text
             self._out.write(text.encode())
-            self._at_line_start = text.endswith("\n")
-        elif isinstance(event, End):
-            if not event.answer.endswith("\n"):
-                self._out.write(b"\n")
-        elif isinstance(event, Error) and not self._at_line_start and self._out.is_terminal:
+        elif self._out.is_terminal and isinstance(event, End | Error):
+            self._out.end_line()  # unless a message has, in between
+        elif isinstance(event, End) and not event.answer.endswith("\n"):
             self._out.write(b"\n")
 
 
