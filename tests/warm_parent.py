@@ -1,7 +1,8 @@
-"""Where warm processes come from: a program that has imported what a plain `ask` does, and forks.
+"""Where warm processes come from: a program that has imported what a command does, and forks.
 
-Started by `tests/warm_start.py`, with the descriptor of a socket as its argument; it ends when
-nobody holds the other end any more. It reads nothing of its environment, and has one thread.
+Started by `tests/warm_start.py`, with the command and the descriptor of a socket as its arguments;
+it ends when nobody holds the other end any more. It reads nothing of its environment, and has one
+thread.
 
 A process that it forks becomes what `python -m pipechat` would be: arguments, environment,
 folder, umask, streams and session are those of the request, no other descriptor is open, and its
@@ -22,20 +23,30 @@ from typing import Any, NoReturn
 HEAD_BYTES = 8
 """The length that goes before a request, and the pid that comes back."""
 
-# The rest of what a question imports is the program's own, or comes by these.
-_OF_A_QUESTION = ("pipechat.main", "pipechat.commands.ask", "pipechat.client.chat_client")
+# What brings all that a run of the command imports: before the SDK, and after it.
+COMMANDS = {
+    "ask": (["pipechat.main", "pipechat.commands.ask", "pipechat.client.chat_client"], []),
+    "batch run": (
+        ["pipechat.main", "pipechat.commands.batch", "pipechat.commands.batch_run"],
+        ["pipechat.client.aio_sender", "aiohttp", "openai._vendor.httpx_aiohttp"],
+    ),
+}
 
 
-def main() -> None:
+def main(command: str, number: str) -> None:
     """Import, then serve until the other end is closed."""
-    for name in _OF_A_QUESTION:
+    before, after = COMMANDS[command]
+    for name in before:
         import_module(name)
     import_module("pipechat.client.lazy_openai").load_openai({})
+    for name in after:
+        with suppress(ModuleNotFoundError):  # it is an extra
+            import_module(name)
     gc.collect()
     gc.freeze()  # what is shared with the forked stays so
     assert len(os.listdir("/proc/self/task")) == 1, "a thread would be lost in what is forked"
     # An interrupt is for whoever asks, who ends then.
-    with suppress(KeyboardInterrupt), socket.socket(fileno=int(sys.argv[1])) as asked:
+    with suppress(KeyboardInterrupt), socket.socket(fileno=int(number)) as asked:
         while _serve(asked):
             continue
 
@@ -102,4 +113,4 @@ def _begin_python(arguments: list[str], first: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

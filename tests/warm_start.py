@@ -1,7 +1,7 @@
 """Processes of the program that begin where a plain start has done its imports.
 
 Most of what a process costs is the same imports each time. A `WarmProcess` is forked from one that
-has done them (`tests/warm_parent.py`; one for each process of the tests) and is otherwise a process
+has done them (`tests/warm_parent.py`; two for each process of the tests) and is otherwise a process
 as any: a child of ours, with a pid, signals, limits, streams, a folder and an environment of its
 own. What a start itself does, it does not show: such a test says `@pytest.mark.cold`. Whatever the
 fork could get wrong starts cold by itself: limits or signals that the test has changed,
@@ -32,7 +32,7 @@ _COMMAND = (sys.executable, "-m", "pipechat")
 # What is read when it is used, not when something is imported.
 _READ_LATER = re.compile(
     r"PIPECHAT_(?!PLAIN_IMPORT|PYTHON)\w+|OPENAI_(?!LOG)\w+|AZURE_OPENAI_\w+|XDG_\w+"
-    r"|(?i:https?|all|no)_proxy|HOME|PATH|TERM|NO_COLOR|COLUMNS|LINES|TZ|PAGER|LESS"
+    r"|(?i:(https?|all|no)_proxy)|HOME|PATH|TERM|NO_COLOR|COLUMNS|LINES|TZ|PAGER|LESS"
 )
 # Of subprocess itself, which has promised nobody that they stay: where they do not, all is cold.
 _OPTIONS = (
@@ -63,7 +63,8 @@ class WarmProcess(subprocess.Popen[bytes]):
         streams = [options[name] for name in ("p2cread", "c2pwrite", "errwrite")]
         streams = [number if fd == -1 else fd for number, fd in enumerate(streams)]
         try:
-            self.pid = _parent().fork(request, streams, options["cwd"] or ".")
+            command = "batch run" if options["args"][3:5] == ["batch", "run"] else "ask"
+            self.pid = _parent(command).fork(request, streams, options["cwd"] or ".")
             self._child_created = True
         finally:
             close: Any = self._close_pipe_fds  # type: ignore[attr-defined]  # because it is private
@@ -124,13 +125,13 @@ _STATE = _state()
 class _Parent:
     """The process that forks, from our end of its socket; it ends with us."""
 
-    def __init__(self) -> None:
+    def __init__(self, command: str) -> None:
         self._lock = threading.Lock()
         self._socket, theirs = socket.socketpair()
         with theirs:
             number = theirs.fileno()
             self._process = subprocess.Popen(
-                [sys.executable, _ROOT / "tests" / "warm_parent.py", str(number)],
+                [sys.executable, _ROOT / "tests" / "warm_parent.py", command, str(number)],
                 env=_environ(), stdin=subprocess.DEVNULL, pass_fds=[number],
             )  # fmt: skip
         self._prctl = ctypes.CDLL(None, use_errno=True).prctl
@@ -166,7 +167,7 @@ class _Parent:
 
 
 @cache
-def _parent() -> _Parent:
-    parent = _Parent()
+def _parent(command: str) -> _Parent:
+    parent = _Parent(command)
     atexit.register(parent.close)
     return parent
