@@ -20,6 +20,8 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any, NoReturn
 
+from tests.controlling_terminal import take_terminal
+
 HEAD_BYTES = 8
 """The length that goes before a request, and the pid that comes back."""
 
@@ -83,6 +85,8 @@ def _become(request: dict[str, Any], fds: list[int], gate: int) -> NoReturn:
         os.closerange(len(streams), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         if request["start_new_session"]:
             os.setsid()
+        if request["takes_terminal"]:
+            take_terminal()
         os.umask(request["umask"])
         coerced = {b"LC_CTYPE": os.environb[b"LC_CTYPE"]} if b"LC_CTYPE" in os.environb else {}
         os.environb.clear()

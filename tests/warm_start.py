@@ -5,7 +5,7 @@ has done them (`tests/warm_parent.py`; two for each process of the tests) and is
 as any: a child of ours, with a pid, signals, limits, streams, a folder and an environment of its
 own. What a start itself does, it does not show: such a test says `@pytest.mark.cold`. Whatever the
 fork could get wrong starts cold by itself: limits or signals that the test has changed,
-`preexec_fn`, a locale, settings of Python's or of a library's. `pytest --cold` starts all so.
+a `preexec_fn`, a locale, settings of Python's or of a library's. `pytest --cold` starts all so.
 """
 
 import atexit
@@ -25,6 +25,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tests.controlling_terminal import take_terminal
 from tests.warm_parent import HEAD_BYTES
 
 _ROOT = Path(__file__).parent.parent
@@ -42,7 +43,7 @@ _OPTIONS = (
 )  # fmt: skip
 _ENDS = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
 _USUAL = {
-    "executable": None, "preexec_fn": None, "close_fds": True, "pass_fds": (), "shell": False,
+    "executable": None, "close_fds": True, "pass_fds": (), "shell": False,
     "restore_signals": True, "gid": None, "gids": None, "uid": None, "process_group": -1,
 }  # fmt: skip
 _PR_SET_CHILD_SUBREAPER = 36
@@ -86,6 +87,8 @@ def _request(options: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     if any(options[name] != value for name, value in _USUAL.items()):
         return None
+    if options["preexec_fn"] not in (None, take_terminal):
+        return None
     first = [each for each in environ.get("PYTHONPATH", "").split(":") if each in warm_folders]
     ours = _environ(first)
     others = {name: value for name, value in environ.items() if not _READ_LATER.fullmatch(name)}
@@ -97,6 +100,7 @@ def _request(options: Mapping[str, Any]) -> dict[str, Any] | None:
         "first": first,
         "umask": _umask() if options["umask"] == -1 else options["umask"],
         "start_new_session": options["start_new_session"],
+        "takes_terminal": options["preexec_fn"] is not None,
     }
 
 
