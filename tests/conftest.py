@@ -1,6 +1,7 @@
 """Fixtures that every test may use."""
 
 import compileall
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +12,20 @@ from tests.in_process import InProcess
 from tests.program import Program, a_program
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--cold", action="store_true", help="every process of the program begins with its imports"
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         "in_process(wanted=True): its `program` runs in the process of the tests",
+    )
+    config.addinivalue_line(
+        "markers",
+        "cold: its processes begin with their imports, because it says something of the start",
     )
     config.addinivalue_line(
         "markers",
@@ -23,6 +34,13 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         # A test with a full disk would have Python cut what it compiles, for all others.
         compileall.compile_dir(str(Path(__file__).parent.parent / "pipechat"), quiet=1)
+    gc.disable()  # until all is collected: a third of what that takes
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays: no later look for garbage goes through it again."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -45,5 +63,7 @@ def program(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Program]
     """The program with an empty home; afterwards, the key must be nowhere it wrote."""
     mark = request.node.get_closest_marker("in_process")
     in_process = mark is not None and mark.args != (False,)
+    cold = request.config.getoption("--cold") or request.node.get_closest_marker("cold") is not None
     with a_program(tmp_path, InProcess if in_process else Program) as program:
+        program.warm = not cold
         yield program

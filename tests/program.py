@@ -7,7 +7,8 @@ A process takes 200 ms, so a table's rows run in the tests' own, in 20 ms: mark 
 `pytestmark`, the file) `@pytest.mark.in_process`, and its `program` is an `InProcess` with the
 same `run` and the same checks; `in_process(False)` takes one test of a marked file out. Signals,
 descriptors, terminals, limits, imports, and one run per exit code take a process; `start` always
-starts one.
+starts one. Where a test says nothing of the start itself, that one is warm: it is forked when its
+imports are done (`tests/warm_start.py`). One that does is marked `@pytest.mark.cold`.
 """
 
 import json
@@ -24,6 +25,8 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 import jsonschema
+
+from tests.warm_start import WarmProcess, warm_folders
 
 PLANTED_KEY = "sk-planted-7f3a9c51d2e84b06"
 """In the environment of every run; a test that finds it in an output has found a leak."""
@@ -90,6 +93,8 @@ class Program:
     """pipechat with a home of its own."""
 
     python = sys.executable
+    warm = False
+    """Whether its processes may begin after their imports."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -122,7 +127,8 @@ class Program:
         for name in ("stdin", "stdout", "stderr"):
             options.setdefault(name, subprocess.PIPE)
         command = [self.python, "-m", "pipechat", *arguments]
-        process = subprocess.Popen(command, env=self.environ(env), **options)
+        kind = WarmProcess if self.warm else subprocess.Popen
+        process = kind(command, env=self.environ(env), **options)
         self._started.append(process)
         return process
 
@@ -179,21 +185,25 @@ class Program:
     def without_names(self) -> dict[str, str | None]:
         """Settings with which no host name but this machine's resolves: the look-up fails
         inside the process, and nothing asks the network for it."""
-        return self.at_start("no-names", _NO_NAMES)
+        return self.at_start("no-names", _NO_NAMES, or_later=True)
 
     def shorter(self, **waits: float) -> dict[str, str | None]:
         """Settings with which a process waits that long where its own `WAITS[name]` says longer."""
         code = _SHORTER.format(waits={WAITS[name]: each for name, each in waits.items()})
-        return self.at_start("-".join(["shorter", *waits]), code)
+        return self.at_start("-".join(["shorter", *waits]), code, or_later=True)
 
     def without(self, package: str) -> dict[str, str | None]:
         """Settings with which a process has no such package."""
-        return self.at_start(f"no-{package}", f"import sys\nsys.modules[{package!r}] = None\n")
+        code = f"import sys\nsys.modules[{package!r}] = None\n"
+        return self.at_start(f"no-{package}", code, or_later=package == "prompt_toolkit")
 
-    def at_start(self, name: str, code: str) -> dict[str, str | None]:
-        """Settings with which a process runs `code` before it runs the program."""
+    def at_start(self, name: str, code: str, *, or_later: bool = False) -> dict[str, str | None]:
+        """Settings with which a process runs `code` before it runs the program. `or_later`: it
+        may be after what a question imports."""
         folder = self.home / name
         folder.mkdir(exist_ok=True)
+        if or_later:
+            warm_folders.add(str(folder))
         (folder / "sitecustomize.py").write_text(code)
         return {"PYTHONPATH": f"{folder}:{Path(__file__).parent.parent}"}
 

@@ -10,6 +10,7 @@ import time
 from types import TracebackType
 from typing import IO, Any, Self
 
+from tests.controlling_terminal import take_terminal
 from tests.program import Program
 
 LIMIT_S = 30.0
@@ -124,13 +125,6 @@ class AtTerminal:
         while self._read():
             continue
         return self._process.wait(LIMIT_S)
-
-
-def take_terminal() -> None:
-    """Make stderr the controlling terminal of the new session, so that Ctrl-C is a signal."""
-    import fcntl
-
-    fcntl.ioctl(2, termios.TIOCSCTTY, 0)
 
 
 def take_terminal_as_nohup() -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.controlling_terminal import take_terminal
 from tests.program import Program
-from tests.pseudo_terminal import take_terminal
 
 SHELLS = ("bash", "zsh", "fish")
 LIMIT_S = 30.0

@@ -26,6 +26,8 @@ from tests.servers.mirror import mirror
 from tests.test_batch_processes import start
 from tests.test_batch_run import ndjson
 
+pytestmark = pytest.mark.cold
+
 MIB = 1 << 20
 
 

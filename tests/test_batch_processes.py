@@ -365,6 +365,7 @@ def test_rpm_is_kept_over_all_jobs(program: Program, tmp_path: Path, out: Path) 
     assert came[-1] - came[0] >= 11 * 0.1 - 0.1, "600 a minute are 10 a second"
 
 
+@pytest.mark.cold
 def test_the_key_is_in_nothing_that_a_run_leaves(program: Program, source: Path) -> None:
     """The planted key is looked for in all outputs by the fixture; here in its arguments too."""
     with ChatServer(slowly(0.2)) as server:

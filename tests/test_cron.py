@@ -14,6 +14,8 @@ import pytest
 from tests.program import Program
 from tests.servers import ChatServer, answer, mirror
 
+pytestmark = pytest.mark.cold
+
 NOBODY = 54321  # a uid without an entry in the password database
 # It may read everything, since the interpreter may stand in root's home; and write nothing.
 BECOME_NOBODY = (

@@ -15,6 +15,8 @@ from tests.program import Program, Result
 from tests.servers import ChatServer, Request, Stall, Step, answer, chunk, event, stream_reply
 from tests.servers.peer import Peer
 
+pytestmark = pytest.mark.cold
+
 CLOSED = [closed for size in product((False, True), repeat=3) if any(closed := size)]
 
 

@@ -4,6 +4,8 @@ import pytest
 
 from tests.program import Program
 
+pytestmark = pytest.mark.in_process
+
 COMMANDS = [
     (("help",), "Did you mean: pipechat --help?"),
     (("help", "ask"), "Did you mean: pipechat ask --help?"),

@@ -10,6 +10,8 @@ import pytest
 from pipechat.environment import Messages, Output
 from tests.program import PLANTED_KEY, Program
 
+pytestmark = pytest.mark.cold
+
 ROOT = Path(__file__).resolve().parent.parent
 SECRET = f"{PLANTED_KEY} \x1b[2J"
 

@@ -22,6 +22,8 @@ from tests.servers import ChatServer, answer
 from tests.servers.dialects import APIS, End, Text, document, spoken
 from tests.servers.tls import self_signed, write_certificate
 
+pytestmark = pytest.mark.cold
+
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = {"openai", "httpx2", "httpcore2", "pydantic", "anyio", "asyncio", "ssl", "rich", "click"}
 START = Start("id", "time", None, "model", 0, 0)

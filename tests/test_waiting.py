@@ -15,9 +15,10 @@ import pytest
 from pipechat.events import End, Error, Event, Reasoning, Retry, Start, TextChunk
 from pipechat.show.waiting import ReadingLine, WaitingSink
 from pipechat.signals import Waits
+from tests.controlling_terminal import take_terminal
 from tests.in_process import InProcess
 from tests.program import Program
-from tests.pseudo_terminal import AtTerminal, take_terminal
+from tests.pseudo_terminal import AtTerminal
 from tests.screen import Screen
 from tests.servers import ChatServer, Reply, Wait, answer, chunk, done, error_reply, stream_reply
 from tests.test_typing import SHELL
