@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-import jsonschema
+import jsonschema_rs
 
 PLANTED_KEY = "sk-planted-7f3a9c51d2e84b06"
 """In the environment of every run; a test that finds it in an output has found a leak."""
@@ -229,10 +229,10 @@ def a_program(folder: Path, kind: type[Program] = Program) -> Iterator[Program]:
 
 
 @cache
-def _validator() -> jsonschema.Draft202012Validator:
+def _validator() -> jsonschema_rs.Draft202012Validator:
     from pipechat.show.schema import event_schema
 
-    return jsonschema.Draft202012Validator(event_schema())
+    return jsonschema_rs.Draft202012Validator(event_schema())
 
 
 def check_events(result: Result) -> None:
