@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-import jsonschema
+import jsonschema_rs
 
 from tests.warm_start import WarmProcess, warm_folders
 
@@ -239,10 +239,10 @@ def a_program(folder: Path, kind: type[Program] = Program) -> Iterator[Program]:
 
 
 @cache
-def _validator() -> jsonschema.Draft202012Validator:
+def _validator() -> jsonschema_rs.Draft202012Validator:
     from pipechat.show.schema import event_schema
 
-    return jsonschema.Draft202012Validator(event_schema())
+    return jsonschema_rs.Draft202012Validator(event_schema())
 
 
 def check_events(result: Result) -> None:

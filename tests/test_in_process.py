@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema_rs
 import pytest
 
 from pipechat import main
@@ -150,7 +150,7 @@ def test_events_that_are_not_whole_fail_their_check(program: Program) -> None:
     *lines, last = whole.stdout.splitlines(keepends=True)
     check_events(whole)
     for stdout in (b"", b"".join(lines), last * 2, b"".join([*lines, b"{}\n", last])):
-        with pytest.raises((AssertionError, jsonschema.ValidationError)):
+        with pytest.raises((AssertionError, jsonschema_rs.ValidationError)):
             check_events(replace(whole, stdout=stdout))
 
 
