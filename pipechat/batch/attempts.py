@@ -77,7 +77,8 @@ class Attempts:
             return await self._until_answered(item, kept, account)
         except BaseException:
             if account is not None:
-                account.give_up()
+                self._records.give_up(account.closed("failed"))
+                account.gone()
             raise
 
     async def _until_answered(
