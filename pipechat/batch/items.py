@@ -7,8 +7,7 @@ a line of the Batch API's own files (`custom_id`, `method`, `url`, `body`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipechat import jsonl
 from pipechat.batch.row_names import UnreadNames, other_names
@@ -28,8 +27,7 @@ _BATCH_KEYS = frozenset(("custom_id", "body"))
 _BATCH_PATHS = ("/v1/chat/completions", "/chat/completions")  # the latter is Azure's
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """One question of a batch, from line `number` of its input.
 
     `request` is what is asked without a session's earlier turns, and `hash` its hash. `id`: as

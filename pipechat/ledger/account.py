@@ -78,7 +78,8 @@ class Sent:
             from pipechat.ledger.bounds import upper_bound
 
             line["bound"] = upper_bound(self.body, answer_tokens)
-        return {**line, "status": status}
+        line["status"] = status
+        return line
 
 
 class Account:
