@@ -9,7 +9,7 @@ request as aiohttp itself.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -35,6 +35,13 @@ _KEPT_TRIED = 5
 _KEPT_S = 5.0  # a connection that nobody uses, as with the SDK's other client
 
 
+class Head(NamedTuple):
+    """What the SDK writes of a request beside its body; the key is in it."""
+
+    url: str
+    headers: Mapping[str, str]
+
+
 class _Way(NamedTuple):
     """Where the requests of one path go, and who sends them with their head."""
 
@@ -52,17 +59,27 @@ def is_available(settings: Settings) -> bool:
 
 
 class AioSender:
-    """Sends on the event loop that runs when it is made; `jobs` connections at most."""
+    """Sends on the event loop that runs when it is made; `jobs` connections at most.
+
+    Args:
+        write: writes the head of requests to a path.
+        heads: those that are written already, by path.
+    """
 
     def __init__(
-        self, settings: Settings, environ: Mapping[str, str], openai: ModuleType, jobs: int
+        self,
+        settings: Settings,
+        environ: Mapping[str, str],
+        jobs: int,
+        write: Callable[[str], Awaitable[Head]],
+        heads: Mapping[str, Head],
     ) -> None:
         self._settings = settings
-        self._environ = environ
         check_account(settings, environ)
         self._authorities = authorities_named(settings, environ)
         self._connector = _connector(settings, environ, jobs)
-        self._openai = openai
+        self._write = write
+        self._heads = dict(heads)
         self._ways: dict[str, _Way] = {}
         self._writing = asyncio.Lock()
         self._kept = False  # whether a connection may be one that was used before
@@ -94,47 +111,18 @@ class AioSender:
                     raise
         raise AssertionError
 
-    async def _way_to(self, path: str) -> _Way:
+    async def head(self, path: str) -> Head:
+        """That of the requests to `path`. Raises what the SDK raises where it writes none."""
         async with self._writing:  # once, though all jobs begin at once
-            if path not in self._ways:
-                self._ways[path] = await self._write_head(path)
+            if path not in self._heads:
+                self._heads[path] = await self._write(path)
+        return self._heads[path]
+
+    async def _way_to(self, path: str) -> _Way:
+        head = await self.head(path)
+        if path not in self._ways:
+            self._ways[path] = _way(head, self._connector)
         return self._ways[path]
-
-    async def _write_head(self, path: str) -> _Way:
-        """By the request that the SDK writes for `path`, caught before it goes out."""
-        import aiohttp
-        import httpx2
-        from yarl import URL
-
-        caught: list[httpx2.Request] = []
-
-        def catch(request: httpx2.Request) -> httpx2.Response:
-            caught.append(request)
-            return httpx2.Response(200, json={})
-
-        settings = self._settings
-        headers = headers_of_ours(settings, self._environ, self._openai)
-        async with httpx2.AsyncClient(transport=httpx2.MockTransport(catch)) as http:
-            sdk = self._openai.AsyncOpenAI(
-                api_key=settings.api_key.reveal() if settings.api_key else NO_KEY,
-                base_url=settings.endpoint.request_url,
-                max_retries=0,
-                http_client=http,
-            )
-            options = {"headers": headers, "params": dict(settings.endpoint.query)}
-            await sdk.post(path, cast_to=httpx2.Response, body={}, options=options)
-        head = caught[0]
-        head.headers.update(own_headers(settings))
-        for name in ("content-length", "transfer-encoding"):
-            head.headers.pop(name, None)
-        client = aiohttp.ClientSession(
-            connector=self._connector,
-            connector_owner=False,
-            headers=dict(head.headers.items()),
-            auto_decompress=False,
-            timeout=aiohttp.ClientTimeout(),  # our own deadlines bound every wait
-        )
-        return _Way(client, URL(str(head.url)))
 
     def _translated(self, error: Exception) -> Exception:
         """What `error` means; itself where it says nothing of the connection."""
@@ -152,6 +140,49 @@ class AioSender:
 
     async def aclose(self) -> None:
         await self._connector.close()
+
+
+async def write_head(
+    settings: Settings, environ: Mapping[str, str], openai: ModuleType, path: str
+) -> Head:
+    """The head of the request that the SDK writes for `path`, caught before it goes out."""
+    import httpx2
+
+    caught: list[httpx2.Request] = []
+
+    def catch(request: httpx2.Request) -> httpx2.Response:
+        caught.append(request)
+        return httpx2.Response(200, json={})
+
+    headers = headers_of_ours(settings, environ, openai)
+    async with httpx2.AsyncClient(transport=httpx2.MockTransport(catch)) as http:
+        sdk = openai.AsyncOpenAI(
+            api_key=settings.api_key.reveal() if settings.api_key else NO_KEY,
+            base_url=settings.endpoint.request_url,
+            max_retries=0,
+            http_client=http,
+        )
+        options = {"headers": headers, "params": dict(settings.endpoint.query)}
+        await sdk.post(path, cast_to=httpx2.Response, body={}, options=options)
+    head = caught[0]
+    head.headers.update(own_headers(settings))
+    for name in ("content-length", "transfer-encoding"):
+        head.headers.pop(name, None)
+    return Head(str(head.url), dict(head.headers.items()))
+
+
+def _way(head: Head, connector: aiohttp.BaseConnector) -> _Way:
+    import aiohttp
+    from yarl import URL
+
+    client = aiohttp.ClientSession(
+        connector=connector,
+        connector_owner=False,
+        headers=head.headers,
+        auto_decompress=False,
+        timeout=aiohttp.ClientTimeout(),  # our own deadlines bound every wait
+    )
+    return _Way(client, URL(head.url))
 
 
 def _connector(settings: Settings, environ: Mapping[str, str], jobs: int) -> aiohttp.BaseConnector:
