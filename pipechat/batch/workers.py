@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
-from pipechat.batch.asking import Asked, Job, LocalWorker, Show, Worker, WorkerLostError
+from pipechat.batch.asking import Asked, Job, LocalWorker, Show, WorkerLostError
 from pipechat.batch.frames import Frames, frame
 from pipechat.batch.worker_process import Lots, SetUp, pickled
 from pipechat.events import TextChunk
@@ -18,9 +18,6 @@ from pipechat.events import TextChunk
 _LOOK_EVERY_S = 1.0
 # A core that is this busy is full.
 _FULL = 0.8
-# This process also reads the items of all workers, and keeps their records, which takes nearly as
-# long as to ask: of so many jobs that another has it takes one.
-_OWN_WEIGHT = 8
 
 
 class ProcessWorker(asyncio.SubprocessProtocol):
@@ -130,11 +127,14 @@ async def close_all(workers: Sequence[ProcessWorker]) -> None:
 
 
 class Workers:
-    """Gives each job to the worker that is least busy.
+    """Gives each job to the worker that has the fewest; to this process where there is no other.
+
+    It has enough to do beside them: to read the items and to keep the records takes as long as to
+    ask.
 
     Args:
         local: asks in this process.
-        others: those that are started, and ask from when they are set up.
+        others: those that are started.
         common: what they are set up with.
         may_grow: one more is started whenever this one's core is full, while cores are left.
     """
@@ -150,19 +150,21 @@ class Workers:
         self._local = local
         self._others = list(others)
         self._common = common
-        self._in_flight: dict[Worker, int] = {local: 0}
+        self._in_flight: dict[ProcessWorker, int] = {}
+        self._coming = len(others)
+        self._came = asyncio.Event()
         self._tasks = [asyncio.ensure_future(self._add(worker)) for worker in others]
         if may_grow:
             self._tasks.append(asyncio.ensure_future(self._grow()))
 
-    @property
-    def processes(self) -> int:
-        """How many processes ask."""
-        return len(self._in_flight)
-
     async def ask(self, job: Job, show: Show | None = None) -> Asked:
         """As `Worker.ask`."""
-        worker = min(self._in_flight, key=self._load)
+        while self._coming and not self._in_flight:
+            await self._came.wait()
+            self._came.clear()
+        if not self._in_flight:
+            return await self._local.ask(job, show)
+        worker = min(self._in_flight, key=self._in_flight.__getitem__)
         self._in_flight[worker] += 1
         try:
             return await worker.ask(job, show)
@@ -173,24 +175,26 @@ class Workers:
             if worker in self._in_flight:
                 self._in_flight[worker] -= 1
 
-    def _load(self, worker: Worker) -> int:
-        return self._in_flight[worker] * (_OWN_WEIGHT if worker is self._local else 1)
-
     async def _add(self, worker: ProcessWorker) -> None:
-        # What keeps it from that is no loss: there are others, and an item says what is wrong.
-        with suppress(Exception):
+        try:
             await worker.set_up(await self._common())
             self._in_flight[worker] = 0
+        except Exception:
+            return  # there are others, or this process, which says what is wrong
+        finally:
+            self._coming -= 1
+            self._came.set()
 
     async def _grow(self) -> None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-        while self.processes < cores:
+        while 1 + len(self._in_flight) < cores:
             began, used = time.monotonic(), time.process_time()
             await asyncio.sleep(_LOOK_EVERY_S)
             if time.process_time() - used < _FULL * (time.monotonic() - began):
                 continue
             new = await started(1)
             self._others += new
+            self._coming += 1
             await self._add(*new)
 
     async def aclose(self) -> None:

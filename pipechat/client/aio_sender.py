@@ -77,7 +77,11 @@ class AioSender:
         self._settings = settings
         check_account(settings, environ)
         self._authorities = authorities_named(settings, environ)
-        self._connector = _connector(settings, environ, jobs)
+        self._jobs = jobs
+        self._context = None
+        if settings.endpoint.scheme == "https":
+            self._context = context_for_tls(settings, environ)
+        self._connector: aiohttp.BaseConnector | None = None
         self._write = write
         self._heads = dict(heads)
         self._ways: dict[str, _Way] = {}
@@ -121,6 +125,7 @@ class AioSender:
     async def _way_to(self, path: str) -> _Way:
         head = await self.head(path)
         if path not in self._ways:
+            self._connector = self._connector or self._connecting()
             self._ways[path] = _way(head, self._connector)
         return self._ways[path]
 
@@ -139,7 +144,19 @@ class AioSender:
         return error
 
     async def aclose(self) -> None:
-        await self._connector.close()
+        if self._connector is not None:
+            await self._connector.close()
+
+    def _connecting(self) -> aiohttp.BaseConnector:
+        """What connects: as many times at once as there are jobs."""
+        import aiohttp
+
+        limits: dict[str, Any] = {"limit": self._jobs, "keepalive_timeout": _KEPT_S}
+        if self._settings.endpoint.socket:
+            return aiohttp.UnixConnector(path=self._settings.endpoint.socket, **limits)
+        if self._context is not None:
+            limits["ssl"] = self._context
+        return aiohttp.TCPConnector(**limits)
 
 
 async def write_head(
@@ -183,18 +200,6 @@ def _way(head: Head, connector: aiohttp.BaseConnector) -> _Way:
         timeout=aiohttp.ClientTimeout(),  # our own deadlines bound every wait
     )
     return _Way(client, URL(head.url))
-
-
-def _connector(settings: Settings, environ: Mapping[str, str], jobs: int) -> aiohttp.BaseConnector:
-    """What connects: as many times at once as there are jobs. Raises SetupError."""
-    import aiohttp
-
-    limits: dict[str, Any] = {"limit": jobs, "keepalive_timeout": _KEPT_S}
-    if settings.endpoint.socket:
-        return aiohttp.UnixConnector(path=settings.endpoint.socket, **limits)
-    if settings.endpoint.scheme == "https":
-        limits["ssl"] = context_for_tls(settings, environ)
-    return aiohttp.TCPConnector(**limits)
 
 
 async def _take(response: aiohttp.ClientResponse, put: Put) -> None:

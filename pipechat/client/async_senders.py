@@ -18,6 +18,8 @@ def network_sender(
     environ: Mapping[str, str],
     jobs: int,
     heads: Mapping[str, Head] = NO_HEADS,
+    *,
+    rarely: bool = False,
 ) -> AsyncSender:
     """A sender over the network: aiohttp's client where it is installed and no proxy is in
     between, else the plain one in threads.
@@ -25,6 +27,7 @@ def network_sender(
     Args:
         heads: what `heads_of` had of the sender of another process, by path: the SDK, which takes
             0.1 s to import, is then left alone.
+        rarely: it may never be asked, and aiohttp, which takes as long, is imported then.
 
     Raises:
         SetupError: what the environment says of certificates or accounts is wrong.
@@ -36,6 +39,8 @@ def network_sender(
     if not heads:
         load_openai(environ)
     if aio_sender.is_available(settings):
+        if not rarely:
+            import aiohttp  # noqa: F401 — else in the time of the first item
         return AioSender(settings, environ, jobs, write, heads)
     from pipechat.client.sdk_sender import SdkSender
 

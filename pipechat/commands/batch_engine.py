@@ -72,7 +72,7 @@ async def _on_this_machine(env: Environment, settings: Settings, wanted: Wanted 
         return LocalWorker(settings, make_async_sender(env, settings), wanted)
     others = await started(max(settings.workers - 1, 0))  # which import while this process does
     try:
-        sender = make_async_sender(env, settings)
+        sender = make_async_sender(env, settings, rarely=bool(others))
     except BaseException:
         await close_all(others)
         raise

@@ -78,8 +78,7 @@ class Sent:
             from pipechat.ledger.bounds import upper_bound
 
             line["bound"] = upper_bound(self.body, answer_tokens)
-        line["status"] = status
-        return line
+        return {**line, "status": status}
 
 
 class Account:
