@@ -64,9 +64,9 @@ def _is_large(value: object) -> bool:
     return size > _LARGEST_TEXT_FOR_ORJSON
 
 
-def dumps_ordered(value: object) -> bytes:
-    """As `dumps`, with the keys of every object sorted: equal for equal values."""
-    if _is_large(value):
+def dumps_ordered(value: object, *, is_small: bool = False) -> bytes:
+    """As `dumps`, keys sorted: equal for equal values. `is_small`: of no more than 100 kB."""
+    if not is_small and _is_large(value):
         return _dumps_leniently(ordered(value))
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pipechat.batch.groups import InOrder
+from pipechat.batch.groups import Entry, InOrder
 from pipechat.batch.held import HeldFile
 from tests.program import Program
 from tests.servers import ChatServer, Reply, Request
@@ -140,7 +140,7 @@ def test_what_is_held_for_its_order_is_bounded_by_count_and_by_bytes(
             nonlocal begun
             await order.wait_for_room(place)
             begun += 1
-            await order.add(place, b"x" * size)
+            await order.add(Entry(place, b"x" * size))
 
         lanes = []
         for place in range(1, 100):  # the first of all is missing

@@ -58,9 +58,9 @@ class AnsweringSender:
     """Each request has an answer."""
 
     async def carry(self, _request: Request, put: Put) -> None:
-        await put(Response(200, {"content-type": "application/json"}, in_one(b"")))
-        await put(json.dumps(completion("yes")).encode())
-        await put(None)
+        put(Response(200, {"content-type": "application/json"}, in_one(b"")))
+        put(json.dumps(completion("yes")).encode())
+        put(None)
 
     async def aclose(self) -> None: ...
 

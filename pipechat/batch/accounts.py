@@ -1,4 +1,4 @@
-"""The accounts of a batch: one for each item, and their lines kept a group at a time.
+"""The accounts of a batch: one for each item, whose lines go the way of its record.
 
 Owns what an item does where the budget has no room for it: it waits for what is in flight, which
 may take less than it was held for, and stops the run where nothing is.
@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pipechat.batch.groups import GroupWriter
+from pipechat.batch.groups import Entry, Lines
 from pipechat.batch.items import Item
-from pipechat.errors import BudgetError, PipechatError
+from pipechat.errors import BudgetError
 from pipechat.events import Told
 from pipechat.ledger.account import DEFAULT_ANSWER_TOKENS, Account, Line, Sent
 from pipechat.messages import Turn, TurnStatus
@@ -40,7 +39,6 @@ class BatchAccounts:
         self._books = books
         self._output = output
         self._answer_tokens = answer_tokens
-        self._writer: GroupWriter[Mapping[str, list[Line]]] = GroupWriter(self._settle)
         self._settled = asyncio.Event()
         self.in_flight: set[ItemAccount] = set()
         self._waiting: set[ItemAccount] = set()
@@ -75,21 +73,16 @@ class BatchAccounts:
             self._waiting.discard(account)
         return True
 
-    def add(self, lines: Mapping[str, list[Line]]) -> asyncio.Future[None]:
-        """Keep lines, and say when they are safe. Raises SessionError."""
-        return self._writer.add_soon(lines)
+    def settle(self, entries: list[Entry]) -> None:
+        """Keep the lines of `entries`, in a thread. Raises SessionError."""
+        turns = {turn: lines for entry in entries for turn, lines in entry.lines.items()}
+        if turns:
+            self._books.settle(turns)
 
     def gone(self, account: ItemAccount) -> None:
         """What it held is free."""
         self.in_flight.discard(account)
         self._settled.set()
-
-    async def aclose(self) -> None:
-        """Wait until all is kept."""
-        await self._writer.aclose()
-
-    def _settle(self, groups: list[Mapping[str, list[Line]]]) -> None:
-        self._books.settle({turn: lines for group in groups for turn, lines in group.items()})
 
 
 class ItemAccount:
@@ -119,17 +112,12 @@ class ItemAccount:
         self._account.going(lambda: told)
         self._account.ended()
 
-    async def close(self, status: TurnStatus) -> None:
-        """The item is over; returns when its lines are safe. Raises SessionError."""
-        try:
-            await asyncio.shield(self._accounts.add(self._account.closed(status)))
-        finally:
-            self._accounts.gone(self)
+    def closed(self, status: TurnStatus) -> Lines:
+        """The item is over: what the ledger is to have of it."""
+        return self._account.closed(status)
 
-    def give_up(self) -> None:
-        """The item was given up: what was sent of it may cost all the same."""
-        with suppress(PipechatError):  # told where the run ends
-            self._accounts.add(self._account.closed("failed"))
+    def gone(self) -> None:
+        """What it held is free: its lines are kept, or never will be."""
         self._accounts.gone(self)
 
 

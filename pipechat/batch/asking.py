@@ -70,6 +70,11 @@ class LocalWorker:
         self._settings = settings
         self._sender = sender
         self._wanted = wanted
+        self._whose: Mapping[str, Any] = {  # the same for all jobs, and made of several settings
+            "host": settings.host,
+            "by_way_of": settings.by_way_of,
+            "secrets": settings.secrets,
+        }
 
     async def ask(self, job: Job, show: Show | None = None) -> Asked:
         """As `Worker.ask`."""
@@ -81,10 +86,8 @@ class LocalWorker:
             job.body,
             _deadlines(settings, job.timeout_s),
             reducer,
-            host=settings.host,
-            by_way_of=settings.by_way_of,
-            secrets=settings.secrets,
             own_parameters=job.own_parameters,
+            **self._whose,
         )
 
         def take(chunk: Chunk) -> None:

@@ -53,6 +53,7 @@ class Attempts:
     ) -> None:
         self._accounts = accounts
         self._settings = settings
+        self._ledger_host = settings.ledger_host
         self._worker = worker
         self._records = records
         self._pace = pace
@@ -77,7 +78,8 @@ class Attempts:
             return await self._until_answered(item, kept, account)
         except BaseException:
             if account is not None:
-                account.give_up()
+                self._records.give_up(account.closed("failed"))
+                account.gone()
             raise
 
     async def _until_answered(
@@ -116,11 +118,11 @@ class Attempts:
         while True:
             form = self._form(request)
             tries.way = form.way
-            own = form.own_parameters(request)
-            job = Job(form.dialect.name, form.body(request), own, tries.left_s())
+            body = form.body(request)
+            own = form.own_parameters(request, body)
+            job = Job(form.dialect.name, body, own, tries.left_s())
             if tries.account is not None:
-                host = self._settings.ledger_host
-                await tries.account.begin(host, job.api, request.model, job.body)
+                await tries.account.begin(self._ledger_host, job.api, request.model, job.body)
             self._summary.requests += 1
             tries.count += 1
             try:

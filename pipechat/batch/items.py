@@ -7,8 +7,7 @@ a line of the Batch API's own files (`custom_id`, `method`, `url`, `body`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipechat import jsonl
 from pipechat.batch.row_names import UnreadNames, other_names
@@ -19,17 +18,15 @@ from pipechat.settings.resolve import TOKEN_FIELDS, Settings
 from pipechat.settings.values import fields as read_fields
 from pipechat.store.names import check_name
 from pipechat.turn.prompt import compose_messages
-from pipechat.turn.request_hash import request_hash
+from pipechat.turn.request_hash import HashesOf, request_hash
 from pipechat.turn.template import Template
 
 _LONGEST_ID = 512
 _REPLACED = "\ufffd"
-_BATCH_KEYS = frozenset(("custom_id", "body"))
 _BATCH_PATHS = ("/v1/chat/completions", "/chat/completions")  # the latter is Azure's
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """One question of a batch, from line `number` of its input.
 
     `request` is what is asked without a session's earlier turns, and `hash` its hash. `id`: as
@@ -93,6 +90,8 @@ class ItemReader:
             formats=formats,
             system_role=settings.system_role,
         )
+        self._hashes = HashesOf(dialect, self._plain)
+        self._alike = self._plain[2:]  # all but the model and the messages
 
     def item(self, row: Row) -> Item:
         """The item of a row.
@@ -107,8 +106,10 @@ class ItemReader:
                 raise value
             if not isinstance(value, Mapping):
                 raise UsageError("bad_item", "it is no JSON object")
-            item_id = _id_of(value, mended=row.mended)
-            if value.keys() >= _BATCH_KEYS and self._template is None:
+            is_batch_line = "custom_id" in value and "body" in value
+            name = "custom_id" if is_batch_line else "id"
+            item_id = _id_of(value.get(name), mended=row.mended)
+            if is_batch_line and self._template is None:
                 return self._of_batch_line(row, item_id, value)
             if self._template is None:
                 self._unread.look_at(row.number, value)
@@ -122,16 +123,16 @@ class ItemReader:
         question = self._question(value)
         # A row that a template reads is anything: its `model` may be that of a car.
         own = value if self._template is None else {}
-        session, system, model = (_text(own, key) for key in ("session", "system", "model"))
+        session, system, model = _text(own, "session"), _text(own, "system"), _text(own, "model")
         if session is not None:
             check_name(session)
         holding = system if system is not None else self._system
-        request = self._plain._replace(
-            model=self._model(model),
-            messages=compose_messages(holding, (), question),
-            options=self._merged(_options(own.get("options"))),
-        )
-        hashed = request_hash(self._dialect, request)
+        messages = compose_messages(holding, (), question)
+        request = ChatRequest(self._model(model), messages, *self._alike)
+        if "options" in own:
+            request = request._replace(options=self._merged(_options(own["options"])))
+        is_alike = model is None and "options" not in own
+        hashed = self._hashes.of(request) if is_alike else request_hash(self._dialect, request)
         return Item(
             row.number, item_id or hashed, hashed, question, request, session, holding, system,
             row.size,
@@ -186,8 +187,7 @@ class ItemReader:
         )
 
 
-def _id_of(row: Mapping[str, Any], *, mended: bool) -> str | None:
-    value = row.get("custom_id") if row.keys() >= _BATCH_KEYS else row.get("id")
+def _id_of(value: object, *, mended: bool) -> str | None:
     if value is None:
         return None
     if isinstance(value, int) and not isinstance(value, bool):

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from pipechat.batch.items import BadItemError, Item
 from pipechat.events import Start, TerminalEvent
@@ -21,8 +22,7 @@ from pipechat.turn.run import TurnWriter
 _NO_CONTEXT = Context((), 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(NamedTuple):
     """An item's turn, ready to be sent. `writer`: keeps it in its session, None where it names
     none. `answered`: the turn itself, where the session has its answer already."""
 
@@ -34,6 +34,8 @@ class Kept:
 
     def in_output(self, turn: Turn) -> Turn:
         """`turn` as the output of the batch has it: known by what the item asks by itself."""
+        if turn.request == self.hash and turn.once is None:
+            return turn
         return replace(turn, request=self.hash, once=None)
 
     @property
@@ -55,8 +57,8 @@ class Kept:
     ) -> Turn:
         """The turn as it is kept, with what came of it; what a corrected one was sent with is not
         what later ones know of it."""
-        prepared = self.prepared._replace(exact=self.prepared.exact and not corrected)
-        return replace(prepared.turn(terminal, api), item=item, attempts=attempts)
+        prepared = self.prepared._replace(exact=False) if corrected else self.prepared
+        return prepared.turn(terminal, api, item=item, attempts=attempts)
 
     def abandon(self) -> None:
         """Nothing came of it."""

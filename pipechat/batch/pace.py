@@ -161,6 +161,8 @@ class Pace:
 
     def _believe(self, headers: Mapping[str, str]) -> None:
         """What is left and when all of it is there again make a pace; told before it is hit."""
+        if not headers:
+            return
         for kind in ("requests", "tokens"):
             limit, left = (_number(headers, f"x-ratelimit-{what}-{kind}") for what in _LEFT)
             reset_s = _seconds(headers.get(f"x-ratelimit-reset-{kind}"))

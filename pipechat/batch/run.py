@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pipechat.batch.accounts import BatchAccounts
 from pipechat.batch.asking import Worker
 from pipechat.batch.attempts import Attempts
+from pipechat.batch.groups import NO_LINES
 from pipechat.batch.items import BadItemError, Item
 from pipechat.batch.journal import SetAsideError
 from pipechat.batch.keeping import Keepers, Kept
@@ -178,17 +179,24 @@ class BatchRun:
             await self._keep(item, place, kept, answered)
         finally:
             if answered.account is not None:
-                await answered.account.close(answered.asked.terminal.status)
+                answered.account.gone()
 
     async def _keep(self, item: Item, place: int, kept: Kept, answered: Answered) -> None:
-        asked, attempts, corrected, _ = answered
+        asked, attempts, corrected, account = answered
         turn = kept.turn(
             asked.terminal, item=item.id, attempts=attempts, corrected=corrected, api=asked.api
         )
+        lines = account.closed(asked.terminal.status) if account is not None else NO_LINES
         # Whoever is given up now must not leave a record half told: threads go on to its end.
-        await self._keepers.finish(kept, turn)
-        await self._records.end(place, kept.in_output(turn), asked.terminal)
+        try:
+            await self._keepers.finish(kept, turn)
+        except BaseException:
+            self._records.give_up(lines)
+            raise
+        unkept = await self._records.end(place, kept.in_output(turn), asked.terminal, lines)
         cause = asked.cause
         self.summary.count(turn, cause.hint if cause is not None else "", item.number)
         if cause is not None and (cause.exit_code == ExitCode.SETUP or cause.code in _FINAL_CODES):
             self.stop(cause)
+        if unkept is not None:
+            raise unkept

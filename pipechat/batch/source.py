@@ -26,6 +26,8 @@ class Skipped(NamedTuple):
     why: str
 
 
+_SKIPPED = {why: Skipped(why) for why in ("complete", "double")}
+
 Skip = Callable[[str], None]
 """Told why an item is not asked."""
 
@@ -56,7 +58,7 @@ def found_in(
         message = f"id {item.id!r} was there before, with another question"
         return _noted(BadItemError(row.number, "double_id", message, item.id), known)
     if standing != "new":
-        return Skipped(standing)
+        return _SKIPPED[standing]
     if not retry_failed and known.has_failed(item.id, item.hash):
         return Skipped("failed")
     return item

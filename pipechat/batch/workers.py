@@ -7,12 +7,12 @@ import os
 import pickle
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
-from pipechat.batch.asking import Asked, Job, LocalWorker, Show, Worker, WorkerLostError
-from pipechat.batch.frames import frame, next_frame
-from pipechat.batch.worker_process import SetUp, pickled
+from pipechat.batch.asking import Asked, Job, LocalWorker, Show, WorkerLostError
+from pipechat.batch.frames import Frames, frame
+from pipechat.batch.worker_process import Lots, SetUp, pickled
 from pipechat.events import TextChunk
 
 _LOOK_EVERY_S = 1.0
@@ -20,107 +20,150 @@ _LOOK_EVERY_S = 1.0
 _FULL = 0.8
 
 
-class ProcessWorker:
-    """A worker in a process of its own, which starts with its first job."""
+class ProcessWorker(asyncio.SubprocessProtocol):
+    """A worker in a process of its own."""
 
-    def __init__(self, common: SetUp) -> None:
-        self._common = common
-        self._process: asyncio.subprocess.Process | None = None
+    def __init__(self) -> None:
+        self._transport: asyncio.SubprocessTransport | None = None
+        self._write: Callable[[bytes], None] = lambda _: None
+        self._lots = Lots(self._send)
+        self._frames = Frames(self._take)
         self._waiting: dict[int, asyncio.Future[Asked]] = {}
         self._number = 0
-        self._starting = asyncio.Lock()
-        self._reading: asyncio.Task[None] | None = None
+        self._ready = asyncio.Event()
+        self._exited = asyncio.Event()
         self.is_lost = False
 
     async def start(self) -> None:
-        """Start the process."""
-        async with self._starting:
-            if self._process is not None:
-                return
-            # In no case a module of the folder that the run was started in.
-            flags = ["-I" if sys.flags.isolated else "-P"]
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *flags,
-                "-m",
-                "pipechat.batch.worker_process",
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                limit=1 << 20,
-            )
-            assert self._process.stdin is not None
-            self._process.stdin.write(frame(0, pickled(self._common)))
-            self._reading = asyncio.ensure_future(self._read())
+        """Start the process, which makes ready by itself. Raises OSError."""
+        # In no case a module of the folder that the run was started in.
+        flags = ["-I" if sys.flags.isolated else "-P"]
+        command = [sys.executable, *flags, "-m", "pipechat.batch.worker_process"]
+        await asyncio.get_running_loop().subprocess_exec(lambda: self, *command, stderr=None)
+
+    async def set_up(self, common: SetUp) -> None:
+        """Returns when it can be asked. Raises WorkerLostError."""
+        self._send(frame(0, pickled(common)))
+        await self._ready.wait()
+        if self.is_lost:
+            raise WorkerLostError
 
     async def ask(self, job: Job, show: Show | None = None) -> Asked:
         """As `Worker.ask`; the events of the answer come when it has ended."""
-        await self.start()
-        assert self._process is not None
-        assert self._process.stdin is not None
         if self.is_lost:
             raise WorkerLostError
         self._number += 1
         number = self._number
-        future = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Asked] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
         try:
-            self._process.stdin.write(frame(number, pickled(job)))
-            asked: Asked = await future
+            self._lots.put(number, job)
+            asked = await future
         finally:
             self._waiting.pop(number, None)
         if show is not None and asked.terminal.answer:
             show(TextChunk(0, asked.terminal.answer))
         return asked
 
-    async def _read(self) -> None:
-        assert self._process is not None
-        assert self._process.stdout is not None
-        while (came := await next_frame(self._process.stdout)) is not None:
-            future = self._waiting.get(came[0])
-            if future is not None and not future.done():
-                future.set_result(pickle.loads(came[1]))
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.SubprocessTransport)
+        self._transport = transport
+
+    def pipe_data_received(self, _fd: int, data: bytes | str) -> None:
+        assert isinstance(data, bytes)
+        self._frames.feed(data)
+
+    def pipe_connection_lost(self, fd: int, _error: Exception | None) -> None:
+        if fd != 1:
+            return
         self.is_lost = True
+        self._ready.set()
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(WorkerLostError())
 
+    def process_exited(self) -> None:
+        self._exited.set()
+
+    def _take(self, _number: int, content: bytes) -> None:
+        self._ready.set()
+        for number, asked in pickle.loads(content):
+            future = self._waiting.get(number)
+            if future is not None and not future.done():
+                future.set_result(asked)
+
+    def _send(self, data: bytes) -> None:
+        pipe = self._transport.get_pipe_transport(0) if self._transport is not None else None
+        if isinstance(pipe, asyncio.WriteTransport):
+            pipe.write(data)
+
     async def aclose(self) -> None:
         """End the process; what it has in flight is given up."""
-        if self._process is None:
+        if self._transport is None:
             return
-        assert self._process.stdin is not None
-        self._process.stdin.close()
         with suppress(ProcessLookupError):
-            self._process.kill()
-        await self._process.wait()
-        if self._reading is not None:
-            await self._reading
+            self._transport.kill()
+        await self._exited.wait()
+        self._transport.close()
+
+
+async def started(count: int) -> list[ProcessWorker]:
+    """So many workers, to be set up. Raises OSError."""
+    workers: list[ProcessWorker] = []
+    try:
+        for _ in range(count):
+            workers.append(ProcessWorker())
+            await workers[-1].start()
+    except BaseException:
+        await close_all(workers)
+        raise
+    return workers
+
+
+async def close_all(workers: Sequence[ProcessWorker]) -> None:
+    """End them."""
+    for worker in workers:
+        await worker.aclose()
 
 
 class Workers:
-    """Gives each job to the worker that has the fewest.
+    """Gives each job to the worker that has the fewest; to this process where there is no other.
+
+    It has enough to do beside them: to read the items and to keep the records takes as long as to
+    ask.
 
     Args:
         local: asks in this process.
-        make: makes one more, in a process of its own.
-        count: how many processes ask; 0: one more whenever this one's core is full, while cores
-            are left.
+        others: those that are started.
+        common: what they are set up with.
+        may_grow: one more is started whenever this one's core is full, while cores are left.
     """
 
-    def __init__(self, local: LocalWorker, make: Callable[[], ProcessWorker], count: int) -> None:
+    def __init__(
+        self,
+        local: LocalWorker,
+        others: Sequence[ProcessWorker],
+        common: Callable[[], Awaitable[SetUp]],
+        *,
+        may_grow: bool,
+    ) -> None:
         self._local = local
-        self._make = make
-        self._others = [make() for _ in range(count - 1)]
-        self._in_flight: dict[Worker, int] = dict.fromkeys((local, *self._others), 0)
-        self._watch = None if count else asyncio.ensure_future(self._grow())
-
-    @property
-    def processes(self) -> int:
-        """How many processes ask."""
-        return len(self._in_flight)
+        self._others = list(others)
+        self._common = common
+        self._in_flight: dict[ProcessWorker, int] = {}
+        self._coming = len(others)
+        self._came = asyncio.Event()
+        self._tasks = [asyncio.ensure_future(self._add(worker)) for worker in others]
+        if may_grow:
+            self._tasks.append(asyncio.ensure_future(self._grow()))
 
     async def ask(self, job: Job, show: Show | None = None) -> Asked:
         """As `Worker.ask`."""
+        while self._coming and not self._in_flight:
+            await self._came.wait()
+            self._came.clear()
+        if not self._in_flight:
+            return await self._local.ask(job, show)
         worker = min(self._in_flight, key=self._in_flight.__getitem__)
         self._in_flight[worker] += 1
         try:
@@ -132,21 +175,30 @@ class Workers:
             if worker in self._in_flight:
                 self._in_flight[worker] -= 1
 
+    async def _add(self, worker: ProcessWorker) -> None:
+        try:
+            await worker.set_up(await self._common())
+            self._in_flight[worker] = 0
+        except Exception:
+            return  # there are others, or this process, which says what is wrong
+        finally:
+            self._coming -= 1
+            self._came.set()
+
     async def _grow(self) -> None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-        while self.processes < cores:
+        while 1 + len(self._in_flight) < cores:
             began, used = time.monotonic(), time.process_time()
             await asyncio.sleep(_LOOK_EVERY_S)
             if time.process_time() - used < _FULL * (time.monotonic() - began):
                 continue
-            worker = self._make()
-            await worker.start()
-            self._others.append(worker)
-            self._in_flight[worker] = 0
+            new = await started(1)
+            self._others += new
+            self._coming += 1
+            await self._add(*new)
 
     async def aclose(self) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
+        for task in self._tasks:
+            task.cancel()
         await self._local.aclose()
-        for other in self._others:
-            await other.aclose()
+        await close_all(self._others)

@@ -1,36 +1,52 @@
-"""The SDK's asynchronous client over aiohttp, as a sender on an event loop.
+"""Requests by aiohttp, as the SDK writes them, from an event loop.
 
-Owns the SDK's aiohttp transport, an extra. The SDK writes the first request, whose head is then
-that of all: which client is meant, its key, its organization, its own headers. What is new in
-each is the body.
+Owns aiohttp, which comes with an extra of the SDK. The SDK writes the first request, whose head is
+then that of all: which client is meant, its key, its organization, its own headers. What is new in
+each is the body. Between aiohttp and us stands nobody: the SDK's client over it took as long for a
+request as aiohttp itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from importlib import import_module
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipechat import jsonl
 from pipechat.client.async_exchange import Put
 from pipechat.client.certificates import authorities_named
 from pipechat.client.exchange import Request, Response, in_one
 from pipechat.client.inflating import inflated
-from pipechat.client.lazy_openai import AIOHTTP_CLIENT
 from pipechat.client.network_errors import network_error, wants_certificate
 from pipechat.client.own_headers import check_account, headers_of_ours, own_headers
 from pipechat.client.sdk_sender import NO_KEY
-from pipechat.client.trust import trusted
+from pipechat.client.trust import context_for_tls
 from pipechat.client.unix_socket import socket_error
 from pipechat.errors import PipechatError
 from pipechat.settings.resolve import Settings
 
 if TYPE_CHECKING:
-    import httpx2
+    import aiohttp
+    from yarl import URL
 
 _ERROR_BYTES = 64 * 1024
 _KEPT_TRIED = 5
+_KEPT_S = 5.0  # a connection that nobody uses, as with the SDK's other client
+
+
+class Head(NamedTuple):
+    """What the SDK writes of a request beside its body; the key is in it."""
+
+    url: str
+    headers: Mapping[str, str]
+
+
+class _Way(NamedTuple):
+    """Where the requests of one path go, and who sends them with their head."""
+
+    client: aiohttp.ClientSession
+    url: URL
 
 
 def is_available(settings: Settings) -> bool:
@@ -43,34 +59,42 @@ def is_available(settings: Settings) -> bool:
 
 
 class AioSender:
-    """Sends on the event loop that runs when it is made; `jobs` connections at most."""
+    """Sends on the event loop that runs when it is made; `jobs` connections at most.
+
+    Args:
+        write: writes the head of requests to a path.
+        heads: those that are written already, by path.
+    """
 
     def __init__(
-        self, settings: Settings, environ: Mapping[str, str], openai: ModuleType, jobs: int
+        self,
+        settings: Settings,
+        environ: Mapping[str, str],
+        jobs: int,
+        write: Callable[[str], Awaitable[Head]],
+        heads: Mapping[str, Head],
     ) -> None:
-        import httpx2
-
         self._settings = settings
-        self._environ = environ
         check_account(settings, environ)
         self._authorities = authorities_named(settings, environ)
-        self._http = _client(
-            trusted(settings, environ),
-            settings.endpoint.socket,
-            httpx2.Limits(max_connections=jobs, max_keepalive_connections=jobs),
-        )
-        self._openai = openai
-        self._heads: dict[str, httpx2.Request] = {}
+        self._jobs = jobs
+        self._context = None
+        if settings.endpoint.scheme == "https":
+            self._context = context_for_tls(settings, environ)
+        self._connector: aiohttp.BaseConnector | None = None
+        self._write = write
+        self._heads = dict(heads)
+        self._ways: dict[str, _Way] = {}
+        self._writing = asyncio.Lock()
         self._kept = False  # whether a connection may be one that was used before
 
     async def carry(self, request: Request, put: Put) -> None:
         """As `AsyncSender.carry`."""
-        response: httpx2.Response | None = None
+        response: aiohttp.ClientResponse | None = None
         try:
-            head = self._heads.get(request.path) or await self._write_head(request.path)
-            asked = self._with_body(head, request.body)
-            response = await self._send(asked)
-            await self._take(response, put)
+            way = self._ways.get(request.path) or await self._way_to(request.path)
+            response = await self._send(way, jsonl.dumps(request.body))
+            await _take(response, put)
             self._kept = True
         except PipechatError:
             raise
@@ -78,13 +102,12 @@ class AioSender:
             raise self._translated(error) from error
         finally:
             if response is not None:
-                await response.aclose()
+                response.release()  # which closes the connection where the body is not at its end
 
-    async def _send(self, request: httpx2.Request) -> httpx2.Response:
+    async def _send(self, way: _Way, body: bytes) -> aiohttp.ClientResponse:
         for left in reversed(range(_KEPT_TRIED)):
             try:
-                sent: httpx2.Response = await self._http.send(request, stream=True)
-                return sent
+                return await way.client.post(way.url, data=body, allow_redirects=False)
             except Exception as error:
                 # A server may close a connection that is kept while a request is on its way to
                 # it: it said nothing, and curl sends it again as well. The next may be closed too.
@@ -92,69 +115,25 @@ class AioSender:
                     raise
         raise AssertionError
 
-    async def _take(self, response: httpx2.Response, put: Put) -> None:
-        headers = dict(response.headers.items())
-        await put(Response(response.status_code, headers, in_one(b"")))
-        encoding = headers.get("content-encoding", "identity").strip().lower()
-        is_error = response.status_code >= 300
-        plain = encoding in ("identity", "") or is_error
-        inflate = None if plain else inflated(encoding)
-        size = 0
-        async for data in response.aiter_raw():
-            size += len(data)
-            if inflate is None:
-                await put(data)
-            else:
-                for part in inflate(data):
-                    await put(part)
-            if is_error and size > _ERROR_BYTES:
-                break
-        await put(None)
+    async def head(self, path: str) -> Head:
+        """That of the requests to `path`. Raises what the SDK raises where it writes none."""
+        async with self._writing:  # once, though all jobs begin at once
+            if path not in self._heads:
+                self._heads[path] = await self._write(path)
+        return self._heads[path]
 
-    def _with_body(self, head: httpx2.Request, body: Mapping[str, Any]) -> httpx2.Request:
-        import httpx2
-
-        # Headers as they are, without the length of the first body.
-        return httpx2.Request(
-            "POST", head.url, headers=head.headers, content=jsonl.dumps(body), extensions=_TIMES
-        )
-
-    async def _write_head(self, path: str) -> httpx2.Request:
-        """The request that the SDK writes for `path`, caught before it goes out."""
-        import httpx2
-
-        caught: list[httpx2.Request] = []
-
-        def catch(request: httpx2.Request) -> httpx2.Response:
-            caught.append(request)
-            return httpx2.Response(200, json={})
-
-        settings = self._settings
-        headers = headers_of_ours(settings, self._environ, self._openai)
-        async with httpx2.AsyncClient(transport=httpx2.MockTransport(catch)) as http:
-            sdk = self._openai.AsyncOpenAI(
-                api_key=settings.api_key.reveal() if settings.api_key else NO_KEY,
-                base_url=settings.endpoint.request_url,
-                max_retries=0,
-                http_client=http,
-            )
-            options = {"headers": headers, "params": dict(settings.endpoint.query)}
-            await sdk.post(path, cast_to=httpx2.Response, body={}, options=options)
-        head = caught[0]
-        head.headers.update(own_headers(settings))
-        for name in ("content-length", "transfer-encoding"):
-            head.headers.pop(name, None)
-        self._heads[path] = head
-        return head
+    async def _way_to(self, path: str) -> _Way:
+        head = await self.head(path)
+        if path not in self._ways:
+            self._connector = self._connector or self._connecting()
+            self._ways[path] = _way(head, self._connector)
+        return self._ways[path]
 
     def _translated(self, error: Exception) -> Exception:
-        import aiohttp
+        """What `error` means; itself where it says nothing of the connection."""
         import httpx2
 
-        cut = isinstance(error.__cause__, aiohttp.ClientPayloadError)
-        if cut or _is_hung_up(error):
-            # The SDK's transport takes these for a time-out, or for what a status would be.
-            error = httpx2.RemoteProtocolError("it broke off" if cut else "it hung up")
+        error = _as_httpx2(error)
         if isinstance(error, httpx2.HTTPError | httpx2.InvalidURL | OSError):
             socket = self._settings.endpoint.socket
             if socket and (found := socket_error(error, socket)):
@@ -165,36 +144,115 @@ class AioSender:
         return error
 
     async def aclose(self) -> None:
-        await self._http.aclose()
+        if self._connector is not None:
+            await self._connector.close()
+
+    def _connecting(self) -> aiohttp.BaseConnector:
+        """What connects: as many times at once as there are jobs."""
+        import aiohttp
+
+        limits: dict[str, Any] = {"limit": self._jobs, "keepalive_timeout": _KEPT_S}
+        if self._settings.endpoint.socket:
+            return aiohttp.UnixConnector(path=self._settings.endpoint.socket, **limits)
+        if self._context is not None:
+            limits["ssl"] = self._context
+        return aiohttp.TCPConnector(**limits)
 
 
-def _client(verify: Any, socket: str, limits: httpx2.Limits) -> httpx2.AsyncClient:
-    module = import_module(AIOHTTP_CLIENT)
-    transport = None
-    if socket:
-        kind = import_module(f"{AIOHTTP_CLIENT}.transport").AiohttpTransport
-        transport = kind(verify=verify, trust_env=False, limits=limits, uds=socket)
-    client: httpx2.AsyncClient = module.Httpx2AiohttpClient(
-        verify=verify,
-        transport=transport,
-        trust_env=False,
-        timeout=None,
-        follow_redirects=False,
-        limits=limits,
+async def write_head(
+    settings: Settings, environ: Mapping[str, str], openai: ModuleType, path: str
+) -> Head:
+    """The head of the request that the SDK writes for `path`, caught before it goes out."""
+    import httpx2
+
+    caught: list[httpx2.Request] = []
+
+    def catch(request: httpx2.Request) -> httpx2.Response:
+        caught.append(request)
+        return httpx2.Response(200, json={})
+
+    headers = headers_of_ours(settings, environ, openai)
+    async with httpx2.AsyncClient(transport=httpx2.MockTransport(catch)) as http:
+        sdk = openai.AsyncOpenAI(
+            api_key=settings.api_key.reveal() if settings.api_key else NO_KEY,
+            base_url=settings.endpoint.request_url,
+            max_retries=0,
+            http_client=http,
+        )
+        options = {"headers": headers, "params": dict(settings.endpoint.query)}
+        await sdk.post(path, cast_to=httpx2.Response, body={}, options=options)
+    head = caught[0]
+    head.headers.update(own_headers(settings))
+    for name in ("content-length", "transfer-encoding"):
+        head.headers.pop(name, None)
+    return Head(str(head.url), dict(head.headers.items()))
+
+
+def _way(head: Head, connector: aiohttp.BaseConnector) -> _Way:
+    import aiohttp
+    from yarl import URL
+
+    client = aiohttp.ClientSession(
+        connector=connector,
+        connector_owner=False,
+        headers=head.headers,
+        auto_decompress=False,
+        timeout=aiohttp.ClientTimeout(),  # our own deadlines bound every wait
     )
-    return client
+    return _Way(client, URL(head.url))
+
+
+async def _take(response: aiohttp.ClientResponse, put: Put) -> None:
+    headers = _joined(response.headers)
+    wanted = put(Response(response.status, headers, in_one(b"")))
+    encoding = headers.get("content-encoding", "identity").strip().lower()
+    is_error = response.status >= 300
+    plain = encoding in ("identity", "") or is_error
+    inflate = None if plain else inflated(encoding)
+    size = 0
+    while wanted and (data := await response.content.readany()):
+        size += len(data)
+        for part in (data,) if inflate is None else inflate(data):
+            wanted = wanted and put(part)
+        if is_error and size > _ERROR_BYTES:
+            break
+    if wanted:
+        put(None)
+
+
+def _joined(headers: Mapping[str, str]) -> dict[str, str]:
+    """By names in lower case, each once: what comes several times is one list (RFC 9110 §5.3)."""
+    joined: dict[str, str] = {}
+    for name, value in headers.items():
+        name = name.lower()
+        joined[name] = f"{joined[name]}, {value}" if name in joined else value
+    return joined
+
+
+def _as_httpx2(error: Exception) -> Exception:
+    """As the SDK's other client would say it, whose errors are told for all."""
+    import aiohttp
+    import httpx2
+
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return httpx2.RemoteProtocolError("it broke off")
+    if _is_hung_up(error):
+        return httpx2.RemoteProtocolError("it hung up")
+    told: Exception = error
+    if isinstance(error, aiohttp.ClientConnectorError):
+        told = httpx2.ConnectError(str(error))
+    elif isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
+        told = httpx2.UnsupportedProtocol(str(error))
+    if told is not error:
+        told.__cause__ = error
+    return told
 
 
 def _is_hung_up(error: Exception) -> bool:
     """Whether the server closed a connection that had been made, before it said anything."""
     import aiohttp
 
-    cause = error.__cause__
-    if isinstance(cause, aiohttp.ClientConnectorError) or wants_certificate(error):
+    if isinstance(error, aiohttp.ClientConnectorError) or wants_certificate(error):
         return False
     gone = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionResetError)
-    return isinstance(cause, gone)
-
-
-# Our own deadlines bound every wait.
-_TIMES: dict[str, Any] = {"timeout": {}}
+    return isinstance(error, gone)

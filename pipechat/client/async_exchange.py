@@ -7,20 +7,18 @@ of the loop's own, or one of threads, of which each then carries one response at
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable
+import math
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from typing import Any, Protocol
 
 from pipechat.client.exchange import Request, Response, Sender
-from pipechat.client.reading import Item, ResponseReading
+from pipechat.client.reading import Item, ResponseReading, Steps
 from pipechat.errors import NetworkError, OutputError, PipechatError, as_ours
 from pipechat.events import Chunk, Together
 
-_ROOM = 64  # items that may wait for the turn
-
-Put = Callable[[Item], Awaitable[None]]
-"""Takes the next item of a response; waits where the turn is slow."""
+Put = Callable[[Item], bool]
+"""Takes the next item of a response; whether more of it is wanted."""
 
 
 class AsyncSender(Protocol):
@@ -28,7 +26,7 @@ class AsyncSender(Protocol):
 
     async def carry(self, request: Request, put: Put) -> None:
         """Send `request`; `put` the Response, as soon as its headers are there, then its body
-        in segments, then None. To be cancelled at any time.
+        in segments, then None, for as long as they are wanted. To be cancelled at any time.
 
         Raises:
             PipechatError: there is no response, or no more of it.
@@ -61,12 +59,15 @@ class ThreadedSender:
         def segment(response: Response) -> bytes | None:
             return next(response.segments, None)
 
+        data: bytes | None = b""
         try:
             response = await loop.run_in_executor(thread, send)
-            await put(response)
-            while (data := await loop.run_in_executor(thread, segment, response)) is not None:
-                await put(data)
-            await put(None)
+            wanted = put(response)
+            while wanted and data is not None:
+                data = await loop.run_in_executor(thread, segment, response)
+                wanted = put(data)
+            if data is not None:  # the rest of it is not wanted
+                response.abort()
         except asyncio.CancelledError:
             given_up = True
             for each in responses:
@@ -77,59 +78,6 @@ class ThreadedSender:
 
     async def aclose(self) -> None:
         """Nothing is kept between requests."""
-
-
-class AsyncExchange:
-    """One response on its way, as `exchange.Exchange` is for a thread."""
-
-    def __init__(self, sender: AsyncSender, request: Request) -> None:
-        self._items: deque[Item | Exception] = deque()
-        self._came = asyncio.Event()
-        self._space = asyncio.Event()
-        self._task = asyncio.ensure_future(self._carry(sender, request))
-
-    async def next_item(self, timeout_s: float) -> Item:
-        """The next item. Raises TimeoutError, or what broke the exchange."""
-        if not self._items:
-            self._came.clear()
-            async with asyncio.timeout(timeout_s if timeout_s != float("inf") else None):
-                await self._came.wait()
-        item = self._items.popleft()
-        self._space.set()
-        if isinstance(item, Exception):
-            raise item
-        return item
-
-    async def stop(self) -> None:
-        """Give up what has not come. Raises OutputError where its recording failed meanwhile."""
-        self._task.cancel()
-        await asyncio.wait([self._task])
-        for item in self._items:
-            if isinstance(item, OutputError):
-                raise item
-
-    async def _carry(self, sender: AsyncSender, request: Request) -> None:
-        try:
-            await sender.carry(request, self._put)
-        except Exception as error:
-            known = isinstance(error, PipechatError | MemoryError)
-            self._append(as_ours(error) if known else _lost(error))
-
-    async def _put(self, item: Item) -> None:
-        while len(self._items) >= _ROOM:
-            self._space.clear()
-            await self._space.wait()
-        self._append(item)
-
-    def _append(self, item: Item | Exception) -> None:
-        self._items.append(item)
-        self._came.set()
-
-
-def _lost(error: Exception) -> PipechatError:
-    lost = NetworkError("connection_lost", f"the response broke off: {type(error).__name__}")
-    lost.__cause__ = error
-    return lost
 
 
 async def read_response(
@@ -143,23 +91,99 @@ async def read_response(
     Raises:
         PipechatError: there is no answer, or it broke off.
     """
-    steps = reading.steps()
-    exchange = AsyncExchange(sender, request)
-    try:
-        step = next(steps)
-        while True:
-            if isinstance(step, Together):
+    await _Drive(reading.steps(), take).through(sender, request)
+
+
+class _Drive:
+    """Takes a reading from step to step, by what is carried and by the clock.
+
+    All in the task that asked: a task and a queue between it and the sender took a tenth of what
+    an item of a batch costs.
+    """
+
+    def __init__(self, steps: Steps, take: Callable[[Chunk], None]) -> None:
+        self._steps = steps
+        self._take = take
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        self._due = math.inf
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_over = self._timed_out = False
+        self._failure: Exception | None = None
+
+    async def through(self, sender: AsyncSender, request: Request) -> None:
+        """Send `request`, and read its response to the end. Raises as `read_response`."""
+        assert self._task is not None
+        self._go_on(next, self._steps)
+        cancels = self._task.cancelling()
+        try:
+            await sender.carry(request, self._put)
+        except asyncio.CancelledError:
+            if not self._timed_out or self._task.uncancel() > cancels:
+                raise
+        except Exception as error:
+            self._broke(error)
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+    def _put(self, item: Item) -> bool:
+        if not self._is_over:
+            self._go_on(self._steps.send, item)
+        return not self._is_over
+
+    def _broke(self, error: Exception) -> None:
+        """Nothing more is carried."""
+        known = isinstance(error, PipechatError | MemoryError)
+        failure = as_ours(error) if known else _lost(error)
+        if not self._is_over:
+            self._go_on(self._steps.throw, failure)
+        if not self._is_over or isinstance(failure, OutputError):  # its recording failed
+            self._failure = failure
+
+    def _go_on(self, advance: Callable[[Any], Together | float], what: Any) -> None:
+        try:
+            step = advance(what)
+            while isinstance(step, Together):
                 for chunk in step.chunks:
-                    take(chunk)
-                step = next(steps)
-                continue
-            try:
-                item = await exchange.next_item(step)
-            except Exception as error:
-                step = steps.throw(error)
-            else:
-                step = steps.send(item)
-    except StopIteration:
-        return
-    finally:
-        await exchange.stop()
+                    self._take(chunk)
+                step = next(self._steps)
+        except StopIteration:
+            self._is_over = True
+        except Exception as error:
+            self._is_over, self._failure = True, error
+        else:
+            self._wait(step)
+
+    def _wait(self, seconds: float) -> None:
+        """Look at the clock in so many seconds, unless something comes. One timer does for a
+        response: that it rings too early is cheaper than another for each item."""
+        self._due = self._loop.time() + seconds
+        if self._timer is not None and self._timer.when() > self._due:
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None and seconds < math.inf:
+            self._timer = self._loop.call_at(self._due, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        left_s = self._due - self._loop.time()
+        if self._is_over:
+            return
+        if left_s > 0:
+            self._wait(left_s)
+            return
+        self._go_on(self._steps.throw, TimeoutError())
+        if self._is_over:
+            assert self._task is not None
+            self._timed_out = True
+            self._task.cancel()
+
+
+def _lost(error: Exception) -> PipechatError:
+    lost = NetworkError("connection_lost", f"the response broke off: {type(error).__name__}")
+    lost.__cause__ = error
+    return lost

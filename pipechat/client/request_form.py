@@ -68,6 +68,11 @@ class RequestForm:
             api = self._may_turn_from = self._before.api or "chat"
         self.dialect = dialect_of(api)
         self.way = self._first_way(api)
+        self._worked: Way | None = None
+        self._may_stop_streaming = not any(
+            name in settings.origins for name in (_STREAM, "batch_stream")
+        )
+        """Whether nobody asked for a stream by name."""
         named = () if settings.own_limit_field else TOKEN_FIELDS
         how = _without(self.way.believed.difference(named))
         if how or (self._may_turn_from and api != "chat"):
@@ -90,10 +95,13 @@ class RequestForm:
                 body.pop(name, None)
         return body
 
-    def own_parameters(self, request: ChatRequest) -> tuple[str, ...]:
-        """Those of the request that nobody asked for by name."""
+    def own_parameters(
+        self, request: ChatRequest, body: Mapping[str, Any] | None = None
+    ) -> tuple[str, ...]:
+        """Those of the request that nobody asked for by name. `body`: what `body` made of it,
+        where somebody has it."""
         formats = self.dialect.format_parameters if request.formats else ()
-        body = self.body(request)
+        body = self.body(request) if body is None else body
         own = [name for name in self.dialect.own_parameters if name not in request.options]
         if self._may_stop_streaming:
             own.append(_STREAM)
@@ -113,6 +121,9 @@ class RequestForm:
 
     def worked(self) -> None:
         """An answer came: what was learned on the way to it is worth keeping."""
+        if self.way is self._worked:
+            return
+        self._worked = self.way
         turned = self._may_turn_from not in (None, self.way.api)
         learned = self._before.with_refused(self.way.api, self.way.refused)
         learned = learned._replace(api=self.way.api) if turned else learned
@@ -147,11 +158,6 @@ class RequestForm:
         if blamed and asked.format_index + 1 < len(request.formats):
             return asked._replace(format_index=asked.format_index + 1)
         return None
-
-    @property
-    def _may_stop_streaming(self) -> bool:
-        """Whether nobody asked for a stream by name."""
-        return not any(name in self._settings.origins for name in (_STREAM, "batch_stream"))
 
     def _first_way(self, api: str) -> Way:
         """How a request is put first by an API: without what it was noted to refuse."""

@@ -7,12 +7,14 @@ from importlib.util import find_spec
 from pipechat.batch.asking import LocalWorker, Worker
 from pipechat.batch.descriptors import jobs_that_fit
 from pipechat.batch.worker_process import SetUp
-from pipechat.batch.workers import ProcessWorker, Workers
+from pipechat.batch.workers import Workers, close_all, started
+from pipechat.client.async_senders import heads_of
 from pipechat.commands.wiring import make_async_sender
 from pipechat.environment import Environment
 from pipechat.errors import UsageError, missing_extra
 from pipechat.settings.resolve import Settings
 from pipechat.turn.conversation import Wanted
+from pipechat.wire.dialect import dialect_of
 
 
 def check_engine(settings: Settings) -> None:
@@ -56,18 +58,29 @@ async def make_worker(env: Environment, settings: Settings, wanted: Wanted | Non
         PipechatError: there is nobody.
     """
     if settings.engine == "local":
-        return _on_this_machine(env, settings, wanted)
+        return await _on_this_machine(env, settings, wanted)
     from pipechat.batch.ray_worker import start_ray_worker
 
     tell = env.stderr.note if env.verbose else lambda _line: None
     return await start_ray_worker(settings, env.environ, wanted, tell)
 
 
-def _on_this_machine(env: Environment, settings: Settings, wanted: Wanted | None) -> Worker:
-    local = LocalWorker(settings, make_async_sender(env, settings), wanted)
+async def _on_this_machine(env: Environment, settings: Settings, wanted: Wanted | None) -> Worker:
     alone = settings.offline or settings.record or settings.replay
     # What streams into events is shown as it comes, which only this process can.
     if alone or settings.workers == 1 or (settings.events and settings.batch_stream):
-        return local
-    common = SetUp(settings, dict(env.environ), wanted, settings.jobs)
-    return Workers(local, lambda: ProcessWorker(common), settings.workers)
+        return LocalWorker(settings, make_async_sender(env, settings), wanted)
+    others = await started(max(settings.workers - 1, 0))  # which import while this process does
+    try:
+        sender = make_async_sender(env, settings, rarely=bool(others))
+    except BaseException:
+        await close_all(others)
+        raise
+
+    async def common() -> SetUp:
+        asked = ("chat", "responses") if settings.api == "auto" else (settings.api,)
+        heads = await heads_of(sender, [dialect_of(api).path for api in asked])
+        return SetUp(settings, dict(env.environ), wanted, settings.jobs, heads)
+
+    local = LocalWorker(settings, sender, wanted)
+    return Workers(local, others, common, may_grow=settings.workers == 0)

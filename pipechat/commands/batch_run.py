@@ -6,12 +6,12 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
 from pipechat.batch.accounts import BatchAccounts
-from pipechat.batch.groups import GroupWriter, InOrder
+from pipechat.batch.groups import Entry, GroupWriter, InOrder
 from pipechat.batch.items import BadItemError, Item, ItemReader
 from pipechat.batch.journal import OutputFile
 from pipechat.batch.keeping import Keepers
@@ -135,8 +135,8 @@ async def _run(batch: _Batch, known: KnownItems) -> Summary:
     env, settings = batch.env, batch.settings
     worker = await make_worker(env, settings, batch.wanted)
     summary = Summary()
-    writers = _Writers(env, settings, batch.output)
     accounts = _accounts(batch)
+    writers = _Writers(env, settings, batch.output, accounts)
     run = BatchRun(
         settings,
         summary,
@@ -158,8 +158,6 @@ async def _run(batch: _Batch, known: KnownItems) -> Summary:
     finally:
         await writers.aclose()
         await worker.aclose()
-        if accounts is not None:
-            await accounts.aclose()
 
 
 def _accounts(batch: _Batch) -> BatchAccounts | None:
@@ -193,20 +191,28 @@ def _keepers(batch: _Batch) -> Keepers:
 
 
 class _Writers:
-    """Where records and events go, by the options."""
+    """Where records, events and what the ledger is to have go, by the options."""
 
-    def __init__(self, env: Environment, settings: Settings, output: OutputFile | None) -> None:
+    def __init__(
+        self,
+        env: Environment,
+        settings: Settings,
+        output: OutputFile | None,
+        accounts: BatchAccounts | None,
+    ) -> None:
         def to_stdout(lines: list[bytes]) -> None:
             env.stdout.write(b"\n".join(lines) + b"\n")
 
         events = GroupWriter(to_stdout) if settings.events else None
         append = output.append if output is not None else (None if events else to_stdout)
+        also = accounts.settle if accounts is not None else None
         in_order = writer = None
         if append is not None and settings.ordered:
             room = max(16 * settings.jobs, 256)
-            in_order = InOrder(append, room, output.held if output is not None else None)
-        elif append is not None:
-            writer = GroupWriter(append)
+            held = output.held if output is not None else None
+            in_order = InOrder(append, room, held, also=also)
+        elif append is not None or also is not None:
+            writer = GroupWriter(_records_to(append), also)
         self._all = [each for each in (in_order, writer, events) if each is not None]
         self.records = Records(writer, events, in_order)
 
@@ -214,6 +220,17 @@ class _Writers:
         for each in self._all:
             with suppress(PipechatError):  # what cannot be written is told already
                 await each.aclose()
+
+
+def _records_to(append: Callable[[list[bytes]], None] | None) -> Callable[[list[Entry]], None]:
+    """Hands the records of entries to `append`, where somebody wants them."""
+
+    def write(entries: list[Entry]) -> None:
+        records = [entry.record for entry in entries if entry.record]
+        if append is not None and records:
+            append(records)
+
+    return write
 
 
 def _limit(max_failures: int | float | None) -> Limit:

@@ -172,15 +172,16 @@ def _listed_end(env: Environment, settings: Settings) -> str | None:
     return ListedEnds(folder, settings.endpoint.url).of(settings.model) if folder else None
 
 
-def make_async_sender(env: Environment, settings: Settings) -> AsyncSender:
-    """Who carries many requests at once, on the event loop that runs."""
+def make_async_sender(env: Environment, settings: Settings, *, rarely: bool = False) -> AsyncSender:
+    """Who carries many requests at once, on the event loop that runs. `rarely`: as of
+    `network_sender`."""
     if settings.offline or settings.record or settings.replay:
         from pipechat.client.async_exchange import ThreadedSender
 
         return ThreadedSender(_make_sender(env, settings))
     from pipechat.client.async_senders import network_sender
 
-    return network_sender(settings, env.environ, settings.jobs)
+    return network_sender(settings, env.environ, settings.jobs, rarely=rarely)
 
 
 def _make_sender(

@@ -262,7 +262,8 @@ OPTIONS = (
             help="Let each answer stream; else it is asked for at once."),
     _value("workers", v.whole_number(1, 64), "--workers", default=0, metavar="N", group=_BATCH,
            commands=BATCH, **_NUMBER,
-           help="Processes that ask [one; another where a core is full, while cores are left]."),
+           help="Processes that share the work [one; another where a core is full, while cores are "
+           "left]."),
     _switch("forget", "--forget", group=_BATCH, commands=("batch cancel",), in_file=False,
             in_environment=False,
             help="Cancel nothing: let go of all that was submitted, whatever became of it."),

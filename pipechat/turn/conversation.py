@@ -83,9 +83,17 @@ class Prepared(NamedTuple):
         hashed = request_hash(dialect, self.request)
         return self._replace(head=replace(self.head, request=hashed, once=once))
 
-    def turn(self, terminal: TerminalEvent, api: str | None = None, model: str = "") -> Turn:
+    def turn(
+        self,
+        terminal: TerminalEvent,
+        api: str | None = None,
+        model: str = "",
+        *,
+        item: str | None = None,
+        attempts: int | None = None,
+    ) -> Turn:
         """The turn as it is kept, with what came of it, and the API and the model that were
-        asked last."""
+        asked last. Of a batch: `item` and `attempts`, as in a Turn."""
         error: TurnError | None = None
         if isinstance(terminal, Error):
             error = {"code": terminal.code, "message": terminal.message}
@@ -100,6 +108,8 @@ class Prepared(NamedTuple):
             api=api,
             model=model or self.head.model,
             turn_tokens=own_tokens(terminal.usage, self.context) if self.exact else None,
+            item=item,
+            attempts=attempts,
             **terminal.outcome(),
         )
 

@@ -28,7 +28,7 @@ from pipechat.errors import (
     TryLaterError,
 )
 from pipechat.events import Again, Chunk, End, Error, Event, Judged, Reasoning, Single, TextChunk
-from pipechat.messages import Outcome, Usage
+from pipechat.messages import Usage
 from pipechat.turn.endings import asked_for_tools, refused, why_not_whole
 from pipechat.turn.surrogates import SurrogateJoiner, without_surrogates
 
@@ -226,14 +226,14 @@ class TurnReducer:
 
     def _outcome(self) -> dict[str, Any]:
         attempt = self._attempt
-        return Outcome(
-            answer=self.answer,
-            finish_reason=attempt.reason,
-            usage=attempt.usage,
-            first_token_s=self._first_token_s,
-            total_s=self._elapsed(),
-            request_id=attempt.request_id,
-        ).outcome()
+        return {
+            "answer": self.answer,
+            "finish_reason": attempt.reason,
+            "usage": attempt.usage,
+            "first_token_s": self._first_token_s,
+            "total_s": self._elapsed(),
+            "request_id": attempt.request_id,
+        }
 
     def _error(self, cause: PipechatError) -> Error:
         ours = isinstance(cause, _OURS)
