@@ -9,7 +9,6 @@ from importlib import import_module
 from typing import Any
 
 from pipechat.commands import elsewhere
-from pipechat.commands.app import App
 from pipechat.errors import UsageError
 from pipechat.text import did_you_mean, nearest
 
@@ -169,7 +168,8 @@ def _commands_of(group: str) -> Sequence[str]:
     if " " in group:
         return ()
     app = getattr(import_module(f"pipechat.commands.{group}"), group)
-    return app.names if isinstance(app, App) else ()
+    names: Sequence[str] = getattr(app, "names", ())  # a command by itself has none
+    return names
 
 
 def _question(option: str, arguments: Sequence[str]) -> str:
