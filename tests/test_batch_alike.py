@@ -1,6 +1,8 @@
 """What is made once for all items of a batch is as if it were made for each of them."""
 
 import asyncio
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,15 @@ from pipechat.settings.resolve import resolve_settings
 from pipechat.turn.request_hash import HashesOf, request_hash
 from tests.program import Program
 from tests.properties import MODEST, cut, cut_points
-from tests.servers import ChatServer
+from tests.servers import (
+    ChatServer,
+    Close,
+    RawServer,
+    RefusedPort,
+    Reset,
+    raw_reply,
+    self_signed,
+)
 from tests.servers.mirror import mirror
 from tests.test_batch_run import items
 
@@ -156,3 +166,26 @@ def test_every_process_asks_with_the_same_head(program: Program, tmp_path: Path)
     assert heads[0]["x-own"] == "mine"
     assert heads[0]["authorization"].startswith("Bearer ")
     assert all(head == heads[0] for head in heads)
+
+
+UNREACHED: dict[str, tuple[Callable[[], Any], str]] = {
+    "nobody listens": (RefusedPort, "url"),
+    "an untrusted certificate": (lambda: ChatServer(mirror(), tls=self_signed()), "url"),
+    "no TLS": (lambda: RawServer(b"HTTP/1.1 400 Bad\r\n\r\n", Close()), "https_url"),
+    "no HTTP": (lambda: RawServer(b"SSH-2.0-OpenSSH_9.9\r\n", Close()), "url"),
+    "a reset": (lambda: ChatServer(raw_reply(Reset())), "url"),
+}
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize(("make", "url"), UNREACHED.values(), ids=UNREACHED)
+def test_a_batch_is_told_why_nothing_came_as_ask_is(
+    program: Program, make: Callable[[], Any], url: str
+) -> None:
+    with make() as server:
+        where = ("--base-url", getattr(server, url), "--retries", "0")
+        asked = program.run("ask", *where, "hello", "--output-format", "ndjson")
+        result = program.run("batch", "run", "-q", *where, input=b'{"question":"hello"}\n')
+    [record] = [json.loads(line) for line in result.stdout.splitlines()]
+    assert record["error"]["code"] == asked.events[-1]["code"]
+    assert (asked.status, result.status) == (5, 10)
