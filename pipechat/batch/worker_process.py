@@ -19,6 +19,7 @@ from pipechat.batch.asking import Job, LocalWorker
 from pipechat.batch.frames import Frames, frame
 from pipechat.client.aio_sender import Head
 from pipechat.client.async_senders import network_sender
+from pipechat.errors import PipechatError
 from pipechat.settings.resolve import Settings
 from pipechat.turn.conversation import Wanted
 
@@ -110,7 +111,10 @@ class _Served(asyncio.Protocol):
         common = await self._common
         if common is None:
             return
-        sender = network_sender(common.settings, common.environ, common.jobs, common.heads)
+        try:
+            sender = network_sender(common.settings, common.environ, common.jobs, common.heads)
+        except PipechatError:
+            return  # which the run says of itself
         self._worker = LocalWorker(common.settings, sender, common.wanted)
         self._write(frame(0, pickled([])))
         await self._over.wait()

@@ -44,6 +44,25 @@ def _written(out: Path, count: int) -> Callable[[bytes], str | None]:
     return lambda _output: has_lines(count)(out.read_bytes())
 
 
+def coprocess(home: Home, count: int) -> Group:
+    scripts, python = Path(__file__).parent, str(home.bin / "python")
+    answers = (str(home.bin / "pipechat"), "batch", "run", "-q", "-m", "bench-20", "-")
+    parties = (
+        Party(
+            "batch run -",
+            (python, str(scripts / "coprocess.py"), str(count), *answers),
+            anything,
+        ),
+        Party(
+            "bare aiohttp",
+            (python, str(scripts / "turn_by_turn.py"), str(count), "bench-20"),
+            anything,
+        ),
+    )
+    about = f"{count} questions, each after the answer to the last"
+    return Group("coprocess", about, parties, stamped=True)
+
+
 def resume(home: Home, count: int) -> Group:
     source, out = home.folder / "many.ndjson", home.folder / "many.jsonl"
     pipechat = str(home.bin / "pipechat")

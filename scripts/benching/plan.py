@@ -39,14 +39,14 @@ class Group:
 
 @dataclass(frozen=True)
 class Row:
-    """`of` compared with `to`, by wall time unless said: quotients of medians; for `p99` and
-    `first` the difference in ms; for `tail` and `worst` the p99 and the maximum of all runs' wall
-    times over their median. Of parties with several items, one of them. `at_most` is the target,
-    where there is one."""
+    """`of` compared with `to`, by wall time unless said: quotients of medians; for `p50`, `p99`
+    and `first` the difference in ms; for `tail` and `worst` the p99 and the maximum of all runs'
+    wall times over their median. Of parties with several items, one of them. `at_most` is the
+    target, where there is one."""
 
     title: str
     group: str
     of: str
     to: str
     at_most: float | None = None
-    by: Literal["wall", "cpu", "peak", "p99", "tail", "worst", "first"] = "wall"
+    by: Literal["wall", "cpu", "peak", "p50", "p99", "tail", "worst", "first"] = "wall"

@@ -20,7 +20,8 @@ from benching.plan import Group, Row
 _PACKAGES = ("pipechat", "openai", "httpx2", "pydantic", "typer", "orjson", "llm")
 _TOOLS = ("jq", "curl", "sed", "grep")
 _METRIC = {
-    "wall": "wall_s", "cpu": "cpu_s", "peak": "peak_mib", "p99": "p99_ms", "first": "first_ms",
+    "wall": "wall_s", "cpu": "cpu_s", "peak": "peak_mib", "p50": "p50_ms", "p99": "p99_ms",
+    "first": "first_ms",
 }  # fmt: skip
 _METRICS = tuple(Sample.__dataclass_fields__)
 

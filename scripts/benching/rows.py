@@ -70,6 +70,14 @@ ROWS = (
     Row(
         "batch, a request: two processes / xargs llm", "batch", "two processes", "xargs llm", 1 / 60
     ),
+    Row(
+        "coprocess, a turn: pipechat − bare aiohttp (ms)",
+        "coprocess",
+        "batch run -",
+        "bare aiohttp",
+        3,
+        "p50",
+    ),
     Row("batch, nothing left to ask / wc, jq", "resume", "all complete", "wc, jq", 8),
     Row("latency p99, pipechat − curl -N (ms)", "latency", "pipechat", "curl -N", 1, "p99"),
     Row(
@@ -94,6 +102,7 @@ def make_groups(home: Home, sizes: Sizes) -> list[Group]:
         asking.far(home),
         asking.latency(home, sizes.paced),
         batching.batch(home, sizes.items),
+        batching.coprocess(home, sizes.paced),
         batching.resume(home, sizes.turns),
     ]
 
