@@ -102,6 +102,13 @@ class _Commands(Mapping[str, Any]):
             self._made[name] = _made(name, self._finders[name]())
         return self._made[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._finders
+
+    def get(self, name: str, default: Any = None) -> Any:
+        # A Mapping's own takes a KeyError of the command's module for a command that is missing.
+        return self[name] if name in self._finders else default
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._finders)
 
