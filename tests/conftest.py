@@ -58,12 +58,18 @@ def _counted(
         monkeypatch.setenv("COVERAGE_PROCESS_CONFIG", _counting)
 
 
+@pytest.fixture(scope="session")
+def warm(request: pytest.FixtureRequest) -> bool:
+    """Whether processes of the program may begin after their imports."""
+    return not request.config.getoption("--cold")
+
+
 @pytest.fixture
-def program(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Program]:
+def program(tmp_path: Path, request: pytest.FixtureRequest, warm: bool) -> Iterator[Program]:
     """The program with an empty home; afterwards, the key must be nowhere it wrote."""
     mark = request.node.get_closest_marker("in_process")
     in_process = mark is not None and mark.args != (False,)
-    cold = request.config.getoption("--cold") or request.node.get_closest_marker("cold") is not None
+    cold = request.node.get_closest_marker("cold") is not None
     with a_program(tmp_path, InProcess if in_process else Program) as program:
-        program.warm = not cold
+        program.warm = warm and not cold
         yield program

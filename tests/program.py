@@ -26,6 +26,7 @@ from urllib.parse import quote, quote_plus
 
 import jsonschema_rs
 
+from tests.warm_command import WarmCommand
 from tests.warm_start import WarmProcess, warm_folders
 
 PLANTED_KEY = "sk-planted-7f3a9c51d2e84b06"
@@ -100,6 +101,7 @@ class Program:
         self.home = home
         self.written: list[bytes] = []
         self._started: list[subprocess.Popen[bytes]] = []
+        self._warm_command: WarmCommand | None = None
 
     def environ(self, extra: Mapping[str, str | None] | None = None) -> dict[str, str]:
         """The environment of a run: nothing of the user's own settings, no proxies."""
@@ -132,8 +134,17 @@ class Program:
         self._started.append(process)
         return process
 
+    def in_scripts(self) -> str:
+        """What a script of a shell writes for `pipechat`."""
+        if not self.warm:
+            return f'"{self.python}" -m pipechat'
+        self._warm_command = self._warm_command or WarmCommand()
+        return self._warm_command.words
+
     def close(self) -> None:
         """End what a failed test left running."""
+        if self._warm_command is not None:
+            self._warm_command.close()
         for process in self._started:
             process.kill()
             process.wait()

@@ -32,11 +32,7 @@ def here(tmp_path: Path, program: Program) -> Path:
 
 
 def make_here(here: Path, program: Program) -> Path:
-    for name in ("bin/pipechat", "scripts/pipechat"):
-        path = here / name
-        path.parent.mkdir(parents=True)
-        path.write_text(f'#!/bin/sh\nexec "{program.python}" -m pipechat "$@"\n')
-        path.chmod(0o755)
+    here.mkdir()
     (here / "notes.txt").write_text("A note.\n")
     (here / "build.log").write_text("ok\n")
     (here / "list.txt").write_text("Lyon\nPorto\n")
@@ -51,6 +47,12 @@ def make_here(here: Path, program: Program) -> Path:
     for command in (["init", "-q"], ["add", "notes.txt"], ["commit", "-qm", "1"],
                     ["add", "."], ["commit", "-qm", "2"]):  # fmt: skip
         subprocess.run([*git, *command], cwd=here, check=True)
+    # Not among what is committed: they are not the same in every run.
+    for name in ("bin/pipechat", "scripts/pipechat"):
+        path = here / name
+        path.parent.mkdir(parents=True)
+        path.write_text(f'#!/bin/sh\nexec {program.in_scripts()} "$@"\n')
+        path.chmod(0o755)
     return here
 
 
@@ -98,11 +100,12 @@ class LiveRun:
 
 
 @pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory) -> LiveRun:
+def live(tmp_path_factory: pytest.TempPathFactory, warm: bool) -> LiveRun:
     """Every command of the README, run once and in its order; recorded where it does not say
     for itself what is to be."""
     folder = tmp_path_factory.mktemp("live")
     with a_program(folder) as program, ChatServer(answered) as server:
+        program.warm = warm
         here, recording = make_here(folder / "here", program), folder / "recording"
         printed = {}
         for script in blocks("sh", "bash"):

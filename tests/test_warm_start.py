@@ -3,9 +3,11 @@
 import os
 import re
 import resource
+import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +20,7 @@ from tests.servers import ChatServer, Stall, answer, chunk, raw_reply, stream_re
 from tests.warm_start import WarmProcess
 
 KINDS = ("cold", "warm")
+LIMIT_S = 30.0
 
 
 def warmth(process: "subprocess.Popen[bytes]") -> str:
@@ -68,21 +71,22 @@ def test_a_warm_process_is_to_the_system_what_a_cold_one_is(
     either: Any, tmp_path: Path, command: tuple[str, ...], alone: bool
 ) -> None:
     (tmp_path / "in.ndjson").write_text('{"id": "a", "question": "b"}\n')
-    seen = {}
     with ChatServer(raw_reply(Stall())) as server:
         words = [*command, "--base-url", server.url, *(["hello"] if command == ("ask",) else [])]
         options: dict[str, Any] = {
             "cwd": tmp_path, "umask": 0o027, "start_new_session": alone,
             "stdin": subprocess.DEVNULL, "stderr": subprocess.STDOUT,
         }  # fmt: skip
-        for count, kind in enumerate(KINDS, start=1):
-            with either(kind, *words, **options) as process:
-                server.wait_for_requests(count)
-                assert warmth(process) == kind
-                seen[kind] = seen_of(process.pid)
-    assert seen["warm"] == seen["cold"]
-    assert seen["warm"]["folder"] == str(tmp_path)
-    assert seen["warm"]["leads a session"] is alone
+        with either("cold", *words, **options) as cold, either("warm", *words, **options) as warm:
+            server.wait_for_requests(2)
+            assert (warmth(cold), warmth(warm)) == KINDS
+            ends_at = time.monotonic() + LIMIT_S
+            # Until threads have ended that made the connection.
+            while (seen := seen_of(warm.pid)) != (of_cold := seen_of(cold.pid)):
+                assert time.monotonic() < ends_at, (seen, of_cold)
+                time.sleep(0.05)
+    assert seen["folder"] == str(tmp_path)
+    assert seen["leads a session"] is alone
 
 
 def test_a_warm_process_has_the_environment_and_the_umask_that_it_was_given(
@@ -114,7 +118,7 @@ def test_a_warm_process_dies_of_a_signal_as_a_child_of_ours(
             assert process.stdout.read(3) == b"one"
             assert process.poll() is None
             process.send_signal(signum)
-            assert process.wait(30) == -signum
+            assert process.wait(LIMIT_S) == -signum
             assert not Path(f"/proc/{process.pid}").exists()
 
 
@@ -163,3 +167,48 @@ def test_another_program_than_ours_is_started_as_ever() -> None:
     assert process.communicate()[0] == b"another\n"
     with pytest.raises(FileNotFoundError):
         WarmProcess(["/nowhere/at/all"])
+
+
+SCRIPT = """
+cd {folder}
+echo piped | pipechat ask --offline -q "and asked"
+pipechat ask --bogus; echo $?
+yes | pipechat --version | head -c 5
+printf x | pipechat ask --offline -q | cat; echo ${{PIPESTATUS[@]}}
+umask 027; pipechat ask --offline -q -o out hello; stat -c %a out
+"""
+
+
+def test_a_script_sees_of_a_warm_process_what_it_sees_of_a_cold_one(
+    program: Program, tmp_path: Path
+) -> None:
+    said = {}
+    for kind in KINDS:
+        program.warm = kind == "warm"
+        function = f'pipechat() {{ {program.in_scripts()} "$@"; }}'
+        script = function + SCRIPT.format(folder=shlex.quote(str(tmp_path)))
+        done = subprocess.run(
+            ["bash", "-c", script], env=program.environ(), capture_output=True, check=True
+        )
+        said[kind] = done.stdout.decode(), done.stderr.decode()
+    assert said["warm"] == said["cold"]
+    assert "you asked: and asked\n\npiped" in said["warm"][0]
+    assert said["warm"][0].endswith("640\n")
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_what_a_script_started_is_one_to_the_warm_process(
+    program: Program, signum: signal.Signals
+) -> None:
+    with ChatServer(stream_reply(chunk("one"), Stall())) as server:
+        ask = ("ask", "--session", "s", "--base-url", server.url, "hello")
+        process = subprocess.Popen(
+            [*shlex.split(program.in_scripts()), *ask], env=program.environ(),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.read(3) == b"one"
+        process.send_signal(signum)
+        assert process.wait(LIMIT_S) == -signum
+        process.communicate()
+    assert [record["status"] for record in program.records("s")] == ["partial"]

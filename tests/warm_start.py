@@ -34,6 +34,7 @@ _COMMAND = (sys.executable, "-m", "pipechat")
 _READ_LATER = re.compile(
     r"PIPECHAT_(?!PLAIN_IMPORT|PYTHON)\w+|OPENAI_(?!LOG)\w+|AZURE_OPENAI_\w+|XDG_\w+"
     r"|(?i:(https?|all|no)_proxy)|HOME|PATH|TERM|NO_COLOR|COLUMNS|LINES|TZ|PAGER|LESS"
+    r"|PWD|OLDPWD|SHLVL|_"
 )
 # Of subprocess itself, which has promised nobody that they stay: where they do not, all is cold.
 _OPTIONS = (
