@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jsonschema_rs
 import pytest
@@ -16,7 +17,15 @@ from pipechat import main
 from pipechat.environment import Environment
 from tests.history_kit import turn, write_session
 from tests.in_process import InProcess
-from tests.program import Program, Result, check_events
+from tests.program import (
+    PLANTED_HEADER,
+    PLANTED_KEY,
+    PLANTED_QUERY,
+    Program,
+    Result,
+    a_program,
+    check_events,
+)
 from tests.servers import ChatServer, Reply, answer, chunk, error_reply, stream_reply
 
 
@@ -142,6 +151,28 @@ def test_a_run_without_events_fails_its_test_where_it_must_have_some(
     with pytest.raises(AssertionError, match="no event came"):
         program.run(*wrong)
     assert program.run(*wrong, events=False).status == 2
+
+
+@pytest.mark.parametrize(
+    "planted", [PLANTED_KEY, PLANTED_HEADER, PLANTED_QUERY, quote(PLANTED_QUERY)]
+)
+@pytest.mark.parametrize("where", ["stdout", "a file", "a file of two names"])
+def test_what_was_planted_fails_a_test_that_finds_it(
+    tmp_path: Path, planted: str, where: str
+) -> None:
+    with pytest.raises(AssertionError, match="planted"):
+        run_that_leaks(tmp_path, planted, where)
+
+
+def run_that_leaks(folder: Path, planted: str, where: str) -> None:
+    with a_program(folder) as program:
+        if where == "stdout":
+            program.written.append(f"it is {planted}.".encode())
+            return
+        leak = program.home / "leak"
+        leak.write_text(f"it is {planted}.")
+        if where == "a file of two names":
+            os.link(leak, program.home / "another")
 
 
 @pytest.mark.in_process

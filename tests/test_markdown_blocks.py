@@ -142,4 +142,4 @@ def test_what_it_costs_grows_with_the_length_alone(line: str) -> None:
         assert len("".join(block.text for block in found)) == len(line) * size
         return calls
 
-    assert cost(40_000) < 8.1 * cost(5_000)
+    assert cost(20_000) < 8.1 * cost(2_500)

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
-import openai
 import pytest
 
 from pipechat.batch.ray_plan import Plan
+from pipechat.client.lazy_openai import load_openai
 from pipechat.client.sdk_sender import SdkSender
 from pipechat.settings.proxy import Proxy
 from pipechat.settings.resolve import Settings, resolve_settings
@@ -38,7 +38,7 @@ HOLDERS: dict[str, Callable[[], Any]] = {
     "the key": lambda: settings().api_key,
     "settings": settings,
     "proxy": proxy,
-    "sender": lambda: SdkSender(settings(), {}, openai),
+    "sender": lambda: SdkSender(settings(), {}, load_openai({})),
     "plan": lambda: Plan.of(settings(), ENVIRON, None),
     "secrets": lambda: settings().other_secrets,
 }

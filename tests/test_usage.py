@@ -479,7 +479,7 @@ def test_a_ledger_takes_no_memory_by_its_lines(tmp_path: Path) -> None:
         return most
 
     peak(1)  # what is imported and remembered once
-    assert peak(20_000) < peak(2000) * 1.5 + 100_000
+    assert peak(8000) < peak(800) * 1.5 + 100_000
 
 
 def on_terminal(program: InProcess, columns: int, *arguments: str) -> list[str]:
