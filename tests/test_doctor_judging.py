@@ -113,6 +113,8 @@ FINE = FolderFacts("/s", "/s", free_bytes=1 << 40, filesystem="ext4")
         ({"free_files": 0}, "space", "fail"),
         ({"torn": ("a",)}, "sessions", "warn"),
         ({"torn": tuple("abcde")}, "sessions", "warn"),
+        ({"unreadable": ("a",)}, "sessions", "warn"),
+        ({"unreadable": ("a",), "torn": ("b",)}, "sessions", "warn"),
         ({"orphans": ("a", "b")}, "spools", "warn"),
     ],
 )

@@ -220,14 +220,16 @@ def test_delete_needs_yes_where_nobody_can_be_asked(program: Program) -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "stays"), [(b"y\n", False), (b"YES\n", False), (b"\n", True), (b"n\n", True)]
+    ("typed", "stays"),
+    [(b"y\n", False), (b"YES\n", False), (b"\n", True), (b"n\n", True)],
 )
 def test_delete_asks_on_a_terminal(program: Program, typed: bytes, stays: bool) -> None:
     path = write_session(program, "w", [turn(1)])
     result = on_a_terminal(program, "history", "delete", "w", typed=typed)
     assert (result.status, path.exists()) == (0, stays)
     assert b"Delete session 'w' for good? [y/N]" in result.stdout
-    assert (b"was left alone" if stays else b"deleted session 'w'") in result.stdout
+    said = b"session 'w' was left alone" if stays else b"deleted session 'w'"
+    assert b"\npipechat: " + said in result.stdout  # in a line of its own
 
 
 def test_delete_says_what_it_left(program: Program) -> None:
@@ -276,8 +278,8 @@ def test_repair_moves_what_is_torn_aside_and_a_dry_run_only_says_so(program: Pro
     torn = path.with_suffix(".torn")
     dry = program.run("history", "repair", "--dry-run")
     assert dry.stdout.decode() == (
-        "session 'fine' is in order: 1 turn stays\n"
         f"session 'w': would move 1 torn line and 1 double to {torn}; 2 turns stay\n"
+        "in order: 1 session\n"
     )
     assert (dry.stderr, path.read_bytes(), torn.exists()) == (b"", before, False)
     done = program.run("history", "repair", "w")
@@ -296,7 +298,7 @@ def test_prune_drops_what_is_older_and_a_dry_run_only_says_so(program: Program) 
     dry = program.run("history", "prune", "--dry-run", *since)
     assert dry.stdout.decode().splitlines() == [
         "session 'w': would drop 2 turns of 3",
-        "session 'x': would drop 0 turns of 1",
+        "nothing to drop: 1 session",
     ]
     assert len(program.records("w")) == 3
     done = program.run("history", "prune", "w", *since)

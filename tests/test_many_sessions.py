@@ -218,7 +218,8 @@ def test_what_may_not_be_looked_into_is_no_bug_and_what_is_there_is_read(
     assert result.status == (9 if command == "continue" else 0)
     assert b"half" in result.stdout or command == "continue"
     if command not in ("search", "list"):
-        assert b"session 's': .in-flight/s: permission denied" in result.stderr
+        where = program.home / "sessions" / layout.in_flight_folder("s")
+        assert f"session 's': {where}: permission denied" in result.stderr.decode()
 
 
 def test_what_only_looks_like_a_spool_of_the_former_version_keeps_its_place_and_costs_nothing(

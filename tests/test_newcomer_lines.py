@@ -4,16 +4,18 @@ named it: kind by kind, as a newcomer met it."""
 import os
 import pty
 import tty
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from pipechat.doctor.folder import look_at
 from pipechat.environment import Messages, Output
 from pipechat.events import End, Error, Sink, TextChunk
 from pipechat.show.render import RenderSink
 from pipechat.show.sinks import TextSink
 from tests.in_process import InProcess
+from tests.pseudo_terminal import AtTerminal
 from tests.servers import ChatServer, answer, error_reply, self_signed, write_certificate
 
 pytestmark = pytest.mark.in_process
@@ -126,3 +128,55 @@ def test_a_certificate_that_nobody_vouches_for_is_told_with_the_option_that_does
     assert (result.status, result.code) == (5, "bad_certificate")
     said = "Check the base URL (OPENAI_BASE_URL), or name its authority by --cacert; only those in"
     assert f"{said} {named}: {other} count.\n" in result.stderr.decode()
+
+
+def _a_file_for_the_folder(home: Path) -> Path:
+    (home / "sessions").write_text("")
+    return home / "sessions"
+
+
+def _a_folder_for_the_file(home: Path) -> Path:
+    (home / "sessions" / "s.jsonl").mkdir(parents=True)
+    return home / "sessions" / "s.jsonl"
+
+
+def _a_link_for_the_file(home: Path) -> Path:
+    (home / "sessions").mkdir()
+    (home / "sessions" / "s.jsonl").symlink_to(home / "elsewhere")
+    return home / "sessions" / "s.jsonl"
+
+
+@pytest.mark.parametrize(
+    "spoil", [_a_file_for_the_folder, _a_folder_for_the_file, _a_link_for_the_file]
+)
+def test_what_stands_in_the_way_of_a_session_is_told_by_its_path(
+    program: InProcess, spoil: Callable[[Path], Path]
+) -> None:
+    path = spoil(program.home)
+    for output_format in ("text", "ndjson"):
+        ask = ("ask", "--offline", "--session", "s", "hi", "--output-format", output_format)
+        result = program.run(*ask)
+        assert (result.status, result.code) == (9, "session_unwritable")
+        assert f"session 's': {path}: " in result.stderr.decode()
+
+
+def test_ctrl_d_at_the_question_whether_to_delete_is_no_and_ends_its_line(
+    program: InProcess,
+) -> None:
+    program.run("ask", "--offline", "--session", "s", "hi")
+    with AtTerminal(program, "history", "delete", "s", env={}) as at:
+        at.wait_for("[y/N] ")
+        at.wait_for_editing()
+        at.type("\x04")
+        assert at.wait_for("was left alone").endswith("\npipechat: session 's' was left alone")
+        assert at.leave() == 0
+
+
+def test_sessions_that_cannot_be_opened_are_told_apart_from_torn_ones(tmp_path: Path) -> None:
+    (tmp_path / "whole.jsonl").write_text("{}\n")
+    (tmp_path / "torn.jsonl").write_text("{")
+    (tmp_path / "link.jsonl").symlink_to(tmp_path / "whole.jsonl")
+    (tmp_path / "folder.jsonl").mkdir()
+    (tmp_path / "notes.txt").write_text("{")
+    facts = look_at(str(tmp_path))
+    assert (facts.unreadable, facts.torn) == (("folder", "link"), ("torn",))

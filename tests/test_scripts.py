@@ -355,6 +355,14 @@ def test_a_folder_that_cannot_be_written_is_named_and_exits_3(project: Project) 
     done = project.call()
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.startswith(f"pipechat: cannot write to {project.root}")
+    assert done.stderr.endswith("Copy the folder to one of your own.\n")
+    assert done.stderr.count("\n") == 1
+    python = project.root / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to("/no/such/python")
+    done = project.call()
+    assert (done.returncode, done.stdout) == (3, "")
+    assert f"{python} leads to a Python that is gone, or not yours to run. Copy" in done.stderr
     assert done.stderr.count("\n") == 1
 
 

@@ -344,9 +344,11 @@ def test_sessions_and_files_are_summed_up_as_the_ledger_is(
     refused = turn(3, model="mine", status="failed", usage=None)
     batch = turn(4, model="mine", usage=used(0, MILLION), item="a", attempts=3)
     write_session(program, "trip", [one, one, undone, lost, refused])
+    never_sent = turn(5, model="", status="failed", usage=None, item="b", attempts=0)
     file = tmp_path / "out.jsonl"
-    file.write_bytes(write_session(program, "other", [batch]).read_bytes())
+    file.write_bytes(write_session(program, "other", [batch, never_sent]).read_bytes())
     done = program.run("usage", "--by", "session,batch", "trip", str(file))
+    assert "" not in {each.get("model") for each in records(program, "trip", str(file))}
     assert rows(done) == [
         ["-", str(file), "3", "0", "0", "1000000", "0", "2", "0", "0", "0"],
         ["trip", "-", "3", "1000000", "0", "0", "0", "1", "0", "0", "1"],

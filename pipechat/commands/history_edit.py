@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -34,6 +34,13 @@ DryRun = Annotated[
 ]
 
 
+class _Told(NamedTuple):
+    """What was done to a session, in a line, and whether anything was."""
+
+    line: str
+    changed: bool
+
+
 def repair(
     context: typer.Context,
     name: OneSession = None,
@@ -48,10 +55,11 @@ def repair(
     env, store = opened(context, quiet, verbose)
     from pipechat.store import rewrite
 
-    def one(session: str) -> str:
-        return _told_repair(rewrite.repair(store, session, dry_run=dry_run), dry_run)
+    def one(session: str) -> _Told:
+        done = rewrite.repair(store, session, dry_run=dry_run)
+        return _Told(_told_repair(done, dry_run), bool(done.torn or done.doubles))
 
-    return _for_each(env, store, name, dry_run, one)
+    return _for_each(env, store, name, dry_run, one, "in order")
 
 
 def _told_repair(done: RepairReport, dry_run: bool) -> str:
@@ -84,14 +92,13 @@ def prune(
     limit = parse_limit(older_than, datetime.now(UTC))
     from pipechat.store import rewrite
 
-    def one(session: str) -> str:
+    def one(session: str) -> _Told:
         done = rewrite.prune(store, session, limit, dry_run=dry_run)
         verb = "would drop" if dry_run else "dropped"
-        return f"session {session!r}: {verb} {counted(done.dropped, 'turn')} of " + str(
-            done.dropped + done.kept
-        )
+        of_all = f"{counted(done.dropped, 'turn')} of {done.dropped + done.kept}"
+        return _Told(f"session {session!r}: {verb} {of_all}", bool(done.dropped))
 
-    return _for_each(env, store, name, dry_run, one)
+    return _for_each(env, store, name, dry_run, one, "nothing to drop")
 
 
 def parse_limit(text: str, now: datetime) -> datetime:
@@ -143,6 +150,8 @@ def _agreed(env: Environment, name: str) -> bool:
     if not (env.stdin.is_terminal and env.stdout.is_terminal):
         raise UsageError("not_confirmed", f"session {name!r} was not deleted", "Say --yes.")
     answer = env.stdin.ask_line(f"Delete session {name!r} for good? [y/N] ")
+    if answer is None:  # Ctrl-D leaves the cursor behind the prompt
+        env.stdout.write(b"\n")
     return (answer or "").strip().lower() in ("y", "yes")
 
 
@@ -191,20 +200,27 @@ def _for_each(
     store: SessionStore,
     name: str | None,
     dry_run: bool,
-    one: Callable[[str], str],
+    one: Callable[[str], _Told],
+    untouched_are: str,
 ) -> int:
     """Do `one` to a session or to all, and tell what it did; one that fails is told, and the
-    others are seen to all the same."""
+    others are seen to all the same. Of all, those that needed nothing are counted in a line."""
     if name is not None:
-        _tell(env, one(name), dry_run)
+        _tell(env, one(name).line, dry_run)
         return 0
-    status = 0
+    status, untouched = 0, 0
     for session in store.names():
         try:
-            _tell(env, one(session), dry_run)
+            told = one(session)
         except SessionError as error:
             report(env, error)
             status = int(ExitCode.SESSION)
+            continue
+        if told.changed:
+            _tell(env, told.line, dry_run)
+        untouched += not told.changed
+    if untouched:
+        _tell(env, f"{untouched_are}: {counted(untouched, 'session')}", dry_run)
     return status
 
 

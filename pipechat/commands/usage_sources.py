@@ -96,7 +96,8 @@ class Reading:
                 return
             number = 0
             for number, found in enumerate(lines_of_turns(session), 1):
-                self._spending.add(found.line, requests=found.requests, settled=found.settled)
+                if found.requests:
+                    self._spending.add(found.line, requests=found.requests, settled=found.settled)
                 if number % _TURNS == 1:
                     self._show(f"reading {name}, {number:,} turns")
             if not number and session.size and is_path(name):

@@ -22,8 +22,8 @@ class FolderFacts(NamedTuple):
     """What was seen.
 
     `nearest`: the folder itself, or the one above it that is there. `refused`: why no file could
-    be written in it. `free_bytes`, `free_files`: None where the system does not tell. `torn`,
-    `orphans`: names of sessions.
+    be written in it. `free_bytes`, `free_files`: None where the system does not tell. `unreadable`,
+    `torn`, `orphans`: names of sessions.
     """
 
     path: str
@@ -33,6 +33,7 @@ class FolderFacts(NamedTuple):
     filesystem: str | None = None
     free_bytes: int | None = None
     free_files: int | None = None
+    unreadable: tuple[str, ...] = ()
     torn: tuple[str, ...] = ()
     orphans: tuple[str, ...] = ()
 
@@ -60,7 +61,8 @@ def look_at(path: str) -> FolderFacts:
         facts = facts._replace(filesystem=filesystem_of(os.path.realpath(nearest), file))
     with suppress(OSError):
         entries = os.listdir(path)[:_MOST_FILES]
-        facts = facts._replace(torn=_torn(path, entries), orphans=_orphans(path, entries))
+        unreadable, torn = _unreadable_and_torn(path, entries)
+        facts = facts._replace(unreadable=unreadable, torn=torn, orphans=_orphans(path, entries))
     return facts
 
 
@@ -100,26 +102,29 @@ def _refusal(folder: str) -> OSError | None:
     return None
 
 
-def _torn(folder: str, entries: Iterable[str]) -> tuple[str, ...]:
-    """The sessions whose last line has no end."""
-    found = []
+def _unreadable_and_torn(
+    folder: str, entries: Iterable[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The sessions that cannot be opened, and those whose last line has no end."""
+    unreadable, torn = [], []
     for entry in entries:
         name = session_of_file(entry)
-        if name and is_name(name) and _is_torn(os.path.join(folder, entry)):
-            found.append(name)
-    return tuple(sorted(found))
+        if name and is_name(name):
+            try:
+                if _is_torn(os.path.join(folder, entry)):
+                    torn.append(name)
+            except FileNotFoundError:  # deleted just now
+                continue
+            except OSError:
+                unreadable.append(name)
+    return tuple(sorted(unreadable)), tuple(sorted(torn))
 
 
 def _is_torn(path: str) -> bool:
-    try:
-        fd = os.open(path, os.O_RDONLY | SAFE_FLAGS)
-    except OSError:
-        return False
+    fd = os.open(path, os.O_RDONLY | SAFE_FLAGS)
     try:
         size = os.fstat(fd).st_size
         return size > 0 and os.pread(fd, 1, size - 1) != b"\n"
-    except OSError:
-        return False
     finally:
         os.close(fd)
 

@@ -29,7 +29,7 @@ def judge_folder(facts: FolderFacts) -> Iterator[Finding]:
     if facts.free_bytes is not None:
         yield _space(facts.free_bytes, facts.free_files)
     if facts.is_there:
-        yield _torn(facts.torn)
+        yield _sessions(facts.unreadable, facts.torn)
         yield _orphans(facts.orphans)
 
 
@@ -70,11 +70,15 @@ def _space(free_bytes: int, free_files: int | None) -> Finding:
     return Finding("space", "ok", message)
 
 
-def _torn(names: Sequence[str]) -> Finding:
-    if not names:
+def _sessions(unreadable: Sequence[str], torn: Sequence[str]) -> Finding:
+    if unreadable:
+        message = f"{counted(len(unreadable), 'session')} cannot be read: {_listed(unreadable)}"
+        hint = f"`pipechat history show {unreadable[0]}` tells why."
+        return Finding("sessions", "warn", message, hint)
+    if not torn:
         return Finding("sessions", "ok", "no line is torn")
-    message = f"the last line of {counted(len(names), 'session')} is torn: {_listed(names)}"
-    hint = f"`pipechat history repair {names[0]}` moves it aside; nothing is lost."
+    message = f"the last line of {counted(len(torn), 'session')} is torn: {_listed(torn)}"
+    hint = f"`pipechat history repair {torn[0]}` moves it aside; nothing is lost."
     return Finding("sessions", "warn", message, hint)
 
 

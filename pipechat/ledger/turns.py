@@ -18,7 +18,7 @@ _HEAD = 1 << 16
 
 
 class TurnLine(NamedTuple):
-    """A turn as `Spending.add` takes it."""
+    """A turn as `Spending.add` takes it. `requests`: 0 where nothing was ever sent."""
 
     line: Mapping[str, Any]
     requests: int
@@ -56,6 +56,8 @@ def lines_of_turns(session: Session) -> Iterator[TurnLine]:
 
 
 def _requests(turn: Turn) -> int:
+    if turn.attempts == 0 and turn.usage is None:  # what is no item, say
+        return 0
     return max(turn.attempts or 1, 1)
 
 

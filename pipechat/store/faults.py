@@ -4,19 +4,20 @@ import errno
 import os
 
 from pipechat.errors import SessionError
-from pipechat.store.layout import in_flight_folder, session_file, session_of_file
+from pipechat.store.layout import session_of_file
 from pipechat.store.names import called, is_name, is_path
 from pipechat.text import did_you_mean, nearest
 
 _LOOK = "Look at the folder of the sessions (`pipechat history path`)."
+_MODE = "Look at its owner and mode, and its folder's."
 
 _WORDS = {
     errno.ENOSPC: ("the disk is full", "Free some space and ask again."),
     errno.EDQUOT: ("the disk quota is used up", "Free some space and ask again."),
     errno.EFBIG: ("the file may not grow any more", "Look at `ulimit -f`."),
     errno.EROFS: ("the file system is read-only", "Set PIPECHAT_HOME to a folder elsewhere."),
-    errno.EACCES: ("permission denied", "Look at the owner and the mode of the folder."),
-    errno.EPERM: ("it is not permitted", "Look at the owner and the mode of the folder."),
+    errno.EACCES: ("permission denied", _MODE),
+    errno.EPERM: ("it is not permitted", _MODE),
     errno.ELOOP: ("it is a symbolic link", "Put the file itself in its place."),
     errno.EMLINK: ("it is a symbolic link", "Put the file itself in its place."),
     errno.EISDIR: ("it is a folder", "Move it away."),
@@ -92,22 +93,19 @@ def unwritable(name: str, error: OSError) -> SessionError:
     if isinstance(error, BlockingIOError):
         return busy(name)
     what, hint = words_for(error)
-    message = f"session {name!r}: {other_file(name, error)}{what}"
+    message = f"session {name!r}: {place(name, error)}{what}"
     return SessionError("session_unwritable", message, hint)
 
 
-def other_file(name: str, error: OSError) -> str:
-    """`ENTRY: ` where the error is about another file than the session's own, else ""."""
+def place(name: str, error: OSError) -> str:
+    """`PATH: ` of what could not be opened or made, where the session's name does not tell it."""
     path = os.fsdecode(error.filename or "")
-    entry = os.path.basename(path)
-    if path.endswith(f"/{in_flight_folder(name)}"):
-        entry = in_flight_folder(name)
-    return f"{entry}: " if entry and not is_path(name) and entry != session_file(name) else ""
+    return f"{path}: " if path and not is_path(name) else ""
 
 
 def unreadable(name: str, error: OSError) -> SessionError:
     if isinstance(error, BlockingIOError):
         return busy(name)
     what, hint = _words_for_file(error) if is_path(name) else words_for(error)
-    message = f"{called(name)}: {other_file(name, error)}{what}"
+    message = f"{called(name)}: {place(name, error)}{what}"
     return SessionError("session_unreadable", message, hint)

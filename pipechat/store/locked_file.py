@@ -228,6 +228,7 @@ def make_folder(folder: str) -> None:
             os.mkdir(path, FOLDER_MODE)
         except FileExistsError:  # made by another meanwhile; or no folder, or out of reach
             if not stat.S_ISDIR(os.stat(path).st_mode):
-                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
+                what = os.strerror(errno.ENOTDIR)
+                raise NotADirectoryError(errno.ENOTDIR, what, path) from None
         else:
             sync_folder(os.path.dirname(path))

@@ -13,7 +13,7 @@ from pipechat import jsonl
 from pipechat.errors import SessionError
 from pipechat.messages import Turn
 from pipechat.store import layout
-from pipechat.store.faults import other_file, unwritable, words_for
+from pipechat.store.faults import place, unwritable, words_for
 from pipechat.store.in_flight import leave_room, make_room, spools_of
 from pipechat.store.locked_file import FILE_MODE, SAFE_FLAGS, LockedFile, is_named, write_all
 from pipechat.store.locks import take_lock
@@ -107,7 +107,7 @@ class TurnWriter:
     def _not_appended(self, error: OSError) -> SessionError:
         held = isinstance(error, BlockingIOError)
         what, hint = ("another program holds its lock", "") if held else words_for(error)
-        reason = f"{other_file(self._name, error)}{what}"
+        reason = f"{place(self._name, error)}{what}"
         message = f"session {self._name!r}: the turn could not be added: {reason}; {self._rest()}"
         code = "session_busy" if held else "session_unwritable"
         return SessionError(code, message, hint, retryable=held)
