@@ -129,12 +129,11 @@ class Elsewhere(ProcessWorker):
 )
 def test_this_process_asks_where_no_other_can(others: list[tuple[bool, bool]], where: str) -> None:
     async def told() -> str:
-        async def common() -> SetUp:
-            return SetUp(SETTINGS, {}, None, 1, {})
-
+        common = SetUp(SETTINGS, {}, None, 1, {})
         each = [Elsewhere(comes=comes, stays=stays) for comes, stays in others]
         workers = Workers(LocalWorker(SETTINGS, Nobody(), None), each, common, may_grow=False)
         try:
+            await workers.open()
             for _ in range(len(others) + 1):
                 try:
                     asked = await workers.ask(Job("chat", {"model": "m", "messages": []}, (), None))

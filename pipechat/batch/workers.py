@@ -7,7 +7,7 @@ import os
 import pickle
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from pipechat.batch.asking import Asked, Job, LocalWorker, Show, WorkerLostError
@@ -143,7 +143,7 @@ class Workers:
         self,
         local: LocalWorker,
         others: Sequence[ProcessWorker],
-        common: Callable[[], Awaitable[SetUp]],
+        common: SetUp,
         *,
         may_grow: bool,
     ) -> None:
@@ -151,17 +151,17 @@ class Workers:
         self._others = list(others)
         self._common = common
         self._in_flight: dict[ProcessWorker, int] = {}
-        self._coming = len(others)
-        self._came = asyncio.Event()
         self._tasks = [asyncio.ensure_future(self._add(worker)) for worker in others]
-        if may_grow:
-            self._tasks.append(asyncio.ensure_future(self._grow()))
+        self._growing = asyncio.ensure_future(self._grow()) if may_grow else None
+
+    async def open(self) -> None:
+        """Returns when the first of the others can be asked, or none of them ever will."""
+        coming = set(self._tasks)
+        while coming and not self._in_flight:
+            _, coming = await asyncio.wait(coming, return_when=asyncio.FIRST_COMPLETED)
 
     async def ask(self, job: Job, show: Show | None = None) -> Asked:
         """As `Worker.ask`."""
-        while self._coming and not self._in_flight:
-            await self._came.wait()
-            self._came.clear()
         if not self._in_flight:
             return await self._local.ask(job, show)
         worker = min(self._in_flight, key=self._in_flight.__getitem__)
@@ -176,14 +176,9 @@ class Workers:
                 self._in_flight[worker] -= 1
 
     async def _add(self, worker: ProcessWorker) -> None:
-        try:
-            await worker.set_up(await self._common())
+        with suppress(Exception):  # there are others, or this process, which says what is wrong
+            await worker.set_up(self._common)
             self._in_flight[worker] = 0
-        except Exception:
-            return  # there are others, or this process, which says what is wrong
-        finally:
-            self._coming -= 1
-            self._came.set()
 
     async def _grow(self) -> None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
@@ -194,11 +189,11 @@ class Workers:
                 continue
             new = await started(1)
             self._others += new
-            self._coming += 1
             await self._add(*new)
 
     async def aclose(self) -> None:
-        for task in self._tasks:
-            task.cancel()
+        for task in (*self._tasks, self._growing):
+            if task is not None:
+                task.cancel()
         await self._local.aclose()
         await close_all(self._others)

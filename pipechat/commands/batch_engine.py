@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from importlib.util import find_spec
 
 from pipechat.batch.asking import LocalWorker, Worker
 from pipechat.batch.descriptors import jobs_that_fit
 from pipechat.batch.worker_process import SetUp
 from pipechat.batch.workers import Workers, close_all, started
-from pipechat.client.async_senders import heads_of
+from pipechat.client.aio_sender import Head
+from pipechat.client.async_exchange import AsyncSender
+from pipechat.client.async_senders import NO_HEADS, heads_of
 from pipechat.commands.wiring import make_async_sender
 from pipechat.environment import Environment
 from pipechat.errors import UsageError, missing_extra
@@ -69,18 +73,27 @@ async def _on_this_machine(env: Environment, settings: Settings, wanted: Wanted 
     alone = settings.offline or settings.record or settings.replay
     # What streams into events is shown as it comes, which only this process can.
     if alone or settings.workers == 1 or (settings.events and settings.batch_stream):
-        return LocalWorker(settings, make_async_sender(env, settings), wanted)
+        sender = make_async_sender(env, settings)
+        await _written(settings, sender)
+        return LocalWorker(settings, sender, wanted)
     others = await started(max(settings.workers - 1, 0))  # which import while this process does
     try:
         sender = make_async_sender(env, settings, rarely=bool(others))
+        heads = await _written(settings, sender)
     except BaseException:
         await close_all(others)
         raise
-
-    async def common() -> SetUp:
-        asked = ("chat", "responses") if settings.api == "auto" else (settings.api,)
-        heads = await heads_of(sender, [dialect_of(api).path for api in asked])
-        return SetUp(settings, dict(env.environ), wanted, settings.jobs, heads)
-
+    common = SetUp(settings, dict(env.environ), wanted, settings.jobs, heads)
     local = LocalWorker(settings, sender, wanted)
-    return Workers(local, others, common, may_grow=settings.workers == 0)
+    workers = Workers(local, others, common, may_grow=settings.workers == 0)
+    await workers.open()
+    return workers
+
+
+async def _written(settings: Settings, sender: AsyncSender) -> Mapping[str, Head]:
+    """The heads of all requests: before the first item, whose time and whose place in the pace of
+    the others that would take from. Where the SDK writes none, an item says why."""
+    asked = ("chat", "responses") if settings.api == "auto" else (settings.api,)
+    with suppress(Exception):
+        return await heads_of(sender, [dialect_of(api).path for api in asked])
+    return NO_HEADS
