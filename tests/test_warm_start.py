@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,10 @@ def seen_of(pid: int) -> dict[str, Any]:
     status = dict(line.split(":\t", 1) for line in (here / "status").read_text().splitlines())
     alike = "PPid Umask Uid Gid Groups Threads SigBlk SigIgn SigCgt CapEff NoNewPrivs"
     stat = (here / "stat").read_text().rpartition(") ")[2].split()
-    links = {int(each.name): os.readlink(each) for each in (here / "fd").iterdir()}
+    links = {}
+    for each in (here / "fd").iterdir():
+        with suppress(FileNotFoundError):  # it was closed meanwhile
+            links[int(each.name)] = os.readlink(each)
     return {
         **{name: status[name] for name in alike.split()},
         "folder": os.readlink(here / "cwd"),
