@@ -167,7 +167,8 @@ class _Parent:
         return int.from_bytes(pid)
 
     def _adopt(self, wanted: bool) -> None:
-        """For a moment, let a process whose parent ends become a child of ours."""
+        """Let a process whose parent ends become a child of ours: for a moment, since whom we do
+        not wait for stays a zombie."""
         assert self._prctl(_PR_SET_CHILD_SUBREAPER, int(wanted), 0, 0, 0) == 0
 
 
