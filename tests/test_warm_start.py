@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -215,3 +216,18 @@ def test_a_signal_to_what_a_script_started_is_one_to_the_warm_process(
         assert process.wait(LIMIT_S) == -signum
         process.communicate()
     assert [record["status"] for record in program.records("s")] == ["partial"]
+
+
+def test_of_warm_processes_that_are_started_at_once_each_tells_its_own_end(
+    program: Program,
+) -> None:
+    def status(number: int) -> int:
+        command = ["batch", "run"] if number % 2 else ["ask"]
+        environ = program.environ()
+        words = [sys.executable, "-m", "pipechat", *command, "--bogus"]
+        process = WarmProcess(words, env=environ, stderr=subprocess.PIPE)
+        process.communicate()
+        return process.returncode
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(status, range(24))) == {2}
