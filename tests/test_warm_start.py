@@ -9,7 +9,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,10 @@ def seen_of(pid: int) -> dict[str, Any]:
     status = dict(line.split(":\t", 1) for line in (here / "status").read_text().splitlines())
     alike = "PPid Umask Uid Gid Groups Threads SigBlk SigIgn SigCgt CapEff NoNewPrivs"
     stat = (here / "stat").read_text().rpartition(") ")[2].split()
-    links = {int(each.name): os.readlink(each) for each in (here / "fd").iterdir()}
+    links = {}
+    for each in (here / "fd").iterdir():
+        with suppress(FileNotFoundError):  # it was closed meanwhile
+            links[int(each.name)] = os.readlink(each)
     return {
         **{name: status[name] for name in alike.split()},
         "folder": os.readlink(here / "cwd"),
@@ -212,3 +216,18 @@ def test_a_signal_to_what_a_script_started_is_one_to_the_warm_process(
         assert process.wait(LIMIT_S) == -signum
         process.communicate()
     assert [record["status"] for record in program.records("s")] == ["partial"]
+
+
+def test_of_warm_processes_that_are_started_at_once_each_tells_its_own_end(
+    program: Program,
+) -> None:
+    def status(number: int) -> int:
+        command = ["batch", "run"] if number % 2 else ["ask"]
+        environ = program.environ()
+        words = [sys.executable, "-m", "pipechat", *command, "--bogus"]
+        process = WarmProcess(words, env=environ, stderr=subprocess.PIPE)
+        process.communicate()
+        return process.returncode
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(status, range(24))) == {2}

@@ -66,7 +66,8 @@ class WarmProcess(subprocess.Popen[bytes]):
         streams = [number if fd == -1 else fd for number, fd in enumerate(streams)]
         try:
             command = "batch run" if options["args"][3:5] == ["batch", "run"] else "ask"
-            self.pid = _parent(command).fork(request, streams, options["cwd"] or ".")
+            with _LOCK:  # who adopts is the whole process
+                self.pid = _parent(command).fork(request, streams, options["cwd"] or ".")
             self._child_created = True
         finally:
             close: Any = self._close_pipe_fds  # type: ignore[attr-defined]  # because it is private
@@ -91,7 +92,7 @@ def _request(options: Mapping[str, Any]) -> dict[str, Any] | None:
     if options["preexec_fn"] not in (None, take_terminal):
         return None
     first = [each for each in environ.get("PYTHONPATH", "").split(":") if each in warm_folders]
-    ours = _environ(first)
+    ours = {**_ENVIRON, "PYTHONPATH": ":".join([*first, str(_ROOT)])}
     others = {name: value for name, value in environ.items() if not _READ_LATER.fullmatch(name)}
     if others != {name: value for name, value in ours.items() if not _READ_LATER.fullmatch(name)}:
         return None
@@ -103,12 +104,6 @@ def _request(options: Mapping[str, Any]) -> dict[str, Any] | None:
         "start_new_session": options["start_new_session"],
         "takes_terminal": options["preexec_fn"] is not None,
     }
-
-
-def _environ(first: Sequence[str] = ()) -> dict[str, str]:
-    """The environment of the parent of the warm; that of a run has more that is read later."""
-    keep = {name: os.environ[name] for name in ("LANG", "TMPDIR", "PATH") if name in os.environ}
-    return {**keep, "PYTHONPATH": ":".join([*first, str(_ROOT)])}
 
 
 def _umask() -> int:
@@ -124,20 +119,23 @@ def _state() -> tuple[object, ...]:
 
 
 _LIMITS = [name for name in dir(resource) if name.startswith("RLIMIT_")]
+# As they were before any test: so the parents of the warm have them.
 _STATE = _state()
+_ENVIRON = {name: os.environ[name] for name in ("LANG", "TMPDIR", "PATH") if name in os.environ}
+_LOCK = threading.Lock()
 
 
 class _Parent:
     """The process that forks, from our end of its socket; it ends with us."""
 
     def __init__(self, command: str) -> None:
-        self._lock = threading.Lock()
         self._socket, theirs = socket.socketpair()
         with theirs:
             number = theirs.fileno()
             self._process = subprocess.Popen(
                 [sys.executable, _ROOT / "tests" / "warm_parent.py", command, str(number)],
-                env=_environ(), stdin=subprocess.DEVNULL, pass_fds=[number],
+                env={**_ENVIRON, "PYTHONPATH": str(_ROOT)},
+                stdin=subprocess.DEVNULL, pass_fds=[number],
             )  # fmt: skip
         self._prctl = ctypes.CDLL(None, use_errno=True).prctl
 
@@ -151,23 +149,22 @@ class _Parent:
         content = marshal.dumps(request)
         cwd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            with self._lock:
-                self._adopt(True)
-                try:
-                    head = len(content).to_bytes(HEAD_BYTES)
-                    socket.send_fds(self._socket, [head], [*streams, cwd])
-                    self._socket.sendall(content)
-                    pid = self._socket.recv(HEAD_BYTES, socket.MSG_WAITALL)
-                    done = self._socket.recv(1)
-                finally:
-                    self._adopt(False)
+            self._adopt(True)
+            head = len(content).to_bytes(HEAD_BYTES)
+            socket.send_fds(self._socket, [head], [*streams, cwd])
+            self._socket.sendall(content)
+            pid = int.from_bytes(self._socket.recv(HEAD_BYTES, socket.MSG_WAITALL))
+            assert self._socket.recv(1), "warm_parent.py has ended"
         finally:
+            self._adopt(False)
             os.close(cwd)
-        assert done, f"{_ROOT / 'tests' / 'warm_parent.py'} has ended"
-        return int.from_bytes(pid)
+        # Else Popen would take it for one that ended well.
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        return pid
 
     def _adopt(self, wanted: bool) -> None:
-        """For a moment, let a process whose parent ends become a child of ours."""
+        """Let a process whose parent ends become a child of ours: for a moment, since whom we do
+        not wait for stays a zombie."""
         assert self._prctl(_PR_SET_CHILD_SUBREAPER, int(wanted), 0, 0, 0) == 0
 
 
