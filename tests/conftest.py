@@ -9,6 +9,7 @@ import pytest
 
 from tests.in_process import InProcess
 from tests.program import Program, a_program
+from tests.rewriting import import_in_turn
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -23,6 +24,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         # A test with a full disk would have Python cut what it compiles, for all others.
         compileall.compile_dir(str(Path(__file__).parent.parent / "pipechat"), quiet=1)
+
+
+@pytest.hookimpl(trylast=True)  # coverage counts from the beginning of the session on
+def pytest_sessionstart(session: pytest.Session) -> None:
+    import_in_turn(session.config)
 
 
 @pytest.fixture(scope="session", autouse=True)
