@@ -10,6 +10,7 @@ import pytest
 
 from tests.in_process import InProcess
 from tests.program import Program, a_program
+from tests.rewriting import import_in_turn
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -41,6 +42,11 @@ def pytest_collection_finish() -> None:
     """What was collected stays: no later look for garbage goes through it again."""
     gc.freeze()
     gc.enable()
+
+
+@pytest.hookimpl(trylast=True)  # coverage counts from the beginning of the session on
+def pytest_sessionstart(session: pytest.Session) -> None:
+    import_in_turn(session.config)
 
 
 @pytest.fixture(scope="session", autouse=True)
