@@ -165,7 +165,7 @@ class Messages:
     def __init__(self, output: Output, beside: Output | None = None) -> None:
         """`beside`: where an answer may stand, its line not ended."""
         self.output = output
-        self._beside = beside
+        self.beside = beside
         self._secrets: list[str] = []
         self.is_terminal = output.is_terminal
 
@@ -178,8 +178,8 @@ class Messages:
         data = self.cleaned(text).encode("utf-8", "replace")
         data = b"\x1b[2m%b\x1b[0m\n" % data if dim else data + b"\n"
         with suppress(OutputError, ReaderLeft):
-            if self.is_terminal and self._beside is not None:
-                self._beside.end_line()
+            if self.is_terminal and self.beside is not None:
+                self.beside.end_line()
         with suppress(OutputError, ReaderLeft):
             self.output.write(data)
 

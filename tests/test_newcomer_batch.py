@@ -365,3 +365,31 @@ def test_an_output_that_is_no_file_is_told_what_is_stdout(
         assert not server.requests
     assert result.status == 11
     assert b"Name a file with -o; `-` is stdout." in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("table", "status", "said"),
+    [
+        (b'question\n"open\n', 10, "bad_item: line 2: no row: a quote in it is not closed"),
+        (b'question\nhi\n"a\nb\n', 10, "no row: a quote in it is not closed (its quotes make"),
+        (b'"question\n', 2, "the first line is no header: a quote in it is not closed"),
+    ],
+)
+def test_a_quote_that_is_not_closed_is_called_that(
+    program: Program, tmp_path: Path, table: bytes, status: int, said: str
+) -> None:
+    (tmp_path / "in.csv").write_bytes(table)
+    result = program.run("batch", "run", "--offline", tmp_path / "in.csv")
+    assert result.status == status
+    assert said in result.stderr.decode()
+
+
+@pytest.mark.parametrize("command", ["run", "submit"])
+def test_an_input_that_is_the_output_as_well_is_told_by_the_option_that_names_it(
+    program: Program, out: Path, command: str
+) -> None:
+    out.write_bytes(items(1))
+    result = program.run("batch", command, str(out), "-o", str(out))
+    assert (result.status, result.code) == (2, "bad_option")
+    assert f"--output: {out} is the input as well. Name another file" in result.stderr.decode()
+    assert out.read_bytes() == items(1)

@@ -63,7 +63,7 @@ class WantedAnswer:
         if violation is not None:
             what = str(violation) if violation.pointer else violation.message
             message = f"the answer does not match the schema: {what}"
-            hint = "Ask again, let --schema-retries N do so, or see it with --output-format json."
+            hint = "Ask again, or more often with --schema-retries; --output-format json shows it."
             return Judged(MismatchError("schema_mismatch", message, hint))
         return Judged(None, jsonl.dumps(value).decode(), value)
 

@@ -154,9 +154,10 @@ def _table(
         try:
             cells = next(reader, None)
         except csv.Error as error:
+            said = str(error).replace("unexpected end of data", "a quote in it is not closed")
             if header is None:
-                raise UsageError("bad_header", f"the first line is no header: {error}") from error
-            bad = source.take_error() or UsageError("bad_item", f"no row: {error}{source.span()}")
+                raise UsageError("bad_header", f"the first line is no header: {said}") from error
+            bad = source.take_error() or UsageError("bad_item", f"no row: {said}{source.span()}")
             yield Row(source.first, bad, source.size)
             reader = csv.reader(source, delimiter=delimiter, strict=True)
             continue

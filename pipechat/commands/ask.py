@@ -232,7 +232,7 @@ def _opened_sink(env: Environment, settings: Settings, *, extract: bool) -> Iter
             if fd is None:
                 file = FileOutput(path, 0o666 & ~env.umask)
         if fd is not None:
-            env.stdout = Output(fd, name=path, waits=env.waits)
+            env.stdout = env.stderr.beside = Output(fd, name=path, waits=env.waits)
     if file is None:
         env.stdout.check_open()
         sink = answer_sink(env, settings, settings.output_format, extract=extract)

@@ -133,7 +133,8 @@ def open_output(settings: Settings, path: str, source: Source, stack: ExitStack)
     if not path:
         raise UsageError("bad_option", f"{settings.origins['batch_output']}: there is no name")
     if source.is_at(path):
-        raise UsageError("bad_option", f"{path} is the input and the output")
+        message = f"{settings.origins['batch_output']}: {path} is the input as well"
+        raise UsageError("bad_option", message, "Name another file: this one would be added to.")
     check_kind(path, settings.origins["batch_output"], RECORDS)
     output = OutputFile(path, start_over=settings.fresh)
     stack.callback(output.close)
