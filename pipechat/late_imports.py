@@ -79,9 +79,17 @@ class _WaitingLoader:
             try:
                 if has_lock and not runs:
                     runs = True
+                    before = dict(names)
                     if path is not None:
                         names["__path__"] = path
-                    self._loader.exec_module(module)
+                    try:
+                        self._loader.exec_module(module)
+                    except BaseException:  # an interrupt, or no descriptor to read it by
+                        # As a failed import: who asks again has it run again, from its beginning.
+                        names.clear()
+                        names.update(before)
+                        runs = False
+                        raise
                     # Only now: other threads that ask meanwhile wait here.
                     if names["__getattr__"] is serve:  # and not one of its own
                         del names["__getattr__"]

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent
 # With every Python: 3.11 runs `ast` and `platform` at once, 3.13 imports no `ipaddress`, and with
 # -c a plain `linecache`.
@@ -88,3 +90,25 @@ try:
 except AttributeError as error:
     print(json.dumps([missing, error.name]))
 """) == ["no_such_module", "no_such_name"]
+
+
+@pytest.mark.parametrize("failure", ["KeyboardInterrupt", "OSError(24, 'too many')", "MemoryError"])
+def test_a_module_that_could_not_run_to_its_end_is_whole_when_it_is_asked_for_again(
+    tmp_path: Path, failure: str
+) -> None:
+    (tmp_path / "half.py").write_text(
+        f"import sys\nFIRST = 1\nif not hasattr(sys, 'may_run'): raise {failure}\nLAST = 2\n"
+    )
+    assert run(f"""
+import json, sys
+from pipechat.late_imports import waiting
+sys.path.append({str(tmp_path)!r})
+with waiting({{"half"}}):
+    import half
+try:
+    half.LAST
+except BaseException as error:
+    first = type(error).__name__
+sys.may_run = True
+print(json.dumps([first, half.LAST, half.FIRST]))
+""") == [failure.partition("(")[0], 2, 1]
