@@ -8,6 +8,7 @@ own processes talk so.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import pickle
 import signal
@@ -116,6 +117,7 @@ class _Served(asyncio.Protocol):
         except PipechatError:
             return  # which the run says of itself
         self._worker = LocalWorker(common.settings, sender, common.wanted)
+        gc.freeze()  # as of the run
         self._write(frame(0, pickled([])))
         await self._over.wait()
         for task in self._tasks:  # nobody is there to be answered
