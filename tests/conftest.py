@@ -3,7 +3,7 @@
 import compileall
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -35,13 +35,18 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         # A test with a full disk would have Python cut what it compiles, for all others.
         compileall.compile_dir(str(Path(__file__).parent.parent / "pipechat"), quiet=1)
-    gc.disable()  # until all is collected: a third of what that takes
 
 
-def pytest_collection_finish() -> None:
-    """What was collected stays: no later look for garbage goes through it again."""
-    gc.freeze()
-    gc.enable()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for no garbage while tests are collected (a third of what that takes), nor later in
+    what was: it stays."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(trylast=True)  # coverage counts from the beginning of the session on
