@@ -24,7 +24,7 @@ from unittest.mock import patch
 import httpx2
 
 from pipechat import main
-from pipechat.client import retries
+from pipechat.client import ahead, retries
 from pipechat.environment import Environment, Messages, Output
 from pipechat.signals import Waits
 from pipechat.stdin import Input
@@ -33,6 +33,7 @@ from tests.program import Program, Result
 
 _JOIN_S = 10.0
 _FIRST_WAIT_S = 0.05
+_SPARE_S = 2.0  # a thread whose answer nobody waits for any more ends that much later
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _made_once = cache(main.make_command)  # which is 40 % of what a run costs
 
@@ -192,6 +193,7 @@ def _own_state(environ: Mapping[str, str], folder: Path) -> Iterator[int]:
             patch.object(main, "make_command", _made_once),
             patch.object(socket, "getaddrinfo", no_names(socket.getaddrinfo)),
             patch.object(retries, "FIRST_WAIT_S", min(retries.FIRST_WAIT_S, _FIRST_WAIT_S)),
+            patch.object(ahead, "_SPARE_S", _SPARE_S),
             chdir(folder),
         ):
             for signum in _SIGNALS:

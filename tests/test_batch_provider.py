@@ -68,6 +68,18 @@ class Desk:
         return sorted(path.name for path in self.folder.glob("*out.jsonl*"))
 
 
+def shorten_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is looked for again, or waited for, is so after 10 ms."""
+    monkeypatch.setattr("pipechat.batch.fetching.backoff_s", lambda *_: 0.01)
+    monkeypatch.setattr("pipechat.batch.fetching._FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr("pipechat.batch.submitting._LOOKS_AGAIN_S", (0.01, 0.01, 0.01))
+
+
+@pytest.fixture(autouse=True)
+def _shorter_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    shorten_waits(monkeypatch)
+
+
 @pytest.fixture
 def desk(tmp_path: Path, program: Program) -> Iterator[Desk]:
     folder = tmp_path / "desk"
@@ -433,22 +445,23 @@ def test_an_output_that_is_shorter_than_its_count_is_not_taken_for_all(
     assert desk.outcome() == ALL_COMPLETE
 
 
-def test_what_is_not_at_its_end_is_told_and_waited_for(desk: Desk) -> None:
+def test_what_is_not_at_its_end_is_told_and_waited_for(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     desk.batches.states = ("validating", "in_progress", "finalizing", "completed")
     desk.submit()
     result = desk.fetch("--output-format", "json")
     assert (result.status, result.code) == (5, "not_ready")
     assert result.events[0]["stopped"] == "not_ready"
-    limited = desk.fetch("--wait", "--timeout", "0.9")
+    with monkeypatch.context() as patched:
+        patched.setattr("pipechat.batch.fetching._FIRST_WAIT_S", 61.0)
+        limited = desk.fetch("--wait", "--timeout", "60")
     assert (limited.status, limited.code) == (5, "not_ready")
     assert desk.fetch("--wait").status == 0
     assert desk.outcome() == ALL_COMPLETE
 
 
-def test_a_fetch_that_waits_outlasts_what_passes_and_nothing_else(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pipechat.batch.fetching._FIRST_WAIT_S", 0.01)
+def test_a_fetch_that_waits_outlasts_what_passes_and_nothing_else(desk: Desk) -> None:
     desk.items({"id": "a", "question": "one"}, {"id": "b", "question": "two", "model": "m2"})
     desk.submit()
     # The first part is fetched; the second cannot be asked for then.

@@ -25,16 +25,14 @@ from tests.servers import (
     json_reply,
     refused,
 )
-from tests.test_batch_provider import ALL_COMPLETE, QUESTIONS, Desk, only
+from tests.test_batch_provider import ALL_COMPLETE, QUESTIONS, Desk, only, shorten_waits
 
 pytestmark = pytest.mark.in_process
 
 
 @pytest.fixture(autouse=True)
 def shorter_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipechat.batch.fetching.backoff_s", lambda *_: 0.01)
-    monkeypatch.setattr("pipechat.batch.fetching._FIRST_WAIT_S", 0.01)
-    monkeypatch.setattr("pipechat.batch.submitting._LOOKS_AGAIN_S", (0.01, 0.01, 0.01))
+    shorten_waits(monkeypatch)
 
 
 @pytest.fixture
