@@ -422,11 +422,43 @@ def test_no_turn_is_taken_from_where_a_link_leads(
     spool = spool.rename(rooms / os.path.basename(layout.spool_file("s", id_of(spool))))
     Path(store.folder, level).parent.mkdir(exist_ok=True)
     Path(store.folder, level).symlink_to(elsewhere)
+    before = sorted(elsewhere.rglob("*"))
     store.adopt_all()
     store.adopt("s")
     assert store.last_used() is None
     assert spool.exists()
     assert store.names() == []
+    failure = failure_of(store.begin, "s")
+    assert failure
+    assert failure.code == "session_unwritable"
+    assert sorted(elsewhere.rglob("*")) == before
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("output_format", ["text", "ndjson"])
+@pytest.mark.parametrize("level", [layout.IN_FLIGHT, layout.in_flight_folder("s")])
+@pytest.mark.parametrize(
+    ("make", "hint"),
+    [
+        (Path.touch, b"Move it away"),
+        (os.mkfifo, b"Move it away"),
+        (lambda path: path.symlink_to("a"), b"Put the file itself in its place"),
+    ],
+    ids=["file", "FIFO", "link"],
+)
+def test_what_stands_where_a_turn_in_flight_would_is_named_and_may_be_moved_away(
+    program: Program, make: Callable[[Path], None], hint: bytes, level: str, output_format: str
+) -> None:
+    path = program.home / "sessions" / level
+    path.parent.mkdir(mode=0o700, parents=True)
+    make(path)
+    given = ("--offline", "-q", "--session", "s", "--output-format", output_format)
+    result = program.run("ask", "hello", *given)
+    assert (result.status, result.code) == (9, "session_unwritable")
+    assert f"session 's': {level}: ".encode() in result.stderr
+    assert hint in result.stderr
+    path.unlink()
+    assert program.run("ask", "hello", *given).status == 0
 
 
 def test_turns_that_end_while_others_begin_never_miss_the_folder(store: SessionStore) -> None:

@@ -24,7 +24,10 @@ _WORDS = {
     errno.EINVAL: ("it is not a regular file", "Move it away."),
     errno.ENOENT: ("its folder is gone", _LOOK),
     errno.ENXIO: ("it is not a regular file", "Move it away."),
-    errno.ENOTDIR: ("what should be its folder is a file", "Set PIPECHAT_HOME to a folder."),
+    errno.ENOTDIR: (
+        "what should be its folder is a file",
+        "Move it away, or set PIPECHAT_HOME to a folder.",
+    ),
     errno.ENOLCK: ("the file system has no locks", "Keep sessions on a local disk."),
     errno.ENOTSUP: ("the file system has no locks", "Keep sessions on a local disk."),
     errno.EMFILE: ("too many files are open", "Look at `ulimit -n`."),

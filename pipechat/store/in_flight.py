@@ -114,6 +114,8 @@ def sweep(folder: str, entries: Iterable[str]) -> None:
     left = [(entry, *found) for entry in hidden if (found := formerly(entry))]
     stay = [entry for entry, name, path in left if not _moved(folder, entry, name, path)]
     swept = os.path.join(folder, layout.SWEPT)
+    if os.path.islink(os.path.dirname(swept)):
+        return  # where it leads is none of ours: who wants to begin a turn is told
     if stay:
         with suppress(FileNotFoundError):
             os.unlink(swept)
