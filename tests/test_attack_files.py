@@ -191,8 +191,7 @@ def test_a_file_of_a_session_that_is_none_is_named_and_no_other(
         "--output-format", output_format, "hello",
     )  # fmt: skip
     assert (result.status, result.code) == (9, "session_unwritable")
-    other = "" if entry == "s.jsonl" else f" {entry}:"
-    assert f"session 's':{other} it is" in result.stderr.decode()
+    assert f"session 's': {path}: it is" in result.stderr.decode()
 
 
 @pytest.mark.in_process
