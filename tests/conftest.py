@@ -49,15 +49,15 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
-@pytest.hookimpl(trylast=True)  # coverage counts from the beginning of the session on
-def pytest_sessionstart(session: pytest.Session) -> None:
-    import_in_turn(session.config)
-
-
 @pytest.fixture(scope="session", autouse=True)
 def _counting() -> str | None:
     """What makes a process tell coverage what it ran; taken away, because it costs each 150 ms."""
     return os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+
+
+@pytest.hookimpl(trylast=True)  # coverage counts from the beginning of the session on
+def pytest_sessionstart(session: pytest.Session) -> None:
+    import_in_turn(session.config)
 
 
 @pytest.fixture(autouse=True)

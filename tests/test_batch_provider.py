@@ -415,10 +415,7 @@ def test_an_output_that_comes_late_is_asked_for_again(desk: Desk, empty_id: str 
     assert desk.outcome() == ALL_COMPLETE
 
 
-def test_an_output_that_does_not_come_is_not_taken_for_an_empty_one(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pipechat.batch.fetching.backoff_s", lambda *_: 0.01)
+def test_an_output_that_does_not_come_is_not_taken_for_an_empty_one(desk: Desk) -> None:
     desk.batches.late = 100
     desk.submit()
     result = desk.fetch()
@@ -429,10 +426,7 @@ def test_an_output_that_does_not_come_is_not_taken_for_an_empty_one(
     assert desk.outcome() == ALL_COMPLETE
 
 
-def test_an_output_that_is_shorter_than_its_count_is_not_taken_for_all(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pipechat.batch.fetching.backoff_s", lambda *_: 0.01)
+def test_an_output_that_is_shorter_than_its_count_is_not_taken_for_all(desk: Desk) -> None:
     desk.submit()
     desk.run("status", "out.jsonl")  # the batch ends when it is looked at: its file is there now
     (name, whole) = desk.batches.files["file-2"]
