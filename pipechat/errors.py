@@ -97,21 +97,27 @@ class BugError(PipechatError):
         self.__cause__ = error
 
 
+_HINT = "Send less, or look at `ulimit -v` and the machine's memory."
+_NO_MEMORY = ("no_memory", "there is not enough memory", _HINT)
+_LACKS = {  # by what the system says, also through a library that cannot be loaded, or Python
+    "Too many open files": ("no_descriptor", "too many files are open", "Look at `ulimit -n`."),
+    "Cannot allocate memory": _NO_MEMORY,
+    "failed to map segment": _NO_MEMORY,
+    "can't start new thread": ("no_thread", "no thread could be started", "Look at `ulimit -u`."),
+}
+
+
 def as_ours(error: Exception) -> PipechatError:
-    """`error` where it is one of ours, else the one that it stands for: memory that is short is
-    no bug, nor is a thread that is not to be had."""
+    """`error` as one of ours. What the machine has too little of is no bug."""
     if isinstance(error, PipechatError):
         return error
-    if isinstance(error, RuntimeError) and str(error) == "can't start new thread":
-        lacking = TryLaterError("no_thread", "no thread could be started", "Look at `ulimit -u`.")
-        lacking.__cause__ = error
-        return lacking
-    if not isinstance(error, MemoryError):
-        return BugError(error)
-    hint = "Send less, or look at `ulimit -v` and the machine's memory."
-    short = TryLaterError("no_memory", "there is not enough memory", hint, again=False)
-    short.__cause__ = error
-    return short
+    tells = isinstance(error, OSError | ImportError | RuntimeError)
+    said = str(getattr(error, "strerror", "") or error) if tells else ""
+    known = next((lack for words, lack in _LACKS.items() if words in said), None)
+    lack = _NO_MEMORY if isinstance(error, MemoryError) else known
+    ours = TryLaterError(*lack, again=lack is not _NO_MEMORY) if lack else BugError(error)
+    ours.__cause__ = error
+    return ours
 
 
 class UsageError(PipechatError):

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import errno
 import json
 import resource
 import threading
@@ -429,9 +430,43 @@ def test_where_memory_is_short_the_run_ends_by_itself_and_says_so(
         assert last["type"] == ("error" if result.status else "end")
 
 
-def test_memory_that_is_short_is_no_bug_and_bugs_are() -> None:
-    assert (as_ours(MemoryError()).code, as_ours(MemoryError()).exit_code) == ("no_memory", 5)
-    assert as_ours(KeyError("x")).exit_code == 1
+LACKING: list[tuple[Exception, str]] = [
+    (MemoryError(), "no_memory"),
+    (OSError(errno.ENOMEM, "Cannot allocate memory"), "no_memory"),
+    (ImportError("x.so: failed to map segment from shared object"), "no_memory"),
+    (ImportError("x.so: cannot open shared object file: Cannot allocate memory"), "no_memory"),
+    (OSError(errno.EMFILE, "Too many open files", "x.py"), "no_descriptor"),
+    (OSError(errno.ENFILE, "Too many open files in system"), "no_descriptor"),
+    (ImportError("x.so: cannot open shared object file: Too many open files"), "no_descriptor"),
+    (RuntimeError("can't start new thread"), "no_thread"),
+]
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("output_format", FORMATS)
+@pytest.mark.parametrize(("error", "code"), LACKING, ids=[str(error) for error, _ in LACKING])
+def test_what_the_machine_has_too_little_of_is_no_bug(
+    program: Program,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    code: str,
+    output_format: str,
+) -> None:
+    def lacks(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("pipechat.client.lazy_openai.load_openai", lacks)
+    given = ("--base-url", "http://127.0.0.1:9/v1", "--output-format", output_format)
+    result = program.run("ask", "hello", *given)
+    assert (result.status, result.code) == (5, code), result.stderr
+
+
+def test_bugs_are_bugs_and_what_is_ours_stays() -> None:
+    others = (
+        KeyError("Too many open files"), RuntimeError("x"), ImportError("x"),
+        OSError(errno.EIO, "Input/output error", "Too many open files"),
+    )  # fmt: skip
+    assert {(as_ours(error).code, as_ours(error).exit_code) for error in others} == {("bug", 1)}
     ours = UsageError("bad", "so")
     assert as_ours(ours) is ours
 
