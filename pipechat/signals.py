@@ -115,6 +115,16 @@ class TurnSignals:
 
 
 @contextmanager
+def held_off() -> Iterator[None]:
+    """Within it no signal is taken: it waits. A process that is started within it begins so."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
 def interruptible() -> Iterator[None]:
     """Within it SIGINT raises KeyboardInterrupt, for a prompt that waits for a line."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)

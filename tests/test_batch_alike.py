@@ -30,6 +30,7 @@ from tests.servers import (
     RawServer,
     RefusedPort,
     Reset,
+    completion,
     raw_reply,
     self_signed,
 )
@@ -188,3 +189,34 @@ def test_a_batch_is_told_why_nothing_came_as_ask_is(
     [record] = [json.loads(line) for line in result.stdout.splitlines()]
     assert record["error"]["code"] == asked.events[-1]["code"]
     assert (asked.status, result.status) == (5, 10)
+
+
+LINE = b"HTTP/1.1 200 OK\r\n"
+HEADS = {
+    "a long header": LINE + b"x: " + b"y" * 60_000 + b"\r\n",
+    "several": LINE + b"".join(b"x-%d: %b\r\n" % (n, b"y" * 9_000) for n in range(6)),
+    "a long reason": LINE.replace(b"OK", b"O" * 9_000),
+    "no number": LINE + b"content-length: abc\r\n",
+    "no version": LINE.replace(b"1.1", b"one"),
+    "no colon": LINE + b"no colon\r\n",
+}
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
+def test_a_batch_reads_of_a_head_what_ask_reads(program: Program, head: bytes) -> None:
+    body = json.dumps(completion("Hi")).encode()
+    fields = b"connection: close\r\ncontent-type: application/json\r\n\r\n"
+    with ChatServer(raw_reply(head + fields + body, Close())) as server:
+        where = ("--base-url", server.url, "--retries", "0")
+        asked = program.run("ask", "--no-stream", "--output-format", "json", *where, "hello")
+        result = program.run("batch", "run", "-q", *where, input=b'{"question":"hello"}\n')
+    [record] = [json.loads(line) for line in result.stdout.splitlines()]
+    [event] = [json.loads(line) for line in asked.stdout.splitlines()]
+    assert record["answer"] == event["answer"]
+    if event["status"] == "complete":
+        assert (record["status"], result.status) == ("complete", 0)
+    else:
+        assert record["error"]["code"] == event["code"] == "connection_lost"
+        lost = f"the connection to {server.host}:{server.port} was lost: "
+        assert record["error"]["message"].startswith(lost)

@@ -1,5 +1,6 @@
 """Several processes that ask for one batch: together they are one run."""
 
+import asyncio
 import os
 import signal
 import time
@@ -8,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from pipechat.batch.worker_process import SetUp
+from pipechat.batch.workers import started
+from pipechat.settings.resolve import resolve_settings
 from tests.program import Program
 from tests.servers import ChatServer, completion, json_reply
 from tests.servers.mirror import mirror
@@ -102,6 +106,21 @@ def test_a_signal_to_all_of_a_terminal_lets_workers_end_what_they_have(
         count = len(server.requests)
     assert result.status == 128 + signal.SIGINT
     assert len(records(out)) == count
+
+
+def test_a_signal_to_all_of_a_terminal_is_none_for_a_worker_that_has_just_been_started() -> None:
+    async def ready() -> bool:
+        [worker] = await started(1)
+        assert worker._transport is not None
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            worker._transport.send_signal(signum)
+        try:
+            await worker.set_up(SetUp(resolve_settings({}, {}, {}), {}, None, 1, {}))
+            return not worker.is_lost
+        finally:
+            await worker.aclose()
+
+    assert asyncio.run(ready())
 
 
 def test_workers_judge_by_the_schema_as_well(program: Program, source: Path, out: Path) -> None:

@@ -14,6 +14,7 @@ from pipechat.batch.asking import Asked, Job, LocalWorker, Show, WorkerLostError
 from pipechat.batch.frames import Frames, frame
 from pipechat.batch.worker_process import Lots, SetUp, pickled
 from pipechat.events import TextChunk
+from pipechat.signals import held_off
 
 _LOOK_EVERY_S = 1.0
 # A core that is this busy is full.
@@ -39,7 +40,10 @@ class ProcessWorker(asyncio.SubprocessProtocol):
         # In no case a module of the folder that the run was started in.
         flags = ["-I" if sys.flags.isolated else "-P"]
         command = [sys.executable, *flags, "-m", "pipechat.batch.worker_process"]
-        await asyncio.get_running_loop().subprocess_exec(lambda: self, *command, stderr=None)
+        loop = asyncio.get_running_loop()
+        # A signal is not for it, neither while Python starts and has not read so yet.
+        with held_off():
+            await loop.subprocess_exec(lambda: self, *command, stderr=None)
 
     async def set_up(self, common: SetUp) -> None:
         """Returns when it can be asked. Raises WorkerLostError."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from yarl import URL
 
 _ERROR_BYTES = 64 * 1024
+_HEAD_BYTES = 100 * 1024  # what ask's library reads of a head; a policy in a header is long
 _KEPT_TRIED = 5
 _KEPT_S = 5.0  # a connection that nobody uses, as with the SDK's other client
 
@@ -197,6 +198,8 @@ def _way(head: Head, connector: aiohttp.BaseConnector) -> _Way:
         connector_owner=False,
         headers=head.headers,
         auto_decompress=False,
+        max_line_size=_HEAD_BYTES,
+        max_field_size=_HEAD_BYTES,
         timeout=aiohttp.ClientTimeout(),  # our own deadlines bound every wait
     )
     return _Way(client, URL(head.url))
@@ -238,6 +241,8 @@ def _as_httpx2(error: Exception) -> Exception:
         return httpx2.RemoteProtocolError("it broke off")
     if _is_hung_up(error):
         return httpx2.RemoteProtocolError("it hung up")
+    if isinstance(error, aiohttp.ClientResponseError):  # what came is no HTTP; it is quoted below
+        return httpx2.RemoteProtocolError(error.message.partition("\n")[0].rstrip(":"))
     told: Exception = error
     if isinstance(error, aiohttp.ClientConnectorError):
         told = httpx2.ConnectError(str(error))

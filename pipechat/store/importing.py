@@ -8,13 +8,13 @@ one that is there. Imported only by that command.
 import fcntl
 import os
 import shutil
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Self
 
 from pipechat.errors import SessionError
+from pipechat.signals import held_off
 from pipechat.store.faults import unwritable, words_for
 from pipechat.store.layout import import_folder, import_folders, session_file, session_of_file
 from pipechat.store.locked_file import (
@@ -30,7 +30,6 @@ from pipechat.store.locked_file import (
 from pipechat.store.sessions import SessionStore
 
 _BLOCK = 1 << 20
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Staging:
@@ -99,11 +98,8 @@ class Staging:
                     sync(fd)
                 finally:
                     os.close(fd)
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        try:
+        with held_off():
             self._link(names)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _link(self, names: list[str]) -> None:
         linked: list[str] = []
