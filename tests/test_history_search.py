@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipechat import jsonl
@@ -199,6 +199,7 @@ WRITERS: dict[str, Callable[[str], str]] = {
 
 @pytest.mark.parametrize("writer", WRITERS)
 @pytest.mark.parametrize("ignore_case", [False, True])
+@settings(deadline=None)  # how busy the machine is says nothing
 @given(pattern=TEXTS.filter(bool), before=TEXTS, after=TEXTS, other=TEXTS)
 @example(pattern="k", before="", after="", other="\u212a")
 @example(pattern="é/", before="\\", after="u00", other="É/")
@@ -224,6 +225,7 @@ def found_in(data: bytes, finders: list[Finder] | None, block: int = 1 << 20) ->
         os.close(fd)
 
 
+@settings(deadline=None)  # how busy the machine is says nothing
 @given(
     lines=st.lists(st.sampled_from([b"", b"x", b"ab", b"xxabxxab", b"x" * 40, b"A\\u00B"])),
     end=st.sampled_from([b"", b"\n"]),
@@ -358,6 +360,7 @@ EXPRESSIONS = st.recursive(
 )
 
 
+@settings(deadline=None)  # how busy the machine is says nothing
 @given(
     expression=st.text(st.sampled_from(FEW_LETTERS.strip()), max_size=2) | EXPRESSIONS,
     regexp=st.booleans(),
