@@ -17,7 +17,7 @@ from pipechat.batch.rows import Row
 from pipechat.batch.worker_process import SetUp
 from pipechat.batch.workers import ProcessWorker, Workers
 from pipechat.client.async_exchange import Put
-from pipechat.client.exchange import Request
+from pipechat.client.exchange import Request as Asking
 from pipechat.errors import TryLaterError
 from pipechat.messages import AnswerFormat, ChatRequest
 from pipechat.settings.resolve import resolve_settings
@@ -29,8 +29,12 @@ from tests.servers import (
     Close,
     RawServer,
     RefusedPort,
+    Reply,
+    Request,
     Reset,
+    Step,
     completion,
+    json_reply,
     raw_reply,
     self_signed,
 )
@@ -94,7 +98,7 @@ SETTINGS = resolve_settings({}, {}, {})
 
 
 class Nobody:
-    async def carry(self, _request: Request, _put: Put) -> None:
+    async def carry(self, _request: Asking, _put: Put) -> None:
         raise TryLaterError("unavailable", "asked here")
 
     async def aclose(self) -> None: ...
@@ -220,3 +224,43 @@ def test_a_batch_reads_of_a_head_what_ask_reads(program: Program, head: bytes) -
         assert record["error"]["code"] == event["code"] == "connection_lost"
         lost = f"the connection to {server.host}:{server.port} was lost: "
         assert record["error"]["message"].startswith(lost)
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("end", [Close(), Reset()], ids=["closed", "reset"])
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_server_that_hangs_up_is_asked_again_where_it_may_not_have_been_asked_and_once(
+    program: Program, end: Step, kept: bool
+) -> None:
+    answer = json_reply(200, completion("Hi"), {} if kept else {"connection": "close"})
+    whole = Reply((*answer.steps,), keep_alive=kept)
+
+    def choose(request: Request) -> Reply:
+        return raw_reply(end) if request.question == "bad" else whole
+
+    rows = ["good", "bad", "good again", "bad", "well"]
+    source = b"".join(
+        json.dumps({"id": f"{n}", "question": q}).encode() + b"\n" for n, q in enumerate(rows)
+    )
+    with ChatServer(choose) as server:
+        result = program.run(
+            "batch",
+            "run",
+            "-q",
+            "--base-url",
+            server.url,
+            "-j",
+            "1",
+            "--retries",
+            "0",
+            input=source,
+        )
+        asked = [request.question for request in server.requests]
+        connections = [
+            request.connection for request in server.requests if request.question == "bad"
+        ]
+    found = [json.loads(line)["status"] for line in result.stdout.splitlines()]
+    assert (result.status, found) == (10, ["complete", "failed"] * 2 + ["complete"])
+    twice = ["bad"] * (2 if kept else 1)
+    assert asked == ["good", *twice, "good again", *twice, "well"]
+    assert len(set(connections)) == len(connections)

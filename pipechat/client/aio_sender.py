@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipechat import jsonl
 from pipechat.client.async_exchange import Put
@@ -30,10 +30,9 @@ if TYPE_CHECKING:
     import aiohttp
     from yarl import URL
 
+    from pipechat.client.aio_connections import Clients, Connectors
+
 _ERROR_BYTES = 64 * 1024
-_HEAD_BYTES = 100 * 1024  # what ask's library reads of a head; a policy in a header is long
-_KEPT_TRIED = 5
-_KEPT_S = 5.0  # a connection that nobody uses, as with the SDK's other client
 
 
 class Head(NamedTuple):
@@ -46,7 +45,7 @@ class Head(NamedTuple):
 class _Way(NamedTuple):
     """Where the requests of one path go, and who sends them with their head."""
 
-    client: aiohttp.ClientSession
+    clients: Clients
     url: URL
 
 
@@ -82,12 +81,11 @@ class AioSender:
         self._context = None
         if settings.endpoint.scheme == "https":
             self._context = context_for_tls(settings, environ)
-        self._connector: aiohttp.BaseConnector | None = None
+        self._connectors: Connectors | None = None
         self._write = write
         self._heads = dict(heads)
         self._ways: dict[str, _Way] = {}
         self._writing = asyncio.Lock()
-        self._kept = False  # whether a connection may be one that was used before
 
     async def carry(self, request: Request, put: Put) -> None:
         """As `AsyncSender.carry`."""
@@ -96,7 +94,6 @@ class AioSender:
             way = self._ways.get(request.path) or await self._way_to(request.path)
             response = await self._send(way, jsonl.dumps(request.body))
             await _take(response, put)
-            self._kept = True
         except PipechatError:
             raise
         except Exception as error:
@@ -106,15 +103,16 @@ class AioSender:
                 response.release()  # which closes the connection where the body is not at its end
 
     async def _send(self, way: _Way, body: bytes) -> aiohttp.ClientResponse:
-        for left in reversed(range(_KEPT_TRIED)):
-            try:
-                return await way.client.post(way.url, data=body, allow_redirects=False)
-            except Exception as error:
-                # A server may close a connection that is kept while a request is on its way to
-                # it: it said nothing, and curl sends it again as well. The next may be closed too.
-                if not (left and self._kept and _is_hung_up(error)):
-                    raise
-        raise AssertionError
+        try:
+            return await way.clients.kept.post(way.url, data=body, allow_redirects=False)
+        except Exception as error:
+            from pipechat.client.aio_connections import was_reused
+
+            # A server may close a connection that is kept while a request is on its way to it: it
+            # said nothing, and curl sends it again as well. Of a fresh one it is an answer.
+            if not (_is_hung_up(error) and was_reused()):
+                raise
+        return await way.clients.fresh.post(way.url, data=body, allow_redirects=False)
 
     async def head(self, path: str) -> Head:
         """That of the requests to `path`. Raises what the SDK raises where it writes none."""
@@ -124,10 +122,12 @@ class AioSender:
         return self._heads[path]
 
     async def _way_to(self, path: str) -> _Way:
+        from yarl import URL
+
         head = await self.head(path)
         if path not in self._ways:
-            self._connector = self._connector or self._connecting()
-            self._ways[path] = _way(head, self._connector)
+            self._connectors = self._connectors or self._connecting()
+            self._ways[path] = _Way(self._connectors.clients(head.headers), URL(head.url))
         return self._ways[path]
 
     def _translated(self, error: Exception) -> Exception:
@@ -145,19 +145,15 @@ class AioSender:
         return error
 
     async def aclose(self) -> None:
-        if self._connector is not None:
-            await self._connector.close()
+        if self._connectors is not None:
+            await self._connectors.aclose()
 
-    def _connecting(self) -> aiohttp.BaseConnector:
+    def _connecting(self) -> Connectors:
         """What connects: as many times at once as there are jobs."""
-        import aiohttp
+        from pipechat.client.aio_connections import connectors
 
-        limits: dict[str, Any] = {"limit": self._jobs, "keepalive_timeout": _KEPT_S}
-        if self._settings.endpoint.socket:
-            return aiohttp.UnixConnector(path=self._settings.endpoint.socket, **limits)
-        if self._context is not None:
-            limits["ssl"] = self._context
-        return aiohttp.TCPConnector(**limits)
+        tls = {} if self._context is None else {"ssl": self._context}
+        return connectors(self._jobs, self._settings.endpoint.socket, tls)
 
 
 async def write_head(
@@ -187,22 +183,6 @@ async def write_head(
     for name in ("content-length", "transfer-encoding"):
         head.headers.pop(name, None)
     return Head(str(head.url), dict(head.headers.items()))
-
-
-def _way(head: Head, connector: aiohttp.BaseConnector) -> _Way:
-    import aiohttp
-    from yarl import URL
-
-    client = aiohttp.ClientSession(
-        connector=connector,
-        connector_owner=False,
-        headers=head.headers,
-        auto_decompress=False,
-        max_line_size=_HEAD_BYTES,
-        max_field_size=_HEAD_BYTES,
-        timeout=aiohttp.ClientTimeout(),  # our own deadlines bound every wait
-    )
-    return _Way(client, URL(head.url))
 
 
 async def _take(response: aiohttp.ClientResponse, put: Put) -> None:
