@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from pipechat.batch.groups import Entry, InOrder
+from pipechat.batch.groups import Entry, GroupWriter, InOrder
 from pipechat.batch.held import HeldFile
+from pipechat.errors import OutputError, PipechatError, SessionError
 from tests.program import Program
 from tests.servers import ChatServer, Reply, Request
 from tests.servers.mirror import mirror
@@ -353,3 +354,43 @@ def test_nothing_of_another_user_or_kind_is_adopted_or_removed(
     assert (result.status, result.code) == (11, "output_failed")
     assert os.fsencode(held_of(out)) in result.stderr
     assert os.path.lexists(held_of(out))
+
+
+FULL = OutputError("output_failed", "no room")
+NO_LEDGER = SessionError("ledger_unwritable", "no room")
+
+
+@pytest.mark.parametrize("written", [None, FULL])
+@pytest.mark.parametrize("beside", [None, NO_LEDGER])
+def test_what_goes_along_with_records_is_taken_after_them_whatever_became_of_them(
+    written: PipechatError | None, beside: PipechatError | None
+) -> None:
+    took: list[str] = []
+
+    def step(name: str, failure: PipechatError | None) -> Callable[[list[str]], None]:
+        def take(entries: list[str]) -> None:
+            took.extend(f"{name} {entry}" for entry in entries)
+            if failure is not None:
+                raise failure
+
+        return take
+
+    async def outcome(writer: GroupWriter[str], entry: str) -> PipechatError | None:
+        try:
+            return await writer.add(entry)
+        except OutputError as error:
+            return error
+
+    async def twice() -> list[PipechatError | None]:
+        writer = GroupWriter(step("record", written), step("line", beside))
+        try:
+            return [await outcome(writer, "1"), await outcome(writer, "2")]
+        finally:
+            await writer.aclose()
+
+    assert asyncio.run(twice()) == [written or beside] * 2
+    # Nothing is written behind what could not be.
+    records = ["record 1", "record 2"] if written is None else ["record 1"]
+    assert [each for each in took if each.startswith("record")] == records
+    assert took[:2] == ["record 1", "line 1"]
+    assert took[-1] == "line 2"

@@ -110,6 +110,17 @@ def _failure_of(write: Callable[[T], None], what: T) -> PipechatError | None:
     return None
 
 
+def records_to(append: Callable[[list[bytes]], None] | None) -> Callable[[list[Entry]], None]:
+    """Hands the records of entries to `append`, where somebody wants them."""
+
+    def write(entries: list[Entry]) -> None:
+        records = [entry.record for entry in entries if entry.record]
+        if append is not None and records:
+            append(records)
+
+    return write
+
+
 class InOrder:
     """Records in the order of the input: each is held back until those before it are there.
 

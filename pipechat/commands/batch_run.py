@@ -7,12 +7,12 @@ import gc
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
 from pipechat.batch.accounts import BatchAccounts
-from pipechat.batch.groups import Entry, GroupWriter, InOrder
+from pipechat.batch.groups import GroupWriter, InOrder, records_to
 from pipechat.batch.items import BadItemError, Item, ItemReader
 from pipechat.batch.journal import OutputFile
 from pipechat.batch.keeping import Keepers
@@ -217,7 +217,7 @@ class _Writers:
             held = output.held if output is not None else None
             in_order = InOrder(append, room, held, also=also)
         elif append is not None or also is not None:
-            writer = GroupWriter(_records_to(append), also)
+            writer = GroupWriter(records_to(append), also)
         self._all = [each for each in (in_order, writer, events) if each is not None]
         self.records = Records(writer, events, in_order)
 
@@ -225,17 +225,6 @@ class _Writers:
         for each in self._all:
             with suppress(PipechatError):  # what cannot be written is told already
                 await each.aclose()
-
-
-def _records_to(append: Callable[[list[bytes]], None] | None) -> Callable[[list[Entry]], None]:
-    """Hands the records of entries to `append`, where somebody wants them."""
-
-    def write(entries: list[Entry]) -> None:
-        records = [entry.record for entry in entries if entry.record]
-        if append is not None and records:
-            append(records)
-
-    return write
 
 
 def _limit(max_failures: int | float | None) -> Limit:
