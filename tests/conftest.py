@@ -55,9 +55,9 @@ def _counting() -> str | None:
     return os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
 
 
-@pytest.hookimpl(trylast=True)  # coverage counts from the beginning of the session on
-def pytest_sessionstart(session: pytest.Session) -> None:
-    import_in_turn(session.config)
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    if isinstance(collector, pytest.Session):  # the first of all; coverage counts by now
+        import_in_turn(collector.config)
 
 
 @pytest.fixture(autouse=True)
