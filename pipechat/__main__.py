@@ -2,9 +2,8 @@
 
 import gc
 import os
+import signal
 import sys
-
-from pipechat.signals import default_interrupts
 
 # A run makes little garbage in cycles, and the imports make none: collecting while they go on
 # costs a tenth of the start-up.
@@ -19,7 +18,7 @@ _WAITING = frozenset(
 
 def main() -> None:
     """Run the program with this process's arguments and streams; does not return."""
-    default_interrupts()  # before the imports: an interrupt during one must just end the process
+    _default_interrupts()  # before any import of ours
     _speak_utf8()
     _forget_current_folder()
     gc.set_threshold(_COLLECT_AFTER)
@@ -29,6 +28,13 @@ def main() -> None:
         from pipechat.main import run_and_exit
 
     run_and_exit()
+
+
+def _default_interrupts() -> None:
+    """Undo what Python does to SIGINT: KeyboardInterrupt raised in the middle of an import
+    breaks the interpreter. An inherited SIG_IGN (nohup, a background job) is respected."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _speak_utf8() -> None:

@@ -22,13 +22,6 @@ LONGEST_WAIT_S = 0.25
 signals and the system call does not end that wait, only the next one."""
 
 
-def default_interrupts() -> None:
-    """Undo what Python does to SIGINT: KeyboardInterrupt raised in the middle of an import
-    breaks the interpreter. An inherited SIG_IGN (nohup, a background job) is respected."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 class Waits:
     """Entered around every wait for others: the network, a reader, each time for a quarter of a
     second at most. There a signal may end the turn, also one that came before; and before each,

@@ -70,6 +70,24 @@ def test_the_innermost_cause_decides(
             assert "host:1" in found.message or code == "proxy_failed"
 
 
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OSError(errno.EMFILE, "Too many open files"), "no_descriptor"),
+        (OSError(errno.ENFILE, "Too many open files in system"), "no_descriptor"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "no_memory"),
+    ],
+)
+def test_what_this_machine_has_too_little_of_is_no_fault_of_the_way(
+    error: OSError, code: str
+) -> None:
+    for outer in (httpx2.ConnectError("x"), httpx2.ReadError("x"), httpx2.ProxyError("x")):
+        found = network_error(wrapped(outer, error), host="host:1")
+        assert (found.code, int(found.exit_code)) == (code, 5)
+        assert "ulimit" in found.hint
+        assert "host:1" not in found.line()
+
+
 def test_a_context_counts_where_there_is_no_cause() -> None:
     error = RuntimeError("Connection error.")
     error.__context__ = ConnectionRefusedError(111, "refused")

@@ -10,6 +10,7 @@ import os
 import select
 import signal
 import subprocess
+import sys
 import termios
 import threading
 import time
@@ -44,6 +45,29 @@ def start(program: Program, server: ChatServer, *arguments: str | Path, **option
     options.setdefault("stdin", subprocess.DEVNULL)
     ask = ("ask", "--session", "s", "--base-url", server.url)
     return program.start(*ask, *arguments, "hello", **options)
+
+
+_INTERRUPTED_AT = """
+import os, signal, sys
+wanted = sys.argv[1]
+def look(event, arguments):
+    if event == "import" and arguments[0] == wanted:
+        os.kill(os.getpid(), signal.SIGINT)
+sys.addaudithook(look)
+from pipechat.__main__ import main
+sys.argv[1:] = ["--version"]
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "module", ["pipechat.late_imports", "pipechat.errors", "pipechat.main", "typer"]
+)
+def test_an_interrupt_of_any_import_is_the_death_by_it_without_a_word(module: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _INTERRUPTED_AT, module], capture_output=True, timeout=LIMIT_S
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
 
 
 def check_record(program: Program, text: str, status: str = "partial") -> None:

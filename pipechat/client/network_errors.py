@@ -7,7 +7,7 @@ import errno
 import socket
 from collections.abc import Iterator
 
-from pipechat.errors import NetworkError, PipechatError, SetupError
+from pipechat.errors import BugError, NetworkError, PipechatError, SetupError, as_ours
 from pipechat.settings.proxy import Proxy
 
 # What OpenSSL says of an answer that is no TLS.
@@ -39,6 +39,9 @@ def network_error(
         authorities: who names the certificate authorities that are trusted, and where they are.
     """
     chain = list(chain_of(error))
+    for ours in (as_ours(cause) for cause in chain if isinstance(cause, OSError)):
+        if not isinstance(ours, BugError):  # what this machine has too little of
+            return ours
     names = {kind.__name__ for cause in chain for kind in type(cause).__mro__}
     text = next((str(cause) for cause in reversed(chain) if str(cause)), "")
     if proxy is not None and (
