@@ -56,7 +56,7 @@ def _counting() -> str | None:
 
 
 def pytest_collectstart(collector: pytest.Collector) -> None:
-    if isinstance(collector, pytest.Session):  # the first of all; coverage counts by now
+    if isinstance(collector, pytest.Directory):  # which is this one; coverage counts by now
         import_in_turn(collector.config)
 
 
