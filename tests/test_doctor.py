@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -433,3 +434,26 @@ def test_on_a_terminal_no_word_is_cut_and_verdicts_stand_alone_in_front(
     assert [text for text in too_wide if " " in text] == []  # a path stays whole, to be copied
     said = " ".join(" ".join(lines).split())
     assert f"{port.url[7:-3]} refused the connection. Is it running? Check the address" in said
+
+
+@pytest.mark.parametrize("comes", ["in time", "too late", "not at all"])
+def test_what_a_check_opened_is_used_or_closed_whenever_it_comes(comes: str) -> None:
+    may_come, is_closed = threading.Event(), threading.Event()
+
+    def call() -> str:
+        assert comes == "in time" or may_come.wait(30)
+        if comes == "not at all":
+            raise ConnectionRefusedError
+        return "opened"
+
+    left = TimeLeft(time.monotonic() + (30 if comes == "in time" else 0))
+    if comes == "in time":
+        assert left.bounded(call, 30, lambda _: is_closed.set()) == "opened"
+    else:
+        with pytest.raises(TimeoutError):
+            left.bounded(call, 30, lambda _: is_closed.set())
+    may_come.set()
+    for thread in threading.enumerate():
+        if thread.name == "check":
+            thread.join(30)
+    assert is_closed.is_set() == (comes == "too late")

@@ -43,7 +43,7 @@ def look_at_way(
         return False
     found(judging.name(peer.told, peer.hostname, addresses, None))
     try:
-        connected = time_left.bounded(lambda: _connected(peer), _STEP_S)
+        connected = time_left.bounded(lambda: _connected(peer), _STEP_S, socket.socket.close)
     except OSError as error:
         found(judging.connection(peer.told, error))
         return False

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Lock, Thread
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -29,22 +30,45 @@ class TimeLeft:
         """What a check may take that should take `most` seconds at most."""
         return max(0.0, min(most, self.ends_at - time.monotonic()))
 
-    def bounded(self, call: Callable[[], T], most: float) -> T:
-        """What `call` gives. Raises TimeoutError, and what it raises."""
+    def bounded(
+        self, call: Callable[[], T], most: float, too_late: Callable[[T], object] = lambda _: None
+    ) -> T:
+        """What `call` gives; `too_late` takes what it gives when nobody waits any more.
+
+        Raises:
+            TimeoutError: it gave nothing in time.
+            Exception: what it raises.
+        """
         results: SimpleQueue[tuple[bool, T | Exception]] = SimpleQueue()
+        telling = Lock()
+        is_given_up = False
 
         def run() -> None:
             try:
-                results.put((True, call()))
+                result = call()
             except Exception as error:
                 results.put((False, error))
+                return
+            with telling:
+                if not is_given_up:
+                    results.put((True, result))
+                    return
+            too_late(result)
 
         Thread(target=run, daemon=True, name="check").start()
-        try:
-            succeeded, result = results.get(timeout=self.seconds(most))
+        with suppress(Empty):
+            return _told(results.get(timeout=self.seconds(most)))
+        with telling:
+            is_given_up = True
+        try:  # it came between the two
+            return _told(results.get_nowait())
         except Empty:
             raise TimeoutError from None
-        if not succeeded:
-            assert isinstance(result, Exception)
-            raise result
-        return result  # type: ignore[return-value]  # because it succeeded
+
+
+def _told(result: tuple[bool, T | Exception]) -> T:
+    succeeded, what = result
+    if not succeeded:
+        assert isinstance(what, Exception)
+        raise what
+    return what  # type: ignore[return-value]  # because it succeeded
