@@ -1,6 +1,7 @@
 """Several processes that ask for one batch: together they are one run."""
 
 import asyncio
+import errno
 import os
 import signal
 import time
@@ -9,12 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from pipechat.batch import workers as workers_module
+from pipechat.batch.asking import Job, LocalWorker
 from pipechat.batch.worker_process import SetUp
-from pipechat.batch.workers import started
+from pipechat.batch.workers import ProcessWorker, Workers, started
 from pipechat.settings.resolve import resolve_settings
 from tests.program import Program
 from tests.servers import ChatServer, completion, json_reply
 from tests.servers.mirror import mirror
+from tests.test_batch_alike import SETTINGS, Nobody
 from tests.test_batch_processes import Coprocess, slowly, start
 from tests.test_batch_run import asked, items, records
 
@@ -156,3 +160,53 @@ def test_a_worker_that_has_nothing_to_do_says_nothing_when_its_run_ends(
             talk.process.send_signal(end)
         _, said = talk.process.communicate()
     assert said == b""
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("room", [0, 1])
+def test_where_there_is_no_room_for_more_processes_those_that_are_there_ask(
+    program: Program, source: Path, out: Path, room: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, rooms = ProcessWorker.start, iter([True] * room)
+
+    async def start_while_there_is_room(worker: ProcessWorker) -> None:
+        if not next(rooms, False):
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        await start(worker)
+
+    monkeypatch.setattr(ProcessWorker, "start", start_while_there_is_room)
+    with ChatServer(mirror()) as server:
+        result = program.run(
+            "batch", "run", source, "-o", out, "--base-url", server.url, "--workers", "3"
+        )
+        assert asked(server) == Counter({f"question {n}": 1 for n in range(40)})
+    assert result.status == 0
+    assert result.stderr.startswith(
+        f"pipechat: {2 - room} of 3 processes could not be started: ".encode()
+    )
+
+
+def test_a_run_goes_on_where_the_process_that_it_would_have_grown_by_does_not_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried = 0
+
+    async def start(_worker: ProcessWorker) -> None:
+        nonlocal tried
+        tried += 1
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    async def grow() -> None:
+        common = SetUp(SETTINGS, {}, None, 1, {})
+        workers = Workers(LocalWorker(SETTINGS, Nobody(), None), [], common, may_grow=True)
+        while tried < 3:
+            await asyncio.sleep(0.001)
+        asked = await workers.ask(Job("chat", {"model": "m", "messages": []}, (), None))
+        assert asked.cause is not None
+        await workers.aclose()
+
+    monkeypatch.setattr(ProcessWorker, "start", start)
+    monkeypatch.setattr(workers_module, "_LOOK_EVERY_S", 0.001)
+    monkeypatch.setattr(workers_module, "_FULL", -1.0)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1}, raising=False)
+    asyncio.run(asyncio.wait_for(grow(), 20))

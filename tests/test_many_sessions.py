@@ -455,7 +455,7 @@ def test_what_stands_where_a_turn_in_flight_would_is_named_and_may_be_moved_away
     given = ("--offline", "-q", "--session", "s", "--output-format", output_format)
     result = program.run("ask", "hello", *given)
     assert (result.status, result.code) == (9, "session_unwritable")
-    assert f"session 's': {level}: ".encode() in result.stderr
+    assert f"session 's': {path}: ".encode() in result.stderr
     assert hint in result.stderr
     path.unlink()
     assert program.run("ask", "hello", *given).status == 0

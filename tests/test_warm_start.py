@@ -69,7 +69,9 @@ def either(program: Program) -> Any:
     return start
 
 
-@pytest.mark.parametrize("command", [("ask",), ("batch", "run", "in.ndjson")])
+@pytest.mark.parametrize(
+    "command", [("ask",), ("batch", "run", "in.ndjson", "--workers", "1")], ids=["ask", "batch"]
+)
 @pytest.mark.parametrize("alone", [False, True], ids=["among ours", "in its own session"])
 def test_a_warm_process_is_to_the_system_what_a_cold_one_is(
     either: Any, tmp_path: Path, command: tuple[str, ...], alone: bool

@@ -112,12 +112,15 @@ class ProcessWorker(asyncio.SubprocessProtocol):
 
 
 async def started(count: int) -> list[ProcessWorker]:
-    """So many workers, to be set up. Raises OSError."""
+    """So many workers, to be set up; fewer where the system has no room for more."""
     workers: list[ProcessWorker] = []
     try:
-        for _ in range(count):
-            workers.append(ProcessWorker())
-            await workers[-1].start()
+        while len(workers) < count:
+            worker = ProcessWorker()
+            await worker.start()
+            workers.append(worker)
+    except OSError:
+        return workers
     except BaseException:
         await close_all(workers)
         raise
@@ -191,9 +194,9 @@ class Workers:
             await asyncio.sleep(_LOOK_EVERY_S)
             if time.process_time() - used < _FULL * (time.monotonic() - began):
                 continue
-            new = await started(1)
-            self._others += new
-            await self._add(*new)
+            for worker in await started(1):
+                self._others.append(worker)
+                await self._add(worker)
 
     async def aclose(self) -> None:
         for task in (*self._tasks, self._growing):

@@ -76,7 +76,11 @@ async def _on_this_machine(env: Environment, settings: Settings, wanted: Wanted 
         sender = make_async_sender(env, settings)
         await _written(settings, sender)
         return LocalWorker(settings, sender, wanted)
-    others = await started(max(settings.workers - 1, 0))  # which import while this process does
+    wanted_others = max(settings.workers - 1, 0)
+    others = await started(wanted_others)  # which import while this process does
+    if len(others) < wanted_others:
+        few = f"{wanted_others - len(others)} of {settings.workers} processes could not be started"
+        env.warn(f"{few}: look at `ulimit -n` and `ulimit -u`, or lower --workers")
     try:
         sender = make_async_sender(env, settings, rarely=bool(others))
         heads = await _written(settings, sender)
