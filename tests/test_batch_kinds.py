@@ -624,3 +624,42 @@ def test_a_cr_that_stands_before_an_lf_or_within_lines_is_left() -> None:
     for blocks in ([b"a\r", b"\nb\r\n"], [b"a\rb\nc\r"], [b"a\r"], [b"", b"a\n", b"b\rc"]):
         assert list(with_newlines(blocks)) == blocks
     assert list(with_newlines([b"a\rb", b"c\rd\n"])) == [b"a\nb", b"c\nd\n"]
+
+
+def nested(levels: int) -> str:
+    return "[" * levels + "]" * levels
+
+
+DEEP = {
+    "options": '{"id":"deep","question":"q","options":{"x":%s}}',
+    "a part": '{"custom_id":"deep","body":{"messages":[{"role":"user","content":["x",%s]}]}}',
+    "a message": '{"custom_id":"deep","body":{"messages":[{"role":"user","content":"x","y":%s}]}}',
+    "a field": '{"custom_id":"deep","body":{"x":%s,"messages":[{"role":"user","content":"x"}]}}',
+    "a field that nobody reads": '{"id":"deep","question":"","x":%s}',
+}
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("levels", [150, 900])
+@pytest.mark.parametrize("row", DEEP.values(), ids=DEEP)
+def test_a_row_that_is_nested_deep_is_a_failed_record_and_not_the_end_of_the_run(
+    program: Program, out: Path, row: str, levels: int
+) -> None:
+    source = (row % nested(levels)).encode() + b"\n" + items(1)
+    with ChatServer(mirror()) as server:
+        result = run(program, server, source, "-o", str(out))
+        assert asked(server) == Counter(["question 0"])
+    assert result.status == 10
+    assert [record["status"] for record in records(out)] == ["failed", "complete"]
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("template", ["{{ x }}", "{{ x | tojson }}", "{{ x | string | length }}"])
+def test_a_template_of_a_row_that_is_nested_deep_is_a_failed_record_or_its_question(
+    program: Program, out: Path, template: str
+) -> None:
+    source = b'{"id":"deep","x":%b}\n{"id":"plain","x":1}\n' % nested(900).encode()
+    with ChatServer(mirror()) as server:
+        result = run(program, server, source, "-o", str(out), "--template", template)
+    assert result.status in (0, 10)
+    assert {record["item"] for record in records(out)} == {"deep", "plain"}

@@ -22,6 +22,7 @@ from pipechat.turn.request_hash import HashesOf, request_hash
 from pipechat.turn.template import Template
 
 _LONGEST_ID = 512
+_MOST_LEVELS = 100  # as of an option's value: no API has more, and recursion has an end
 _REPLACED = "\ufffd"
 _BATCH_PATHS = ("/v1/chat/completions", "/chat/completions")  # the latter is Azure's
 
@@ -220,6 +221,10 @@ def _options(value: object) -> dict[str, Any]:
 def _last_question(messages: object) -> str:
     if not isinstance(messages, list) or not messages:
         raise UsageError("bad_item", "its body has no messages")
+    if _is_deeper(messages, _MOST_LEVELS):
+        raise UsageError(
+            "bad_item", f"its messages are nested more than {_MOST_LEVELS} levels deep"
+        )
     for message in messages:
         if not isinstance(message, Mapping) or "role" not in message:
             raise UsageError("bad_item", "one of its messages is none")
@@ -228,6 +233,14 @@ def _last_question(messages: object) -> str:
         if message["role"] == "user" and content:
             return content if isinstance(content, str) else _texts(content)
     raise UsageError("bad_item", "none of its messages is a user's")
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    """Whether `value` is nested deeper than so many levels."""
+    if not isinstance(value, Mapping | list):
+        return False
+    parts = value.values() if isinstance(value, Mapping) else value
+    return levels == 0 or any(_is_deeper(part, levels - 1) for part in parts)
 
 
 def _texts(content: object) -> str:

@@ -78,8 +78,10 @@ class _Kept(aiohttp.BaseConnector):
 
     async def connect(self, *arguments: Any, **options: Any) -> aiohttp.connector.Connection:
         connection = await super().connect(*arguments, **options)
-        _reused.set(connection.transport in self._given)
-        self._given.add(connection.transport)
+        was_given = connection.transport in self._given
+        _reused.set(was_given)
+        if not was_given:
+            self._given.add(connection.transport)
         return connection
 
 
