@@ -227,7 +227,11 @@ class Program:
     def spools(self) -> list[Path]:
         """The spools that stand in the folder."""
         folder = self.home / "sessions"
-        return sorted([*folder.glob(".in-flight/*/*.part"), *folder.glob(".*.part")])
+        found = list(folder.glob(".*.part"))
+        for of_session in folder.glob(".in-flight/*"):
+            with suppress(FileNotFoundError):  # it went with its last spool
+                found += of_session.glob("*.part")
+        return sorted(found)
 
 
 @contextmanager
