@@ -394,3 +394,32 @@ def test_what_goes_along_with_records_is_taken_after_them_whatever_became_of_the
     assert [each for each in took if each.startswith("record")] == records
     assert took[:2] == ["record 1", "line 1"]
     assert took[-1] == "line 2"
+
+
+@pytest.mark.parametrize(
+    ("end", "stays"),
+    [
+        (lambda record: record[: len(record) // 2], False),
+        (lambda record: record[:6], False),
+        (lambda record: record[:40] + b"\0" * 40, False),
+        (lambda record: record[:-1], True),
+        (lambda _: b'{"v":1}', True),
+        (lambda _: b"a line of somebody else", True),
+    ],
+    ids=["half", "the first bytes", "zeros behind it", "only its newline", "JSON", "another's"],
+)
+def test_what_a_kill_left_of_a_record_is_gone_and_nothing_else(
+    program: Program, source: Path, out: Path, end: Callable[[bytes], bytes], stays: bool
+) -> None:
+    given = (source.read_bytes(), "-o", str(out))
+    with ChatServer(mirror()) as server:
+        assert run(program, server, *given).status == 0
+        *others, last = out.read_bytes().splitlines(keepends=True)
+        torn = end(last)
+        out.write_bytes(b"".join(others) + torn)
+        assert run(program, server, *given).status == 0
+        assert len(server.requests) == (31 if torn != last[:-1] else 30)
+    lines = out.read_bytes().splitlines()
+    assert (torn in lines) is stays
+    there = [json.loads(line) for line in lines if line.startswith(b"{")]
+    assert {each["item"] for each in there if "item" in each} == {f"i{n}" for n in range(30)}

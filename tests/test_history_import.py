@@ -533,7 +533,7 @@ def test_an_import_that_is_ended_at_any_moment_is_all_there_or_not_at_all(
             "history", "import", "talk.json", "--session", f"r{run}", cwd=tmp_path
         )
         if run:
-            time.sleep(random.Random(run).uniform(0.15, 0.9))
+            time.sleep(random.Random(run).uniform(0.03, 0.6))
             process.send_signal(random.Random(run).choice((signal.SIGTERM, signal.SIGINT)))
         process.communicate(timeout=60)
         there = [each for each in entries(program) if each.startswith(f"r{run}")]

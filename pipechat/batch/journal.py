@@ -21,6 +21,7 @@ from pipechat.store.locked_file import LockedFile, lock_file, open_to_read, sync
 
 # Of an id: its time. Those of one millisecond are in no order.
 _TIME_LENGTH = 13
+_BEGINNING = b'{"v":1,"id":"'  # of a record
 
 
 class SetAsideError(OutputError):
@@ -70,6 +71,8 @@ class OutputFile:
     def _open(self, *, start_over: bool) -> None:
         # It stays open: there may be no descriptor when an answer comes that was paid for.
         self._file = LockedFile(self.path, create=True)
+        if not start_over:
+            _cut_torn(self._file.fd)
         self._file.let_go()
         os.close(open_to_read(self.path))
         try:
@@ -173,6 +176,21 @@ class OutputFile:
         if self._file is not None:
             self._file.close()
         os.close(self._lock)
+
+
+def _cut_torn(fd: int) -> None:
+    """Cut off the beginning of a record at the end of a file, which a run that was killed left:
+    nobody was told of it, and every line is to be JSON. Raises OSError."""
+    size = os.fstat(fd).st_size
+    if not size or os.pread(fd, 1, size - 1) == b"\n":
+        return
+    start, line = next(jsonl.lines_backwards(fd, size))
+    if line[: len(_BEGINNING)] != _BEGINNING[: len(line)]:
+        return  # not of ours
+    try:
+        jsonl.loads_line(line)  # nothing but its newline is missing
+    except ValueError:
+        os.ftruncate(fd, start)
 
 
 def _id_of(line: bytes) -> str | None:
