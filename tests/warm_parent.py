@@ -108,7 +108,8 @@ def _begin_python(arguments: list[str], first: list[str]) -> None:
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         before = getattr(sys, name)
         errors, encoding = before.errors, before.encoding
-        stream = open(number, mode, encoding=encoding, errors=errors, closefd=False)  # noqa: SIM115
+        # It stays open for as long as the process runs.
+        stream = open(number, mode, encoding=encoding, errors=errors, closefd=False)  # noqa: SIM115 — as above
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
     if first:
