@@ -10,7 +10,9 @@ The rooms, each of which imports only from those above it (`tests/test_house_map
     errors, text, jsonl, messages, events
                     the ground: errors and exit codes, text made fit to be read and shown, JSON
                     lines, what is said and what happens
-    late_imports    modules that run when something of them is first asked for
+    late_imports, quick_imports
+                    modules that run when something of them is first asked for; compiled ones
+                    found and read with less work
     signals         waiting for streams, and what a signal does to a turn
     settings        the option table; flags, environment, profile and file resolved once; the key;
                     the endpoint; proxies

@@ -22,6 +22,9 @@ def main() -> None:
     _speak_utf8()
     _forget_current_folder()
     gc.set_threshold(_COLLECT_AFTER)
+    from pipechat.quick_imports import import_quickly
+
+    import_quickly()
     from pipechat.late_imports import waiting
 
     with waiting(_WAITING):

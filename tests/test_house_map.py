@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "messages": {"errors", "jsonl", "text"},
     "events": {"errors", "messages"},
     "late_imports": set(),
+    "quick_imports": set(),
     "signals": {"errors"},
     "settings": GROUND,
     "wire": GROUND,
@@ -49,7 +50,7 @@ MAY_IMPORT = {
     | {"answers", "attached_files", "batch", "doctor", "chat", "ledger", "foreign"}
     | {"__init__"},
     "main": GROUND | {"commands", "environment", "signals", "__init__"},
-    "__main__": {"main", "signals", "late_imports"},
+    "__main__": {"main", "signals", "late_imports", "quick_imports"},
     "__init__": set(),
 }
 

@@ -207,7 +207,7 @@ NEEDED = {
     "chat": "wire.chat_completions",
     "responses": "wire.responses wire.responses_output wire.responses_reader",
     "any": """
-        environment errors events jsonl late_imports main messages signals stdin text
+        environment errors events jsonl late_imports main messages quick_imports signals stdin text
         client client.advice client.chat_client client.deadlines client.exchange client.reading
         client.ahead client.request_form client.retries
         commands commands.accounts commands.app commands.ask commands.loading commands.options
