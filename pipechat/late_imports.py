@@ -5,7 +5,7 @@ asked for. Owns how they wait; which ones do is said by who imports what needs t
 """
 
 import sys
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec, PathFinder
 from threading import RLock
@@ -62,42 +62,72 @@ class _WaitingLoader:
     def __init__(self, spec: ModuleSpec) -> None:
         assert spec.loader is not None
         self._loader = spec.loader
-        self._lock = RLock()
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return self._loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        names = vars(module)
-        path = names.get("__path__")
-        runs = False
+        # Who asks a module for its source or its files asks its loader.
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._loader
+        module.__loader__ = self._loader
+        wait(module, self._loader.exec_module)
 
-        def serve(name: str) -> object:
-            nonlocal runs
-            # Not for ever: who imports a part of it may hold what this one waits for.
-            has_lock = self._lock.acquire(timeout=_LONGEST_S)
-            try:
-                if has_lock and not runs:
-                    runs = True
-                    before = dict(names)
-                    if path is not None:
-                        names["__path__"] = path
-                    try:
-                        self._loader.exec_module(module)
-                    except BaseException:  # an interrupt, or no descriptor to read it by
-                        # As a failed import: who asks again has it run again, from its beginning.
-                        names.clear()
-                        names.update(before)
-                        runs = False
-                        raise
-                    # Only now: other threads that ask meanwhile wait here.
-                    if names["__getattr__"] is serve:  # and not one of its own
-                        del names["__getattr__"]
-            finally:
-                if has_lock:
-                    self._lock.release()
-            if name in names or names.get("__getattr__") is not serve:
-                return getattr(module, name)
-            raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
 
-        names["__getattr__"] = serve
+def wait(
+    module: ModuleType,
+    run: Callable[[ModuleType], None],
+    first: Callable[[str], tuple[object] | None] = lambda _name: None,
+) -> None:
+    """Have a module that was just made run when something of it is first asked for, unless
+    `first` has that: then in a tuple."""
+    vars(module)["__getattr__"] = _Waiting(module, run, first).serve
+
+
+class _Waiting:
+    def __init__(
+        self,
+        module: ModuleType,
+        run: Callable[[ModuleType], None],
+        first: Callable[[str], tuple[object] | None],
+    ) -> None:
+        self._module = module
+        self._path = vars(module).get("__path__")
+        self._run = run
+        self._first = first
+        self._lock = RLock()
+        self._runs = False
+
+    def serve(self, name: str) -> object:
+        if not self._runs and (found := self._first(name)):
+            return found[0]
+        # Not for ever: who imports a part of it may hold what this one waits for.
+        has_lock = self._lock.acquire(timeout=_LONGEST_S)
+        try:
+            if has_lock and not self._runs:
+                self._run_it()
+        finally:
+            if has_lock:
+                self._lock.release()
+        names = vars(self._module)
+        if name in names or names.get("__getattr__") != self.serve:
+            return getattr(self._module, name)
+        raise AttributeError(f"module {self._module.__name__!r} has no attribute {name!r}")
+
+    def _run_it(self) -> None:
+        names = vars(self._module)
+        before = dict(names)
+        if self._path is not None:
+            names["__path__"] = self._path
+        self._runs = True
+        try:
+            self._run(self._module)
+        except BaseException:  # an interrupt, or no descriptor to read it by
+            # As a failed import: who asks again has it run again, from its beginning.
+            names.clear()
+            names.update(before)
+            self._runs = False
+            raise
+        # Only now: other threads that ask meanwhile wait here.
+        if names["__getattr__"] == self.serve:  # and not one of its own
+            del names["__getattr__"]

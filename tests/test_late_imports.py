@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 # With every Python: 3.11 runs `ast` and `platform` at once, 3.13 imports no `ipaddress`, and with
 # -c a plain `linecache`.
-WAIT = {"subprocess", "textwrap", "tokenize"}
+WAIT = {"bz2", "lzma", "subprocess", "textwrap", "tokenize"}
 START = """
 import json, sys
 from pipechat.__main__ import _WAITING
@@ -45,7 +45,8 @@ def test_a_start_leaves_waiting_what_few_functions_use() -> None:
 
 def test_what_a_start_puts_off_is_whole_when_it_is_asked_for() -> None:
     asked = """
-import ast, ipaddress, linecache, platform, subprocess, textwrap, tokenize
+import ast, bz2, ipaddress, linecache, lzma, platform, subprocess, textwrap, tokenize
+assert bz2.decompress(bz2.compress(b"7")) == lzma.decompress(lzma.compress(b"7")) == b"7"
 ast.parse, ipaddress.ip_address, linecache.getline, platform.system, textwrap.wrap, tokenize.open
 from subprocess import Popen, run
 assert run([sys.executable, "-c", "print(7)"], stdout=subprocess.PIPE).stdout == b"7\\n"

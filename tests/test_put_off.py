@@ -57,6 +57,50 @@ print(json.dumps([
 """) == [[False, False, False], 1, -1, True, True, False, True, "SyncBackend"]
 
 
+# Something of each, by which it can be seen that it works.
+USES = {
+    "anyio": "anyio.run(anyio.sleep, 0) is None",
+    "asyncio": "asyncio.run(asyncio.sleep(0, True))",
+    "email.base64mime": "email.base64mime.body_encode(b'7') == 'Nw==\\n'",
+    "email.parser": "email.parser.Parser().parsestr('A: 7')['a'] == '7'",
+    "idna": "idna.encode('b\\u00fccher.example') == b'xn--bcher-kva.example'",
+    "importlib.resources": "importlib.resources.files('idna').joinpath('core.py').is_file()",
+    "locale": "locale.normalize('de_DE') == 'de_DE.ISO8859-1'",
+    "mimetypes": "mimetypes.guess_type('a.png')[0] == 'image/png'",
+    "secrets": "len(secrets.token_bytes(7)) == 7",
+    "truststore": "issubclass(truststore.SSLContext, object)",
+}
+
+
+def test_each_module_that_waits_has_not_run_and_works_as_soon_as_it_is_used() -> None:
+    assert set(USES) == put_off._WAITING
+    waits = """
+def waits(name):
+    served = vars(sys.modules.get(name, sys)).get("__getattr__")
+    return getattr(served, "__module__", "") == "pipechat.late_imports"
+load_openai({})
+from pipechat.client.put_off import _WAITING
+"""
+    uses = "".join(f"import {name}\nassert {use}\n" for name, use in USES.items())
+    waiting = run(f"{waits}print(json.dumps([name for name in _WAITING if waits(name)]))")
+    # Which of them are imported at all is Python's own affair: here 3.11 to 3.14 agree.
+    assert set(waiting) >= {"anyio", "asyncio", "email.parser", "idna", "truststore"}
+    assert run(f"{waits}{uses}print(json.dumps([name for name in _WAITING if waits(name)]))") == []
+
+
+def test_a_module_that_waits_tells_its_source_and_its_files_as_any_other() -> None:
+    assert run("""
+load_openai({})
+import idna, importlib.resources, inspect, locale, mimetypes, pkgutil
+print(json.dumps([
+    importlib.resources.files("idna").joinpath("core.py").is_file(),
+    b"def " in pkgutil.get_data("idna", "core.py"),
+    inspect.getsource(mimetypes).startswith('\"\"\"'),
+    locale.__loader__ is locale.__spec__.loader and bool(locale.__loader__.get_code("locale")),
+]))
+""") == [True, True, True, True]
+
+
 @pytest.mark.parametrize(
     "ask",
     ["getattr(asyncio, name)", "exec('from asyncio import ' + name)", "vars(asyncio)['run']"],

@@ -33,7 +33,20 @@ _LEFT_OUT = frozenset(
 )
 # Imported at the top of files whose functions alone use it. (anyio reads its own source to learn
 # what it offers: 2 ms.)
-_WAITING = frozenset({"anyio", "asyncio", "truststore"})
+_WAITING = frozenset(
+    {
+        "anyio",
+        "asyncio",
+        "truststore",
+        "idna",
+        "email.parser",
+        "locale",
+        "email.base64mime",
+        "importlib.resources",
+        "mimetypes",
+        "secrets",
+    }
+)
 _METADATA = "importlib.metadata"
 # A version as the folder of an installed package can only mean it.
 _INSTALLED = r"{name}-([0-9]+(?:\.[0-9]+)*)\.dist-info"
