@@ -49,7 +49,8 @@ face = {}
 for package in packages:
     for name in names.get(package.__name__, ()) if names else list(vars(package)):
         value = getattr(package, name)
-        if isinstance(value, type):
+        # Once all of it has run, which says of its front that it is of `openai`.
+        if isinstance(value, type) and openai.AzureOpenAI:
             face[package.__name__ + ":" + name] = [value.__module__, value.__qualname__]
 """
 
@@ -82,6 +83,116 @@ print(json.dumps([
     openai.types.batch is sys.modules["openai.types.batch"],
 ]))
 """) == [True, True, True, True]
+
+
+def test_what_the_sdk_begins_with_is_served_without_the_rest_and_stays_what_it_was() -> None:
+    assert run("""
+openai = load_openai({})
+front = ["OpenAI", "AsyncOpenAI", "APIStatusError", "APIConnectionError", "Omit", "Stream",
+         "Timeout", "__version__", "types"]
+early = {name: getattr(openai, name) for name in front}
+rest = ["openai.lib.azure", "openai.lib.bedrock", "openai.providers", "openai._module_client"]
+waited = not any(name in sys.modules for name in rest)
+openai.version.VERSION, openai._qs  # submodules, and they alone
+waited = waited and not any(name in sys.modules for name in rest)
+assert issubclass(openai.AzureOpenAI, early["OpenAI"]) and openai.api_key is None
+kept = all(getattr(openai, name) is value for name, value in early.items())
+print(json.dumps([waited, kept, "serve" in repr(openai.__getattr__), hasattr(openai, "Nonsense")]))
+""") == [True, True, False, False]
+
+
+FRONTS = {
+    "a branch on what is imported": (
+        "from .flags import NEW\nif NEW:\n    from .new import OpenAI\n"
+        "else:\n    from .old import OpenAI\n",
+        "openai.old",
+    ),
+    "a branch on what others have": (
+        "from os import altsep as seen\nif seen:\n    from .new import OpenAI\n"
+        "else:\n    from .old import OpenAI\n",
+        "openai.old",
+    ),
+    "a name bound again": (
+        "from .new import OpenAI\nfrom .old import OpenAI\nprint\n",
+        "openai.old",
+    ),
+    "a name bound again later": (
+        "from .new import OpenAI\nimport os as made\nOpenAI = made.getpid\n",
+        "posix",
+    ),
+    "a name taken away": (
+        "from .new import OpenAI\nimport os as made\nmade.sep\ndel OpenAI\n"
+        "def __getattr__(name):\n    return made.getpid\n",
+        "posix",
+    ),
+    "an import that may fail": (
+        "try:\n    from .missing import OpenAI\nexcept ImportError:\n    from .old import OpenAI\n",
+        "openai.old",
+    ),
+    "a star": ("from .old import *\nlen\n", "openai.old"),
+    "a name of its own": ("from .new import A\n\nclass OpenAI(A): ...\n", "openai"),
+    "nothing": ("OpenAI = len\n", "builtins"),
+}
+
+
+@pytest.mark.parametrize("way", FRONTS)
+def test_what_the_front_of_a_package_serves_is_what_a_run_of_it_leaves(
+    tmp_path: Path, way: str
+) -> None:
+    front, module = FRONTS[way]
+    sdk = write_sdk(
+        tmp_path,
+        {
+            "__init__.py": front,
+            "flags.py": "NEW = False\n",
+            "new.py": "class OpenAI: ...\nclass A: ...\n",
+            "old.py": "class OpenAI: ...\n",
+        },
+    )
+    script = "print(json.dumps(load_openai(os.environ).OpenAI.__module__))"
+    plain = run(script, fake_sdk=sdk, PIPECHAT_PLAIN_IMPORT="1")
+    assert [run(script, fake_sdk=sdk), plain] == [module, module]
+
+
+def test_a_rest_that_fails_fails_again_and_leaves_the_front_as_it_was(tmp_path: Path) -> None:
+    sdk = write_sdk(
+        tmp_path,
+        {
+            "__init__.py": "from .front import OpenAI\n\nraise ValueError(OpenAI)\n",
+            "front.py": "class OpenAI: ...\n",
+        },
+    )
+    script = """
+openai = load_openai({})
+first, failed = openai.OpenAI, []
+for _ in range(2):
+    try:
+        openai.api_key
+    except ValueError as error:
+        failed.append(error.args[0] is first)
+print(json.dumps([failed, openai.OpenAI is first]))
+"""
+    # What cannot run whole is, for the plain import, no SDK: that is found out when it is asked.
+    assert run(script, fake_sdk=sdk) == [[True, True], True]
+
+
+def test_threads_that_ask_for_the_front_and_for_the_rest_at_once_all_get_it() -> None:
+    assert run("""
+import threading
+sys.setswitchinterval(1e-5)
+openai = load_openai({})
+names = ["OpenAI", "AzureOpenAI", "Stream", "BedrockOpenAI", "api_key", "Omit", "AsyncAzureOpenAI",
+         "ComputerDriver"]
+found, together = [], threading.Barrier(len(names))
+def ask(name):
+    together.wait()
+    getattr(openai, name)
+    found.append(name)
+threads = [threading.Thread(target=ask, args=(name,)) for name in names]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(json.dumps([sorted(found) == sorted(names), hasattr(openai, "Nonsense")]))
+""") == [True, False]
 
 
 def test_models_that_nobody_asked_for_are_not_imported() -> None:
@@ -153,11 +264,11 @@ print(json.dumps([completion.choices[0].message.content, type(completion).__name
 def test_star_import_and_dir_offer_every_name() -> None:
     assert run("""
 openai = load_openai({})
-untouched = "Response" in vars(openai.types.responses)
-listed = {"Response", "response", "__name__"} <= set(dir(openai.types.responses))
-from openai.types.responses import *
-print(json.dumps([untouched, listed, Response.__module__, hasattr(openai.types, "Nonsense")]))
-""") == [False, True, "openai.types.responses.response", False]
+untouched = "FileObject" in vars(openai.types)
+listed = {"FileObject", "file_object", "responses", "__name__"} <= set(dir(openai.types))
+from openai.types import *
+print(json.dumps([untouched, listed, FileObject.__module__, hasattr(openai.types, "Nonsense")]))
+""") == [False, True, "openai.types.file_object", False]
 
 
 RAISED = [

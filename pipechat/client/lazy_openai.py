@@ -7,27 +7,35 @@ several hundred pydantic models only to offer them under a second name. Here suc
 for what it offers, and each name is imported when it is first asked for (PEP 562). Every object
 served is the SDK's own, from the SDK's own submodule; only the moment of its import moves.
 
+`openai` itself begins with what everyone uses and goes on to the clients of other vendors and to
+one that is kept in the module: all of that waits until anything beyond its beginning is asked for.
+
 Rules:
-- Only a file that does nothing but re-export is put off. Any other runs as it is written.
+- Only a file that does nothing but re-export is put off. Any other runs as it is written, whole.
 - Should the quick way fail, all of it is forgotten and the SDK is imported the plain way.
 - `PIPECHAT_PLAIN_IMPORT=1` asks for the plain way.
 - The lazy imports of Python 3.15 (PEP 810) are not used: the SDK's files do not ask for them, and
   `sys.set_lazy_imports` with its filter is a switch of the whole process. This works there too.
 """
 
-import __future__
-
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
-from types import CodeType, ModuleType, SimpleNamespace
-from typing import NamedTuple
+from types import ModuleType
 
 from pipechat.client.certificates import check_tls_files
 from pipechat.client.put_off import leave_processor_unknown, parts_put_off
+from pipechat.client.reexports import (
+    front_of,
+    serve_on_first_use,
+    served_first,
+    submodules_of,
+    whole_of,
+)
+from pipechat.late_imports import wait
 
+_SDK = "openai"
 # `openai.lib` offers two schema functions and, beside them, the parsers of all chat models.
 # `openai.providers` is left out: its names are also those of its submodules.
 _PUT_OFF = ("openai.types", "openai.lib")
@@ -73,7 +81,8 @@ def _import_openai(environ: Mapping[str, str]) -> ModuleType:
     sys.meta_path.insert(0, finder)
     try:
         with parts_put_off():
-            openai = import_module("openai")
+            openai = import_module(_SDK)
+            getattr(openai, "OpenAI", None)  # and with it all that is used of the rest
             import_module("httpcore2")  # which it brings as soon as a client is made
             leave_processor_unknown()
             return openai
@@ -102,14 +111,16 @@ class _Finder:
             # An optional extra of the SDK's, which costs more than the SDK itself: it is asked for
             # by its own name where it is used.
             raise ModuleNotFoundError(name=fullname)
-        if not any(fullname == root or fullname.startswith(f"{root}.") for root in _PUT_OFF):
+        put_off = any(fullname == root or fullname.startswith(f"{root}.") for root in _PUT_OFF)
+        if not put_off and fullname != _SDK:
             return None
         spec = PathFinder.find_spec(fullname, path, target)
         if spec is None or spec.submodule_search_locations is None:
             return None
         if type(spec.loader) is not SourceFileLoader:
             return None
-        spec.loader = _PackageLoader(spec.loader.name, spec.loader.path)
+        loader = _PackageLoader if put_off else _FrontLoader
+        spec.loader = loader(spec.loader.name, spec.loader.path)
         return spec
 
 
@@ -118,85 +129,18 @@ class _PackageLoader(SourceFileLoader):
 
     def exec_module(self, module: ModuleType) -> None:
         code = self.get_code(module.__name__)
-        names = None if code is None else _read_names(code)
-        if names is None or self._has_submodule_among(names):
+        names = None if code is None else whole_of(code)
+        # Importing a submodule binds its name in the package, over the re-export of that name.
+        if names is None or not submodules_of(module).isdisjoint(names):
             super().exec_module(module)
         else:
-            _serve_on_first_use(module, names)
-
-    def _has_submodule_among(self, names: Mapping[str, object]) -> bool:
-        # Importing a submodule binds its name in the package, over the re-export of that name.
-        folder = os.listdir(os.path.dirname(self.path))
-        return any(entry.partition(".")[0] in names for entry in folder)
+            serve_on_first_use(module, names)
 
 
-class _Export(NamedTuple):
-    """`from .submodule import name`: noted, not done."""
+class _FrontLoader(SourceFileLoader):
+    """Loads a package so that what it re-exports first is imported without the rest."""
 
-    submodule: str
-    name: str
-
-
-class _NotAReexportError(Exception):
-    pass
-
-
-def _read_names(code: CodeType) -> dict[str, object] | None:
-    """The names a package file would leave behind, or None where it does more than re-export.
-
-    The compiled file is run where nothing exists but an import that takes notes. It is already
-    compiled, so this costs microseconds where parsing the source costs milliseconds, and it
-    reads the statements as Python does; a file that does more trips over what is missing, or
-    leaves behind something that is no note.
-    """
-    names: dict[str, object] = {"__builtins__": {"__import__": _note_import}}
-    try:
-        exec(code, names)
-    except Exception:
-        return None
-    del names["__builtins__"]
-    for name, value in names.items():
-        expected = isinstance(value, _Export) or value is getattr(__future__, name, None)
-        if not expected and name not in ("__doc__", "__all__"):
-            return None
-    return names
-
-
-def _note_import(
-    name: str,
-    globals: object = None,  # noqa: ARG001 — because `__import__` is called with it
-    locals: object = None,  # noqa: ARG001 — because `__import__` is called with it
-    fromlist: Sequence[str] | None = (),
-    level: int = 0,
-) -> object:
-    """Stands in for `__import__`: notes `from .submodule import name`, refuses all others."""
-    if name == "__future__":
-        return __future__
-    if level != 1 or not name or not fromlist or "*" in fromlist:
-        raise _NotAReexportError(name)
-    return SimpleNamespace(**{exported: _Export(name, exported) for exported in fromlist})
-
-
-def _serve_on_first_use(module: ModuleType, names: Mapping[str, object]) -> None:
-    package = module.__name__
-    exports = {name: note for name, note in names.items() if isinstance(note, _Export)}
-    # A plain import also leaves the submodules themselves in the package: `openai.types.batch`.
-    submodules = {export.submodule.partition(".")[0] for export in exports.values()}
-
-    def serve(name: str) -> object:
-        if name in exports:
-            source = import_module(f".{exports[name].submodule}", package)
-            value = getattr(source, exports[name].name)
-            setattr(module, name, value)
-            return value
-        if name in submodules:
-            return import_module(f".{name}", package)
-        raise AttributeError(f"module {package!r} has no attribute {name!r}")
-
-    def names_served() -> list[str]:
-        return sorted({*vars(module), *exports, *submodules})
-
-    # `import *` takes what is in the module already, unless `__all__` says what to ask for.
-    vars(module)["__all__"] = [name for name in exports if not name.startswith("_")]
-    vars(module).update({name: value for name, value in names.items() if name not in exports})
-    vars(module).update(__getattr__=serve, __dir__=names_served)
+    def exec_module(self, module: ModuleType) -> None:
+        code = self.get_code(module.__name__)
+        front = {} if code is None else front_of(code)
+        wait(module, super().exec_module, served_first(module, front))
