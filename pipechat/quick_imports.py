@@ -56,6 +56,10 @@ class _Finder:
         self._compiled = folder.removeprefix("/folder")
         self._ending = name.removeprefix("m")
 
+    def invalidate_caches(self) -> None:
+        """What `importlib.invalidate_caches` asks of a finder."""
+        self._folders.clear()
+
     def find_spec(
         self,
         fullname: str,

@@ -322,6 +322,23 @@ def test_what_was_imported_quickly_is_used_as_any_module(tmp_path: Path) -> None
     subprocess.run([sys.executable, "-c", USED, str(tmp_path)], cwd=ROOT, check=True)
 
 
+def test_a_module_that_is_new_is_found_and_wins_once_caches_are_invalidated(
+    tmp_path: Path,
+) -> None:
+    path = [str(tmp_path / "first"), str(tmp_path / "last")]
+    write(tmp_path / "last", "m.py")
+    (tmp_path / "first").mkdir()
+    finder = quick_imports._Finder()
+    last = finder.find_spec("m", path)
+    assert last is not None
+    assert last.origin == f"{path[1]}/m.py"
+    write(tmp_path / "first", "m.py")
+    finder.invalidate_caches()
+    first = finder.find_spec("m", path)
+    assert first is not None
+    assert first.origin == f"{path[0]}/m.py"
+
+
 @pytest.mark.parametrize(
     "before",
     [
