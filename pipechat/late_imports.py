@@ -99,7 +99,8 @@ class _Waiting:
         self._runs = False
 
     def serve(self, name: str) -> object:
-        if not self._runs and (found := self._first(name)):
+        # Also while another thread runs it: that one may wait for what this one imports.
+        if found := self._first(name):
             return found[0]
         # Not for ever: who imports a part of it may hold what this one waits for.
         has_lock = self._lock.acquire(timeout=_LONGEST_S)

@@ -26,6 +26,7 @@ def run(script: str, *, fake_sdk: Path | None = None, **environ: str) -> Any:
         capture_output=True,
         text=True,
         check=False,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -193,6 +194,38 @@ for thread in threads: thread.start()
 for thread in threads: thread.join()
 print(json.dumps([sorted(found) == sorted(names), hasattr(openai, "Nonsense")]))
 """) == [True, False]
+
+
+def test_a_thread_that_imports_the_front_waits_for_none_that_runs_the_rest(tmp_path: Path) -> None:
+    sdk = write_sdk(
+        tmp_path,
+        {
+            "__init__.py": "from .front import OpenAI\nimport meeting\nmeeting.begun.set()\n"
+            "from .last import rest\n",
+            "last.py": "from .slow import rest\n",
+            "front.py": "class OpenAI: ...\n",
+            "slow.py": "import meeting\nmeeting.inside.set()\nmeeting.begun.wait(30)\n"
+            "from . import sub\nrest = sub.rest\n",
+            "sub.py": "rest = 7\n",
+        },
+    )
+    (tmp_path / "meeting.py").write_text(
+        "import threading\nbegun, inside = threading.Event(), threading.Event()\n"
+    )
+    script = """
+import threading, meeting
+from pipechat import late_imports
+late_imports._LONGEST_S = 3_600.0
+openai = load_openai({})
+found = []
+slow = threading.Thread(target=lambda: found.append(openai.slow.rest))
+slow.start()
+meeting.inside.wait(30)
+found.append(openai.rest)  # runs the rest, which waits for the other's import
+slow.join()
+print(json.dumps(found))
+"""
+    assert run(script, fake_sdk=sdk) == [7, 7]
 
 
 def test_models_that_nobody_asked_for_are_not_imported() -> None:
