@@ -222,6 +222,14 @@ def test_the_first_folder_of_a_path_wins_whatever_it_is(
         assert quick is None
 
 
+@pytest.mark.parametrize("odd", [Path("/nowhere"), b"/nowhere", ["/nowhere"], None, 7])
+def test_an_entry_of_the_path_that_is_no_text_is_left_to_python(tmp_path: Path, odd: Any) -> None:
+    write(tmp_path, "m.py")
+    quick, plain = found("m", [odd, str(tmp_path)])
+    assert quick is None
+    assert plain is not None  # who passes over it
+
+
 def refusing(real: Callable[[str], list[str]], place: str) -> Callable[[str], list[str]]:
     def listdir(folder: str) -> list[str]:
         if folder == place:
