@@ -98,6 +98,8 @@ class AnswerInFlight:
         self._client = client
         self._request = request
         self._alternatives = iter(client.alternatives)
+        # A profile that names no model is asked for this one, which a chat may have changed.
+        self._model, self._named_by = request.model, client.settings.origins.get("model")
         self._judge = judge
         started = time.monotonic() - client.spent_s
         client.spent_s = 0.0  # the turns after this one begin when they are asked
@@ -173,9 +175,10 @@ class AnswerInFlight:
             client = each.open(error, spent_s) if self._deadlines.leave(0) else None
             if client is not None:
                 settings = client.settings
+                names_one = settings.origins.get("model") != self._named_by
                 self._client = client
                 self._request = self._request._replace(
-                    model=settings.model,
+                    model=settings.model if names_one else self._model,
                     options=settings.options,
                     system_role=settings.system_role,
                 )
