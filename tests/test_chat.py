@@ -226,6 +226,33 @@ def test_what_was_learned_of_a_model_says_nothing_of_the_next_one_of_a_chat(
     ]  # fmt: skip
 
 
+def test_of_a_model_that_was_changed_in_a_chat_is_said_what_is_so_of_it(program: Program) -> None:
+    def pages(request: Request) -> Reply:
+        model = request.body["model"]
+        if model.startswith("no"):
+            return error_reply(404, "There is no such thing.")
+        return answer("Hi", headers={"Sunset": "Thu, 31 Dec 2026 23:59:59 GMT"})
+
+    said = []
+    with ChatServer(pages) as server:
+        options = ("--base-url", server.url, "-m", "no-a")
+        with AtTerminal(program, "chat", *options, env={}) as at:
+            at.wait_for("You: ")
+            for model in ("", "old-b", "no-c", "old-d", "no-a"):
+                if model:
+                    at.type(f"/model {model}\r")
+                    at.wait_for("The model is")
+                at.type("q\r")
+                said.append(" ".join(at.wait_for("-----").split()))
+    of_flag, of_b, of_c, of_d, of_a_again = said
+    assert "Check the model (--model) and" in of_flag
+    assert "says that old-b is gone after 2026-12-31" in of_b
+    assert "Check the model (/model) and" in of_c
+    assert "says that old-d is gone after 2026-12-31" in of_d
+    assert "Check the model (--model) and" in of_a_again
+    assert "the item" not in " ".join(said)
+
+
 @pytest.mark.parametrize("extra", [False, True], ids=["readline", "prompt_toolkit"])
 @pytest.mark.parametrize("typed", ["", "x"])
 def test_a_terminal_that_is_hung_up_at_the_prompt_ends_it_by_that_signal(

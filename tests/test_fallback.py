@@ -400,3 +400,31 @@ def test_in_chat_an_answer_of_the_other_stands_behind_its_prompt(
             assert terminal.leave() == 0
     assert screen.splitlines()[-1] == "AI: I am second"
     assert ("asking the model second instead" in screen) == (not quiet)
+
+
+def test_in_chat_a_profile_that_names_no_model_is_asked_for_the_one_that_was_changed_to(
+    program: Program,
+) -> None:
+    models: dict[str, list[str]] = {}
+    with ChatServer(busy_but_for()) as near, ChatServer(busy_but_for("own")) as far:
+        there = f'base_url = "{far.url}"\napi_key = "none"\n'
+        of_its_own = f'[profiles.named]\n{there}model = "own"\n'
+        config(program, f"[profiles.bare]\n{there}{of_its_own}")
+        words = ["chat", "--base-url", near.url, "--retries", "0", "-m", "first"]
+        for name in ("bare", "second", "named"):
+            words += ["--fallback", name]
+        with AtTerminal(program, *words, env={}) as at:
+            at.wait_for("You: ")
+            for model in ("first", "changed", "first"):
+                before = len(near.requests), len(far.requests)
+                at.type(f"/model {model}\r")
+                at.wait_for("The model is")
+                at.type("q\r")
+                at.wait_for("I am own")
+                at.wait_for("-----")
+                sent = (*near.requests[before[0] :], *far.requests[before[1] :])
+                models[model] = [each.body["model"] for each in sent]
+    assert models == {
+        "first": ["first", "second", "first", "own"],
+        "changed": ["changed", "second", "changed", "own"],
+    }

@@ -374,9 +374,14 @@ def test_what_is_no_certificate_or_no_key_is_told_with_who_named_it(
 
 
 def test_a_key_without_its_certificate_is_wrong_usage(program: Program) -> None:
-    result = program.run("ask", "--key", "k.pem", "hello")
-    assert (result.status, result.code) == (2, "bad_option")
-    assert b"--key needs a --cert" in result.stderr
+    for command in (("ask", "hello"), ("chat",), ("models",), ("batch", "run", "/dev/null")):
+        result = program.run(*command, "--key", PLANTED_KEY)
+        assert (result.status, result.code) == (2, "bad_option")
+        # It is what llm calls the key of the endpoint.
+        hint = (
+            "An API key is never an option: set OPENAI_API_KEY, or api_key_command in config.toml."
+        )
+        assert f"--key needs a --cert. {hint}" in result.stderr.decode()
 
 
 @pytest.mark.in_process(False)

@@ -14,7 +14,7 @@ from typing import Any
 from zipfile import ZipFile
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipechat import quick_imports
@@ -146,6 +146,9 @@ LAYOUTS: dict[str, tuple[Callable[[Path], Any], bool]] = {
         False,
     ),
     "compiled alone": (lambda at: write(at, "m.py").unlink(), False),
+    "compiled beside it": (lambda at: (write(at, "m.py"), (at / "m.pyc").write_text("")), False),
+    "compiled in its place": (lambda at: in_its_place(write(at, "m.py")), False),
+    "package compiled in its place": (lambda at: in_its_place(write(at, "m/__init__.py")), False),
     "moved": (lambda at: (write(at, "old/__init__.py"), (at / "old").rename(at / "m")), False),
     "nothing": (lambda at: at.mkdir(exist_ok=True), False),
 }
@@ -162,6 +165,13 @@ def sized(at: Path, more: int) -> None:
     missing = wanted - compiled(write(at, "m.py", f"x = {'y' * 60_000!r}\n")).stat().st_size
     source = write(at, "m.py", f"x = {'y' * (60_000 + missing)!r}\n")
     assert compiled(source).stat().st_size == wanted
+
+
+def in_its_place(source: Path) -> Path:
+    """The module without its source, as `compileall -b` has it."""
+    there = compiled(source).rename(source.with_suffix(".pyc"))
+    source.unlink()
+    return there
 
 
 def resized(source: Path) -> None:
@@ -194,7 +204,9 @@ def test_what_is_plain_is_found_as_python_does_and_what_is_not_is_left_to_it(
             assert_same(quick, plain)
 
 
-@pytest.mark.parametrize("first", ["zip", "no zip", "unreadable", "relative", "", "empty", "file"])
+@pytest.mark.parametrize(
+    "first", ["zip", "no zip", "unreadable", "relative", "", "empty", "file", "no source"]
+)
 def test_the_first_folder_of_a_path_wins_whatever_it_is(
     tmp_path: Path, first: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,6 +220,8 @@ def test_the_first_folder_of_a_path_wins_whatever_it_is(
         place.write_text("")
     elif first == "empty":
         place.mkdir()
+    elif first == "no source":
+        in_its_place(write(place, "m.py", "x = 'first'\n"))
     elif first == "unreadable":
         write(place, "m.py", "x = 'first'\n")
         monkeypatch.setattr(os, "listdir", refusing(os.listdir, str(place)))
@@ -240,10 +254,13 @@ def refusing(real: Callable[[str], list[str]], place: str) -> Callable[[str], li
 
 
 @given(
-    here=st.sets(st.sampled_from(["m.py", "m/__init__.py", "m.so", "m/x.py", "n.py"])),
-    there=st.sets(st.sampled_from(["m.py", "m/__init__.py", "m.abi3.so", "m/x.py", "m.txt"])),
+    here=st.sets(st.sampled_from(["m.py", "m/__init__.py", "m.so", "m.pyc", "m/x.py", "n.py"])),
+    there=st.sets(
+        st.sampled_from(["m.py", "m/__init__.py", "m.abi3.so", "m/__init__.pyc", "m/x.py", "m.txt"])
+    ),
     stale=st.booleans(),
 )
+@example(here={"m.pyc"}, there={"m.py"}, stale=False)
 @settings(max_examples=60)
 def test_what_is_found_in_two_folders_is_never_another_than_python_finds(
     tmp_path_factory: pytest.TempPathFactory, here: set[str], there: set[str], stale: bool
@@ -252,7 +269,10 @@ def test_what_is_found_in_two_folders_is_never_another_than_python_finds(
     for folder, names in (("here", here), ("there", there)):
         (at / folder).mkdir()
         for name in sorted(names):
-            if name.endswith(".py"):
+            if name.endswith(".pyc"):
+                (at / folder / name).parent.mkdir(exist_ok=True)
+                (at / folder / name).write_text("")
+            elif name.endswith(".py"):
                 source = write(at / folder, name)
                 if stale:
                     os.utime(source, (1, 1))

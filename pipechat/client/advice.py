@@ -21,7 +21,11 @@ _URL = "--base-url"
 
 
 def advise(
-    error: PipechatError, settings: Settings, path: str, body: Mapping[str, Any] = _NOTHING
+    error: PipechatError,
+    settings: Settings,
+    path: str,
+    body: Mapping[str, Any] = _NOTHING,
+    other: str = "the item",
 ) -> None:
     """Let `error` say who named the key, or a field of the request, that is refused, and where it
     was that nothing is.
@@ -29,6 +33,7 @@ def advise(
     Args:
         path: of the request, below the base URL.
         body: of the request.
+        other: who named its model where that is not the one of `settings`.
     """
     advise_of_key(error, settings)
     error.hint = error.hint.replace("Check the base URL", f"Check {_base_url(settings)}")
@@ -46,7 +51,9 @@ def advise(
             lacking = "/openai/v1" if settings.endpoint.is_azure else "/v1"
             error.hint = f"Does the base URL lack {lacking}, as in {url}{lacking}?"
         else:
-            error.hint = f"Check the model ({_who_named_model(settings, body)}) and the base URL."
+            error.hint = (
+                f"Check the model ({_who_named_model(settings, body, other)}) and the base URL."
+            )
 
 
 def _base_url(settings: Settings) -> str:
@@ -54,10 +61,10 @@ def _base_url(settings: Settings) -> str:
     return f"the base URL ({origin})" if origin else "the base URL"
 
 
-def _who_named_model(settings: Settings, body: Mapping[str, Any]) -> str:
+def _who_named_model(settings: Settings, body: Mapping[str, Any], other: str) -> str:
     """Who gave the name, or the option that gives another where nobody did."""
-    is_items = body.get("model", settings.model) != settings.model
-    return "the item" if is_items else settings.origins.get("model", "-m")
+    is_other = body.get("model", settings.model) != settings.model
+    return other if is_other else settings.origins.get("model", "-m")
 
 
 def _advise_of_fields(error: RefusedError, settings: Settings, body: Mapping[str, Any]) -> None:

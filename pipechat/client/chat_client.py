@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -43,8 +44,8 @@ class ChatClient:
     """Sends requests with one set of settings, any number at once. It waits for the server in
     `waits`. `spent_s`: what of the turn's time was gone before it could ask. `tell` is told what
     a server refused that is asked for in another way; `memory` knows what it refused before, for a
-    model; `heard` is told the headers of each response; `alternatives` are asked, one after the
-    other, where all tries failed for now; `accounts` keep account of what is sent."""
+    model; `heard` is told the model and the headers of each response; `alternatives` are asked, one
+    after the other, where all tries failed for now; `accounts` keep account of what is sent."""
 
     def __init__(
         self,
@@ -54,7 +55,7 @@ class ChatClient:
         spent_s: float = 0.0,
         tell: Callable[[str], None] = lambda _: None,
         memory: MemoryOf | None = None,
-        heard: Callable[[Mapping[str, str]], None] = lambda _: None,
+        heard: Callable[[str, Mapping[str, str]], None] = lambda _, __: None,
         alternatives: Sequence[Alternative] = (),
         accounts: Accounts | None = None,
     ) -> None:
@@ -97,6 +98,8 @@ class AnswerInFlight:
         self._client = client
         self._request = request
         self._alternatives = iter(client.alternatives)
+        # A profile that names no model is asked for this one, which a chat may have changed.
+        self._model, self._named_by = request.model, client.settings.origins.get("model")
         self._judge = judge
         started = time.monotonic() - client.spent_s
         client.spent_s = 0.0  # the turns after this one begin when they are asked
@@ -172,9 +175,10 @@ class AnswerInFlight:
             client = each.open(error, spent_s) if self._deadlines.leave(0) else None
             if client is not None:
                 settings = client.settings
+                names_one = settings.origins.get("model") != self._named_by
                 self._client = client
                 self._request = self._request._replace(
-                    model=settings.model,
+                    model=settings.model if names_one else self._model,
                     options=settings.options,
                     system_role=settings.system_role,
                 )
@@ -207,14 +211,14 @@ class AnswerInFlight:
             secrets=client.settings.secrets,
             own_parameters=self._form.own_parameters(self._request),
             longest_wait_s=LONGEST_WAIT_S,
-            heard=client.heard,
+            heard=partial(client.heard, self._request.model),
         )
         if self._account is not None:
             self._account.going(lambda: reading.told)
         try:
             yield from _driven(reading.steps(), exchange)
         except PipechatError as error:
-            advise(error, client.settings, dialect.path, body)
+            advise(error, client.settings, dialect.path, body, "/model")  # of a chat
             raise
         finally:
             exchange.stop()

@@ -80,7 +80,8 @@ _SAME: Mapping[str, Sequence[str]] = {
     "-s": ("--system",),
     **dict.fromkeys(("-A", "-B", "--after-context", "--before-context"), ("--context",)),
     **dict.fromkeys(("--day", "--month", "--model", "--batch", "--group-by"), ("--by",)),
-    "-u": ("--usage",),
+    **dict.fromkeys(("-u", "--stats", "--tokens", "--time", "--timing", "--timings"), ("--usage",)),
+    "--temp": ("--temperature",),
     "-n": ("--last", "--last-turns"),
 }
 _SAID: Mapping[str, str] = {

@@ -130,14 +130,15 @@ def _client_of(
         if env.verbose:
             env.stderr.note(what)
 
-    def heard(headers: Mapping[str, str]) -> None:
+    def heard(model: str, headers: Mapping[str, str]) -> None:
         if settings.replay or settings.offline or env.quiet:
             return
-        listed = _listed_end(env, settings)
+        asked = settings._replace(model=model)  # /model may have changed it
+        listed = _listed_end(env, asked)
         if listed or "deprecation" in headers or "sunset" in headers:
             from pipechat.commands.deprecation import warn_of_end
 
-            warn_of_end(env, settings, headers, listed, cache_of(env))
+            warn_of_end(env, asked, headers, listed, cache_of(env))
 
     memory = learned_api(env, settings)
     client = ChatClient(settings, sender, env.waits, spent_s, tell, memory, heard)

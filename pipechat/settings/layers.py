@@ -15,6 +15,10 @@ _OTHER_VARIABLES = (
     "PIPECHAT_PYTHON", "PIPECHAT_TEST_WORKERS",
 )  # fmt: skip
 
+# Of `--key` alone: so llm calls the key of the endpoint.
+_NO_API_KEY = (
+    "An API key is never an option: set OPENAI_API_KEY, or api_key_command in config.toml."
+)
 
 # Families of variables that are others' as well: each may name an endpoint and the key of it.
 OPENAI, AZURE = "OPENAI_*", "AZURE_OPENAI_*"
@@ -160,7 +164,8 @@ def check_needs(origins: Mapping[str, str]) -> None:
         origin = origins.get(option.name, "")
         if option.needs and option.needs not in there and origin.startswith("--"):
             needed = BY_NAME[option.needs].flags[0]
-            raise UsageError("bad_option", f"{origin} needs a {needed}")
+            hint = _NO_API_KEY if option.name == "client_key" else ""
+            raise UsageError("bad_option", f"{origin} needs a {needed}", hint)
 
 
 def check_at_odds(origins: Mapping[str, str], name: str, other: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from benching.parties import Party
@@ -11,7 +11,8 @@ from benching.parties import Party
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much of everything. `turns` of the long session, `chunks` of the long answer."""
+    """How much of everything. `turns` of the long session, `chunks` of the long answer. Where it
+    is `small` the targets do not hold: they are for what grows, and all else weighs more."""
 
     turns: int = 1_000_000
     chunks: int = 20_000
@@ -21,6 +22,7 @@ class Sizes:
     sessions: int = 100_000
     runs: int = 15
     long_runs: int = 5
+    small: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,3 +52,8 @@ class Row:
     to: str
     at_most: float | None = None
     by: Literal["wall", "cpu", "peak", "p50", "p99", "tail", "worst", "first"] = "wall"
+
+
+def with_targets_of(sizes: Sizes, rows: list[Row]) -> list[Row]:
+    """The rows with the targets that hold at these sizes."""
+    return [replace(row, at_most=None) for row in rows] if sizes.small else rows
