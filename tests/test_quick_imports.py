@@ -9,7 +9,9 @@ import sys
 import textwrap
 from collections.abc import Callable
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder, SourceFileLoader
+from itertools import chain
 from pathlib import Path
+from types import CodeType
 from typing import Any
 from zipfile import ZipFile
 
@@ -51,15 +53,24 @@ def found(name: str, path: list[str], parent: str = "") -> tuple[ModuleSpec | No
 
 
 def assert_same(quick: ModuleSpec, plain: ModuleSpec) -> None:
-    assert isinstance(quick.loader, SourceFileLoader)
+    assert isinstance(quick.loader, quick_imports._Loader)
     assert isinstance(plain.loader, SourceFileLoader)
     for field in ("name", "origin", "cached", "submodule_search_locations", "has_location"):
         assert getattr(quick, field) == getattr(plain, field), field
     assert quick.parent == plain.parent
     assert quick.loader.path == plain.loader.path
     code = plain.loader.get_code(plain.name)
+    for own, pythons in zip(all_code(quick.loader.code), all_code(code), strict=True):
+        assert own.co_filename == pythons.co_filename == plain.origin
     # The first time it is what was read to find it, and after that what is there then.
     assert quick.loader.get_code(quick.name) == code == quick.loader.get_code(quick.name)
+
+
+def all_code(code: CodeType | None) -> list[CodeType]:
+    """A piece of code and all that are in it."""
+    assert code is not None
+    inner = [all_code(piece) for piece in code.co_consts if isinstance(piece, CodeType)]
+    return [code, *chain.from_iterable(inner)]
 
 
 def test_every_module_of_a_question_is_found_where_python_finds_it() -> None:
@@ -100,6 +111,9 @@ def test_every_module_of_a_question_is_found_where_python_finds_it() -> None:
     assert quickly > 200
     assert wrong == []
 
+
+# Code within code: each piece says of which file it is.
+MANY = "class Outer:\n    def inner(self):\n        return [lambda: x for x in (1, 2)]\n"
 
 LAYOUTS: dict[str, tuple[Callable[[Path], Any], bool]] = {
     "module": (lambda at: write(at, "m.py"), True),
@@ -146,9 +160,21 @@ LAYOUTS: dict[str, tuple[Callable[[Path], Any], bool]] = {
         False,
     ),
     "compiled alone": (lambda at: write(at, "m.py").unlink(), False),
-    "moved": (lambda at: (write(at, "old/__init__.py"), (at / "old").rename(at / "m")), False),
+    "moved": (lambda at: write(at, "old/__init__.py", MANY).parent.rename(at / "m"), True),
+    "moved module": (lambda at: with_its_folder(write(at / "old", "m.py", MANY), at), True),
+    "by a link": (lambda at: linked(at / "m", write(at, "old/__init__.py", MANY).parent), True),
     "nothing": (lambda at: at.mkdir(exist_ok=True), False),
 }
+
+
+def with_its_folder(source: Path, new: Path) -> None:
+    """A module moved with what is compiled of it."""
+    for entry in source.parent.iterdir():
+        entry.rename(new / entry.name)
+
+
+def linked(place: Path, to: Path) -> None:
+    place.symlink_to(to)
 
 
 def folder(place: Path) -> Path:
@@ -194,7 +220,10 @@ def test_what_is_plain_is_found_as_python_does_and_what_is_not_is_left_to_it(
             assert_same(quick, plain)
 
 
-@pytest.mark.parametrize("first", ["zip", "no zip", "unreadable", "relative", "", "empty", "file"])
+@pytest.mark.parametrize(
+    "first",
+    ["zip", "no zip", "unreadable", "relative", "", "slash", "compiled", "empty", "file"],
+)
 def test_the_first_folder_of_a_path_wins_whatever_it_is(
     tmp_path: Path, first: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,15 +240,46 @@ def test_the_first_folder_of_a_path_wins_whatever_it_is(
     elif first == "unreadable":
         write(place, "m.py", "x = 'first'\n")
         monkeypatch.setattr(os, "listdir", refusing(os.listdir, str(place)))
-    elif first in ("relative", ""):
+    elif first in ("relative", "", "slash"):
         write(tmp_path if not first else place, "m.py", "x = 'first'\n")
-    path = [{"relative": "first", "": ""}.get(first, str(place)), str(tmp_path / "last")]
+    elif first == "compiled":
+        compiled(write(place, "m.py", "x = 'first'\n")).rename(place / "m.pyc")
+        (place / "m.py").unlink()
+    names = {"relative": "first", "": "", "slash": f"{place}/"}
+    path = [names.get(first, str(place)), str(tmp_path / "last")]
     quick, plain = found("m", path)
     if first in ("no zip", "empty"):
         assert quick is not None
         assert_same(quick, plain)
     else:
         assert quick is None
+
+
+@pytest.mark.parametrize("odd", [b"/lib", Path("/lib"), None, ["/lib"]], ids=repr)
+def test_what_is_no_text_in_a_path_is_passed_over_as_python_does(tmp_path: Path, odd: Any) -> None:
+    write(tmp_path, "m.py")
+    quick, plain = found("m", [odd, str(tmp_path)])
+    assert quick is not None
+    assert plain is not None
+    assert_same(quick, plain)
+
+
+def test_what_was_written_meanwhile_is_seen_once_the_caches_are_invalidated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = [str(tmp_path / "first"), str(tmp_path / "last")]
+    finder = quick_imports._Finder()
+    monkeypatch.setattr(sys, "meta_path", [finder, *sys.meta_path])
+    write(tmp_path / "last", "m.py")
+    before = finder.find_spec("m", path)
+    assert before is not None
+    assert before.origin == f"{path[1]}/m.py"
+    write(tmp_path / "first", "m.py")
+    importlib.invalidate_caches()
+    after, plain = finder.find_spec("m", path), PathFinder.find_spec("m", path)
+    assert after is not None
+    assert plain is not None
+    assert_same(after, plain)
 
 
 def refusing(real: Callable[[str], list[str]], place: str) -> Callable[[str], list[str]]:
@@ -232,7 +292,7 @@ def refusing(real: Callable[[str], list[str]], place: str) -> Callable[[str], li
 
 
 @given(
-    here=st.sets(st.sampled_from(["m.py", "m/__init__.py", "m.so", "m/x.py", "n.py"])),
+    here=st.sets(st.sampled_from(["m.py", "m/__init__.py", "m.so", "m.pyc", "m/x.py", "n.py"])),
     there=st.sets(st.sampled_from(["m.py", "m/__init__.py", "m.abi3.so", "m/x.py", "m.txt"])),
     stale=st.booleans(),
 )
@@ -328,6 +388,7 @@ def test_what_was_imported_quickly_is_used_as_any_module(tmp_path: Path) -> None
         "sys.path_hooks.insert(0, lambda place: (_ for _ in ()).throw(ImportError))",
         "sys.path_hooks.pop()",
         "sys.pycache_prefix = '/nowhere'",
+        "sys.implementation.cache_tag = None",
         "sys.meta_path.remove(__import__('importlib.machinery').machinery.PathFinder)",
     ],
 )
