@@ -101,6 +101,7 @@ print(json.dumps([waited, kept, "serve" in repr(openai.__getattr__), hasattr(ope
 """) == [True, True, False, False]
 
 
+ELSE_OLD = "def __getattr__(name):\n    from .old import OpenAI\n    return OpenAI\n"
 FRONTS = {
     "a branch on what is imported": (
         "from .flags import NEW\nif NEW:\n    from .new import OpenAI\n"
@@ -125,6 +126,19 @@ FRONTS = {
         "def __getattr__(name):\n    return made.getpid\n",
         "posix",
     ),
+    "a branch on what is None": (
+        "from .flags import NONE\nif NONE is not None:\n    from .new import OpenAI\n" + ELSE_OLD,
+        "openai.old",
+    ),
+    "a branch on what is equal": (
+        "from .flags import NONE\nif NONE != None:\n    from .new import OpenAI\n" + ELSE_OLD,
+        "openai.old",
+    ),
+    "a branch on what is among others": (
+        "from .flags import NONE\nif NONE not in (None,):\n    from .new import OpenAI\n"
+        + ELSE_OLD,
+        "openai.old",
+    ),
     "an import that may fail": (
         "try:\n    from .missing import OpenAI\nexcept ImportError:\n    from .old import OpenAI\n",
         "openai.old",
@@ -144,7 +158,7 @@ def test_what_the_front_of_a_package_serves_is_what_a_run_of_it_leaves(
         tmp_path,
         {
             "__init__.py": front,
-            "flags.py": "NEW = False\n",
+            "flags.py": "NEW = False\nNONE = None\n",
             "new.py": "class OpenAI: ...\nclass A: ...\n",
             "old.py": "class OpenAI: ...\n",
         },
@@ -271,6 +285,32 @@ print(json.dumps([untouched, listed, FileObject.__module__, hasattr(openai.types
 """) == [False, True, "openai.types.file_object", False]
 
 
+def test_only_modules_among_the_files_of_a_package_are_served(tmp_path: Path) -> None:
+    others = dict.fromkeys(("py.typed", "LICENSE", "notes.txt", "stubs.pyi", "old.py.orig"), "")
+    modules = {"thing.py": "class Thing: ...\n", "inner/deep.py": ""}
+    sdk = write_sdk(
+        tmp_path,
+        {
+            "__init__.py": "from . import types\nfrom .thing import Thing as OpenAI\nlen\n",
+            **modules,
+            **others,
+            "types/__init__.py": REEXPORT,
+            **{f"types/{name}": text for name, text in {**modules, **others}.items()},
+        },
+    )
+    script = """
+openai = load_openai({})
+names = ["inner", "thing", "py", "LICENSE", "notes", "stubs", "old"]
+print(json.dumps([
+    [name for name in names if hasattr(openai, name)],
+    [name for name in names if hasattr(openai.types, name)],
+    [name for name in names if name in dir(openai.types)],
+]))
+"""
+    assert run(script, fake_sdk=sdk) == [["inner", "thing"]] * 3
+
+
+REEXPORT = "from .thing import Thing as Thing\n"
 RAISED = [
     ("httpx2.Response(400)", "BadRequestError"),
     ("httpx2.Response(401)", "AuthenticationError"),
@@ -328,9 +368,6 @@ print(json.dumps({name: value is getattr(_exceptions, name) for name, value in e
     assert all(found.values())
 
 
-REEXPORT = "from .thing import Thing as Thing\n"
-
-
 @pytest.mark.parametrize(
     "init",
     [
@@ -370,6 +407,12 @@ print(json.dumps([early, Thing is sys.modules["openai.types.thing"].Thing, opena
         REEXPORT + "class Extra(Thing): ...\n",
         REEXPORT + "def __getattr__(name): return name\n",
         REEXPORT + "Thing.touched = True\n",
+        REEXPORT + "Thing.name = 'thing'\n",
+        REEXPORT + "Thing.submodule = 'other'\n",
+        REEXPORT
+        + "from .thing import none\nif none is None:\n    from .thing import thing as Other\n",
+        REEXPORT
+        + "from .thing import none\nif none == None:\n    from .thing import thing as Other\n",
         REEXPORT + "print\n",
         REEXPORT + "assert Thing(1)\n",
         REEXPORT + "from .thing import thing\n",
@@ -383,7 +426,8 @@ def test_a_package_that_does_more_runs_as_it_is_written(init: str, tmp_path: Pat
             "__init__.py": "from . import types\n",
             "other.py": "class Other: ...\n",
             "types/__init__.py": init,
-            "types/thing.py": "class Thing:\n    def __init__(self, *a): ...\nthing = Thing()\n",
+            "types/thing.py": "class Thing:\n    def __init__(self, *a): ...\nthing = Thing()\n"
+            "none = None\n",
         },
     )
     script = """
