@@ -92,7 +92,7 @@ class _Finder:
 
     def _package(self, fullname: str, place: str) -> ModuleSpec | None:
         folder = self._folder(place)
-        if folder is None or "__init__.py" not in folder.names or "__init__" in folder.sourceless:
+        if folder is None or "__init__" in folder.sourceless:
             return None
         spec = self._module(fullname, place, "__init__", is_package=True)
         if spec is not None:

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from pipechat.client.reexports import front_of
+
 ROOT = Path(__file__).resolve().parent.parent
 LOAD = "import json, os, sys\nfrom pipechat.client.lazy_openai import load_openai\n"
 
@@ -81,8 +83,9 @@ print(json.dumps([
     ChatCompletion is openai.types.chat.ChatCompletion,
     openai.types.chat.chat_completion is chat_completion,
     openai.types.batch is sys.modules["openai.types.batch"],
+    "ChatCompletion" in vars(openai.types.chat),
 ]))
-""") == [True, True, True, True]
+""") == [True, True, True, True, True]
 
 
 def test_what_the_sdk_begins_with_is_served_without_the_rest_and_stays_what_it_was() -> None:
@@ -166,6 +169,27 @@ def test_what_the_front_of_a_package_serves_is_what_a_run_of_it_leaves(
     script = "print(json.dumps(load_openai(os.environ).OpenAI.__module__))"
     plain = run(script, fake_sdk=sdk, PIPECHAT_PLAIN_IMPORT="1")
     assert [run(script, fake_sdk=sdk), plain] == [module, module]
+
+
+MANY = "".join(f"from .a import A{number}\n" for number in range(600))
+
+
+@pytest.mark.parametrize(
+    ("source", "front"),
+    [
+        ("from .a import A\nfrom . import b\nlen\nfrom .c import C\n", {"A", "b"}),
+        ("import os\nfrom .a import A as B, C\n", {"B", "C"}),
+        ("from .a import A\nif A:\n    pass\nfrom .b import B\nif B:\n    pass\n", {"A"}),
+        ("from .a import A\nfrom .b import B\nB = A\n", {"A"}),
+        ("from .a import A\nfrom ..b import B\nfrom c import C\n", {"A"}),
+        (MANY + "A0 = A599 = 1\n", {f"A{number}" for number in range(1, 599)}),
+    ],
+    ids=["use", "others", "branch", "bound anew", "elsewhere", "many"],
+)
+def test_the_front_ends_at_a_use_or_a_branch_and_has_what_stays_as_it_was_imported(
+    source: str, front: set[str]
+) -> None:
+    assert set(front_of(compile(source, "__init__.py", "exec"))) == front
 
 
 def test_a_rest_that_fails_fails_again_and_leaves_the_front_as_it_was(tmp_path: Path) -> None:
@@ -381,7 +405,7 @@ def test_a_package_that_only_reexports_is_put_off(init: str, tmp_path: Path) -> 
         tmp_path,
         {
             "__init__.py": "from . import types\n",
-            "types/__init__.py": init,
+            "types/__init__.py": init + "from .thing import Thing as _Hidden\n",
             "types/thing.py": "class Thing: ...\n",
         },
     )
@@ -389,10 +413,12 @@ def test_a_package_that_only_reexports_is_put_off(init: str, tmp_path: Path) -> 
 openai = load_openai({})
 early = "openai.types.thing" in sys.modules
 from openai.types import *
-print(json.dumps([early, Thing is sys.modules["openai.types.thing"].Thing, openai.types.__doc__]))
+thing = sys.modules["openai.types.thing"].Thing
+same = [Thing is thing, openai.types._Hidden is thing]
+print(json.dumps([early, same, "_Hidden" in globals(), openai.types.__doc__]))
 """
     doc = "Said." if "Said" in init else None
-    assert run(script, fake_sdk=sdk) == [False, True, doc]
+    assert run(script, fake_sdk=sdk) == [False, [True, True], False, doc]
 
 
 @pytest.mark.parametrize(
@@ -402,6 +428,7 @@ print(json.dumps([early, Thing is sys.modules["openai.types.thing"].Thing, opena
         REEXPORT + "import os\n",
         REEXPORT + "from typing import TYPE_CHECKING\n",
         REEXPORT + "from . import thing\n",
+        REEXPORT + "from . import Thing as Other\n",
         REEXPORT + "from ..other import Other\n",
         REEXPORT + "EXTRA = 1\n",
         REEXPORT + "class Extra(Thing): ...\n",

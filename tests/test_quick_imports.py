@@ -1,5 +1,6 @@
 """What is imported quickly is what Python would import; what is not that plain is left to it."""
 
+import _imp
 import importlib.util
 import json
 import os
@@ -152,6 +153,10 @@ LAYOUTS: dict[str, tuple[Callable[[Path], Any], bool]] = {
     ),
     "nothing of it": (lambda at: os.truncate(compiled(write(at, "m.py")), 0), False),
     "no code in it": (lambda at: damage(write(at, "m.py"), b"N", 16), False),
+    "nothing known in it": (lambda at: damage(write(at, "m.py"), b"?", 16), False),
+    "no object in it": (lambda at: damage(write(at, "m.py"), b"0", 16), False),
+    "of the year 2242": (lambda at: dated(write(at, "m.py"), 2**33 + 7), True),
+    "from before 1970": (lambda at: dated(write(at, "m.py"), -7), True),
     "checked by hash": (lambda at: write(at, "m.py", by=CHECKED), False),
     "never checked": (lambda at: write(at, "m.py", by=UNCHECKED), False),
     "a folder for it": (lambda at: replaced(write(at, "m.py"), Path.mkdir), False),
@@ -196,6 +201,11 @@ def resized(source: Path) -> None:
     os.utime(source, (time, time))
 
 
+def dated(source: Path, time: int) -> None:
+    os.utime(source, (time, time))
+    py_compile.compile(str(source), doraise=True)
+
+
 def damage(source: Path, data: bytes, at: int) -> None:
     with compiled(source).open("r+b") as file:
         file.seek(at)
@@ -218,6 +228,21 @@ def test_what_is_plain_is_found_as_python_does_and_what_is_not_is_left_to_it(
         assert (quick is not None) == quickly
         if quick is not None:
             assert_same(quick, plain)
+
+
+@pytest.mark.parametrize("way", ["gone", "idle"])
+def test_without_the_function_that_corrects_names_what_was_moved_is_left_to_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    write(tmp_path, "old/__init__.py").parent.rename(tmp_path / "m")
+    write(tmp_path, "here.py")
+    if way == "gone":
+        monkeypatch.delattr(_imp, "_fix_co_filename")
+    else:
+        monkeypatch.setattr(_imp, "_fix_co_filename", lambda _code, _name: None)
+    finder = quick_imports._Finder()
+    assert finder.find_spec("m", [str(tmp_path)]) is None
+    assert finder.find_spec("here", [str(tmp_path)]) is not None
 
 
 @pytest.mark.parametrize(
@@ -322,10 +347,12 @@ def test_a_folder_is_listed_once_and_of_a_module_only_what_is_compiled_is_read(
     for name in ("__init__", *names):
         write(tmp_path / "package", f"{name}.py", f"{name} = 1\n")
     script = f"""
-    import sys
+    import os, sys
     from pipechat.quick_imports import import_quickly
     import_quickly()
     sys.path.insert(0, {str(tmp_path)!r})
+    free = os.open(os.devnull, os.O_RDONLY)
+    os.close(free)
     seen = []
     def watch(event, given):
         if event in ("open", "os.listdir", "os.scandir") and {str(tmp_path)!r} in str(given[0]):
@@ -337,6 +364,7 @@ def test_a_folder_is_listed_once_and_of_a_module_only_what_is_compiled_is_read(
     assert len(opened) == len(set(opened)) == 21, opened
     assert all(place.endswith(".pyc") for place in opened), opened
     assert len(listed) == len(set(listed)) == 2, listed
+    assert os.open(os.devnull, os.O_RDONLY) == free
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(script)], cwd=ROOT, check=True)
 
@@ -366,6 +394,7 @@ except NameError:
 assert "package.broken" not in sys.modules
 with open(inner.__file__, "a") as file:
     file.write("more = 7\\n")
+assert "more" in inner.__loader__.get_code("package.inner").co_names
 assert importlib.reload(inner).more == 7
 assert sys.modules["package.inner"] is inner
 with open(sys.argv[1] + "/package/late.py", "w") as file:
