@@ -179,12 +179,16 @@ MANY = "".join(f"from .a import A{number}\n" for number in range(600))
     [
         ("from .a import A\nfrom . import b\nlen\nfrom .c import C\n", {"A", "b"}),
         ("import os\nfrom .a import A as B, C\n", {"B", "C"}),
-        ("from .a import A\nif A:\n    pass\nfrom .b import B\nif B:\n    pass\n", {"A"}),
+        (
+            "from .a import A\nif A is None:\n    B = 1\nfrom .b import B as C\nif C is A: D = 1\n",
+            {"A"},
+        ),
+        ("from .a import A\nwhile A:\n    from .b import B\n", {"A"}),
         ("from .a import A\nfrom .b import B\nB = A\n", {"A"}),
         ("from .a import A\nfrom ..b import B\nfrom c import C\n", {"A"}),
         (MANY + "A0 = A599 = 1\n", {f"A{number}" for number in range(1, 599)}),
     ],
-    ids=["use", "others", "branch", "bound anew", "elsewhere", "many"],
+    ids=["use", "others", "branches", "loop", "bound anew", "elsewhere", "many"],
 )
 def test_the_front_ends_at_a_use_or_a_branch_and_has_what_stays_as_it_was_imported(
     source: str, front: set[str]

@@ -21,9 +21,12 @@ _MODULE_ENDINGS = tuple(all_suffixes())
 
 
 class _Unknown:
-    """What was not imported: nothing can be done to it."""
+    """What was not imported: nothing can be done to it, and no loop go on as long as it is true."""
 
     __slots__ = ()
+
+    def __bool__(self) -> bool:
+        raise _MoreThanReexportsError
 
 
 class Export(_Unknown):
