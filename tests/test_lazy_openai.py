@@ -218,6 +218,24 @@ print(json.dumps([failed, openai.OpenAI is first]))
     assert run(script, fake_sdk=sdk) == [[True, True], True]
 
 
+def test_while_the_rest_runs_a_package_has_what_it_has_in_a_plain_run(tmp_path: Path) -> None:
+    sdk = write_sdk(
+        tmp_path,
+        {
+            "__init__.py": "from .front import OpenAI\nlen\nfrom . import early, late\n",
+            "front.py": "class OpenAI: ...\n",
+            "early.py": "import openai\nhad = [hasattr(openai, n) for n in ('late', 'front')]\n",
+            "late.py": "",
+        },
+    )
+    script = """
+openai = load_openai(os.environ)
+print(json.dumps([hasattr(openai, "rest"), openai.early.had]))
+"""
+    plain = run(script, fake_sdk=sdk, PIPECHAT_PLAIN_IMPORT="1")
+    assert [run(script, fake_sdk=sdk), plain] == [[False, [False, True]]] * 2
+
+
 def test_threads_that_ask_for_the_front_and_for_the_rest_at_once_all_get_it() -> None:
     assert run("""
 import threading
