@@ -157,7 +157,7 @@ def test_where_the_name_of_the_processor_cannot_be_given_it_is_left_to_python(
 ) -> None:
     monkeypatch.setattr(platform, "uname", lambda: ("Linux", "here"))
     put_off.leave_processor_unknown()
-    assert platform.uname() == ("Linux", "here")
+    assert tuple(platform.uname()) == ("Linux", "here")
 
 
 def test_the_proxy_of_socks_stands_where_its_own_import_puts_it() -> None:
