@@ -114,7 +114,7 @@ class _Finder:
         loader.code = code
         spec = ModuleSpec(fullname, loader, origin=source, is_package=is_package)
         spec.has_location = True
-        spec.cached = compiled
+        spec.cached = compiled  # which Python would work out anew
         return spec
 
     def _folder(self, place: str) -> _Folder | None:
