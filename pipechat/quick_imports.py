@@ -6,9 +6,10 @@ its source and one read of what was compiled of it: half the system calls, and 9
 What is taken is what Python would take, by the same rules (PEP 302, 3147): the first folder of the
 path, a package before an extension before a file, and compiled code only where its header has the
 source's time and size. Whatever is not that plain (archives, hooks, namespace packages, no or old
-compiled code, folders that moved since) is left to Python's finder, which comes next.
+compiled code) is left to Python's finder, which comes next.
 """
 
+import _imp
 import marshal
 import os
 import sys
@@ -30,8 +31,8 @@ _HEADER_BYTES = 16
 _LOW_BITS = 0xFFFF_FFFF
 # More than nineteen in twenty compiled modules have: one read gets all of it.
 _MOST_BYTES = 64 * 1024
-# Of modules that need no source: extensions, and compiled files that stand in its place.
-_NO_SOURCE = (*EXTENSION_SUFFIXES, *BYTECODE_SUFFIXES)
+# Of modules without a source: extensions, and what is compiled and stands alone.
+_SOURCELESS = (*EXTENSION_SUFFIXES, *BYTECODE_SUFFIXES)
 # Python's own: one for archives, one for folders.
 _HOOKS = 2
 
@@ -42,17 +43,18 @@ def import_quickly() -> None:
     Where someone else has changed how a path is searched, or where compiled files are, nothing is
     done.
     """
-    if PathFinder in sys.meta_path and len(sys.path_hooks) == _HOOKS and not sys.pycache_prefix:
+    is_plain = sys.implementation.cache_tag and not sys.pycache_prefix
+    if is_plain and PathFinder in sys.meta_path and len(sys.path_hooks) == _HOOKS:
         sys.meta_path.insert(sys.meta_path.index(PathFinder), _Finder())
 
 
 class _Folder:
-    """What is in a folder: the names of all, and the modules among them that need no source."""
+    """What is in a folder: the names of all, and the modules among them that have no source."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = frozenset(names)
-        found = [name for name in names if name.endswith(_NO_SOURCE)]
-        self.without_source = frozenset(name.partition(".")[0] for name in found)
+        found = [name for name in names if name.endswith(_SOURCELESS)]
+        self.sourceless = frozenset(name.partition(".")[0] for name in found)
 
 
 class _Finder:
@@ -75,12 +77,14 @@ class _Finder:
     ) -> ModuleSpec | None:
         name = fullname.rpartition(".")[2]
         for place in sys.path if path is None else path:
-            folder = self._folder(place) if type(place) is str else None
+            if not isinstance(place, str):
+                continue  # as Python does: a path may hold anything
+            folder = self._folder(place)
             if folder is None:
                 return None
             if name in folder.names:
                 return self._package(fullname, f"{place}/{name}")
-            if name in folder.without_source:
+            if name in folder.sourceless:
                 return None
             if f"{name}.py" in folder.names:
                 return self._module(fullname, place, name, is_package=False)
@@ -88,11 +92,7 @@ class _Finder:
 
     def _package(self, fullname: str, place: str) -> ModuleSpec | None:
         folder = self._folder(place)
-        if (
-            folder is None
-            or "__init__.py" not in folder.names
-            or "__init__" in folder.without_source
-        ):
+        if folder is None or "__init__" in folder.sourceless:
             return None
         spec = self._module(fullname, place, "__init__", is_package=True)
         if spec is not None:
@@ -114,7 +114,7 @@ class _Finder:
         loader.code = code
         spec = ModuleSpec(fullname, loader, origin=source, is_package=is_package)
         spec.has_location = True
-        spec.cached = compiled
+        spec.cached = compiled  # which Python would work out anew
         return spec
 
     def _folder(self, place: str) -> _Folder | None:
@@ -137,7 +137,7 @@ class _Loader(SourceFileLoader):
 
 
 def _folder(place: str) -> _Folder | None:
-    if not place.startswith("/"):
+    if not place.startswith("/") or place.endswith("/"):
         return None
     try:
         names = os.listdir(place)
@@ -168,5 +168,10 @@ def _code_of(source: str, compiled: str) -> CodeType | None:
     if data[:_HEADER_BYTES] != _PLAIN + time.to_bytes(4, "little") + size.to_bytes(4, "little"):
         return None
     code = marshal.loads(memoryview(data)[_HEADER_BYTES:])
-    # Of a folder that was moved, Python corrects the names that a traceback shows.
-    return code if isinstance(code, CodeType) and code.co_filename == source else None
+    if not isinstance(code, CodeType):
+        return None
+    # Of a folder that was moved since, or is reached by a link: corrected as Python does, by the
+    # same function. To leave it to Python would have every module read twice.
+    if code.co_filename != source and (correct := getattr(_imp, "_fix_co_filename", None)):
+        correct(code, source)
+    return code if code.co_filename == source else None

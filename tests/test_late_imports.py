@@ -109,7 +109,7 @@ with waiting({{"half"}}):
 try:
     half.LAST
 except BaseException as error:
-    first = type(error).__name__
+    first = [type(error).__name__, "FIRST" in vars(half)]
 sys.may_run = True
-print(json.dumps([first, half.LAST, half.FIRST]))
-""") == [failure.partition("(")[0], 2, 1]
+print(json.dumps([*first, half.LAST, half.FIRST]))
+""") == [failure.partition("(")[0], False, 2, 1]

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from pipechat.client.reexports import front_of
+
 ROOT = Path(__file__).resolve().parent.parent
 LOAD = "import json, os, sys\nfrom pipechat.client.lazy_openai import load_openai\n"
 
@@ -92,6 +94,7 @@ openai = load_openai({})
 front = ["OpenAI", "AsyncOpenAI", "APIStatusError", "APIConnectionError", "Omit", "Stream",
          "Timeout", "__version__", "types"]
 early = {name: getattr(openai, name) for name in front}
+assert early.keys() <= vars(openai).keys()
 rest = ["openai.lib.azure", "openai.lib.bedrock", "openai.providers", "openai._module_client"]
 waited = not any(name in sys.modules for name in rest)
 openai.version.VERSION, openai._qs  # submodules, and they alone
@@ -102,6 +105,7 @@ print(json.dumps([waited, kept, "serve" in repr(openai.__getattr__), hasattr(ope
 """) == [True, True, False, False]
 
 
+ELSE_OLD = "def __getattr__(name):\n    from .old import OpenAI\n    return OpenAI\n"
 FRONTS = {
     "a branch on what is imported": (
         "from .flags import NEW\nif NEW:\n    from .new import OpenAI\n"
@@ -126,6 +130,19 @@ FRONTS = {
         "def __getattr__(name):\n    return made.getpid\n",
         "posix",
     ),
+    "a branch on what is None": (
+        "from .flags import NONE\nif NONE is not None:\n    from .new import OpenAI\n" + ELSE_OLD,
+        "openai.old",
+    ),
+    "a branch on what is equal": (
+        "from .flags import NONE\nif NONE != None:\n    from .new import OpenAI\n" + ELSE_OLD,
+        "openai.old",
+    ),
+    "a branch on what is among others": (
+        "from .flags import NONE\nif NONE not in (None,):\n    from .new import OpenAI\n"
+        + ELSE_OLD,
+        "openai.old",
+    ),
     "an import that may fail": (
         "try:\n    from .missing import OpenAI\nexcept ImportError:\n    from .old import OpenAI\n",
         "openai.old",
@@ -145,7 +162,7 @@ def test_what_the_front_of_a_package_serves_is_what_a_run_of_it_leaves(
         tmp_path,
         {
             "__init__.py": front,
-            "flags.py": "NEW = False\n",
+            "flags.py": "NEW = False\nNONE = None\n",
             "new.py": "class OpenAI: ...\nclass A: ...\n",
             "old.py": "class OpenAI: ...\n",
         },
@@ -153,6 +170,32 @@ def test_what_the_front_of_a_package_serves_is_what_a_run_of_it_leaves(
     script = "print(json.dumps(load_openai(os.environ).OpenAI.__module__))"
     plain = run(script, fake_sdk=sdk, PIPECHAT_PLAIN_IMPORT="1")
     assert [run(script, fake_sdk=sdk), plain] == [module, module]
+
+
+MANY = "".join(f"from .a import A{number}\n" for number in range(600))
+
+
+@pytest.mark.parametrize(
+    ("source", "front"),
+    [
+        ("from .a import A\nfrom . import b\nlen\nfrom .c import C\n", {"A", "b"}),
+        ("import os\nfrom .a import A as B, C\n", {"B", "C"}),
+        (
+            "from .a import A\nif A is None:\n    B = 1\nfrom .b import B as C\nif C is A: D = 1\n",
+            {"A"},
+        ),
+        ("from .a import A\nwhile A:\n    from .b import B\n", {"A"}),
+        ("from .a import A\nwhile not A:\n    from .b import B\n", {"A"}),
+        ("from .a import A\nfrom .b import B\nB = A\n", {"A"}),
+        ("from .a import A\nfrom ..b import B\nfrom c import C\n", {"A"}),
+        (MANY + "A0 = A599 = 1\n", {f"A{number}" for number in range(1, 599)}),
+    ],
+    ids=["use", "others", "branches", "loop", "loop while not", "bound anew", "elsewhere", "many"],
+)
+def test_the_front_ends_at_a_use_or_a_branch_and_has_what_stays_as_it_was_imported(
+    source: str, front: set[str]
+) -> None:
+    assert set(front_of(compile(source, "__init__.py", "exec"))) == front
 
 
 def test_a_rest_that_fails_fails_again_and_leaves_the_front_as_it_was(tmp_path: Path) -> None:
@@ -175,6 +218,24 @@ print(json.dumps([failed, openai.OpenAI is first]))
 """
     # What cannot run whole is, for the plain import, no SDK: that is found out when it is asked.
     assert run(script, fake_sdk=sdk) == [[True, True], True]
+
+
+def test_while_the_rest_runs_a_package_has_what_it_has_in_a_plain_run(tmp_path: Path) -> None:
+    sdk = write_sdk(
+        tmp_path,
+        {
+            "__init__.py": "from .front import OpenAI\nlen\nfrom . import early, late\n",
+            "front.py": "class OpenAI: ...\n",
+            "early.py": "import openai\nhad = [hasattr(openai, n) for n in ('late', 'front')]\n",
+            "late.py": "",
+        },
+    )
+    script = """
+openai = load_openai(os.environ)
+print(json.dumps([hasattr(openai, "rest"), openai.early.had]))
+"""
+    plain = run(script, fake_sdk=sdk, PIPECHAT_PLAIN_IMPORT="1")
+    assert [run(script, fake_sdk=sdk), plain] == [[False, [False, True]]] * 2
 
 
 def test_threads_that_ask_for_the_front_and_for_the_rest_at_once_all_get_it() -> None:
@@ -300,10 +361,39 @@ openai = load_openai({})
 untouched = "FileObject" in vars(openai.types)
 listed = {"FileObject", "file_object", "responses", "__name__"} <= set(dir(openai.types))
 from openai.types import *
-print(json.dumps([untouched, listed, FileObject.__module__, hasattr(openai.types, "Nonsense")]))
-""") == [False, True, "openai.types.file_object", False]
+kept = "FileObject" in vars(openai.types)
+print(json.dumps([
+    untouched, listed, FileObject.__module__, kept, hasattr(openai.types, "Nonsense")
+]))
+""") == [False, True, "openai.types.file_object", True, False]
 
 
+def test_only_modules_among_the_files_of_a_package_are_served(tmp_path: Path) -> None:
+    others = dict.fromkeys(("py.typed", "LICENSE", "notes.txt", "stubs.pyi", "old.py.orig"), "")
+    modules = {"thing.py": "class Thing: ...\n", "inner/deep.py": ""}
+    sdk = write_sdk(
+        tmp_path,
+        {
+            "__init__.py": "from . import types\nfrom .thing import Thing as OpenAI\nlen\n",
+            **modules,
+            **others,
+            "types/__init__.py": REEXPORT,
+            **{f"types/{name}": text for name, text in {**modules, **others}.items()},
+        },
+    )
+    script = """
+openai = load_openai({})
+names = ["inner", "thing", "py", "LICENSE", "notes", "stubs", "old"]
+print(json.dumps([
+    [name for name in names if hasattr(openai, name)],
+    [name for name in names if hasattr(openai.types, name)],
+    [name for name in names if name in dir(openai.types)],
+]))
+"""
+    assert run(script, fake_sdk=sdk) == [["inner", "thing"]] * 3
+
+
+REEXPORT = "from .thing import Thing as Thing\n"
 RAISED = [
     ("httpx2.Response(400)", "BadRequestError"),
     ("httpx2.Response(401)", "AuthenticationError"),
@@ -361,9 +451,6 @@ print(json.dumps({name: value is getattr(_exceptions, name) for name, value in e
     assert all(found.values())
 
 
-REEXPORT = "from .thing import Thing as Thing\n"
-
-
 @pytest.mark.parametrize(
     "init",
     [
@@ -377,7 +464,7 @@ def test_a_package_that_only_reexports_is_put_off(init: str, tmp_path: Path) -> 
         tmp_path,
         {
             "__init__.py": "from . import types\n",
-            "types/__init__.py": init,
+            "types/__init__.py": init + "from .thing import Thing as _Hidden\n",
             "types/thing.py": "class Thing: ...\n",
         },
     )
@@ -385,10 +472,12 @@ def test_a_package_that_only_reexports_is_put_off(init: str, tmp_path: Path) -> 
 openai = load_openai({})
 early = "openai.types.thing" in sys.modules
 from openai.types import *
-print(json.dumps([early, Thing is sys.modules["openai.types.thing"].Thing, openai.types.__doc__]))
+thing = sys.modules["openai.types.thing"].Thing
+same = [Thing is thing, openai.types._Hidden is thing]
+print(json.dumps([early, same, "_Hidden" in globals(), openai.types.__doc__]))
 """
     doc = "Said." if "Said" in init else None
-    assert run(script, fake_sdk=sdk) == [False, True, doc]
+    assert run(script, fake_sdk=sdk) == [False, [True, True], False, doc]
 
 
 @pytest.mark.parametrize(
@@ -398,11 +487,18 @@ print(json.dumps([early, Thing is sys.modules["openai.types.thing"].Thing, opena
         REEXPORT + "import os\n",
         REEXPORT + "from typing import TYPE_CHECKING\n",
         REEXPORT + "from . import thing\n",
+        REEXPORT + "from . import Thing as Other\n",
         REEXPORT + "from ..other import Other\n",
         REEXPORT + "EXTRA = 1\n",
         REEXPORT + "class Extra(Thing): ...\n",
         REEXPORT + "def __getattr__(name): return name\n",
         REEXPORT + "Thing.touched = True\n",
+        REEXPORT + "Thing.name = 'thing'\n",
+        REEXPORT + "Thing.submodule = 'other'\n",
+        REEXPORT
+        + "from .thing import none\nif none is None:\n    from .thing import thing as Other\n",
+        REEXPORT
+        + "from .thing import none\nif none == None:\n    from .thing import thing as Other\n",
         REEXPORT + "print\n",
         REEXPORT + "assert Thing(1)\n",
         REEXPORT + "from .thing import thing\n",
@@ -416,7 +512,8 @@ def test_a_package_that_does_more_runs_as_it_is_written(init: str, tmp_path: Pat
             "__init__.py": "from . import types\n",
             "other.py": "class Other: ...\n",
             "types/__init__.py": init,
-            "types/thing.py": "class Thing:\n    def __init__(self, *a): ...\nthing = Thing()\n",
+            "types/thing.py": "class Thing:\n    def __init__(self, *a): ...\nthing = Thing()\n"
+            "none = None\n",
         },
     )
     script = """

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import subprocess
 import sys
 from importlib import metadata
@@ -151,6 +152,14 @@ def test_the_sdk_names_the_system_without_a_process_for_the_processor() -> None:
     assert run(_HEADERS) == [plain, False]
 
 
+def test_where_the_name_of_the_processor_cannot_be_given_it_is_left_to_python(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(platform, "uname", lambda: ("Linux", "here"))
+    put_off.leave_processor_unknown()
+    assert tuple(platform.uname()) == ("Linux", "here")
+
+
 def test_the_proxy_of_socks_stands_where_its_own_import_puts_it() -> None:
     files = """
 import httpcore2
@@ -166,6 +175,15 @@ def test_no_hook_and_no_stand_in_outlives_the_import() -> None:
     assert run(f"load_openai({{}})\nprint(json.dumps([{hooks}]))") == run(
         f"print(json.dumps([{hooks}]))"
     )
+
+
+def test_metadata_that_was_imported_before_stays_the_same_module() -> None:
+    assert run("""
+import importlib.metadata as before
+load_openai({})
+import importlib.metadata as after
+print(json.dumps([after is before, sys.modules["importlib.metadata"] is before]))
+""") == [True, True]
 
 
 def test_a_pydantic_plugin_that_is_installed_is_not_run(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What is imported quickly is what Python would import; what is not that plain is left to it."""
 
+import _imp
 import importlib.util
 import json
 import os
@@ -9,7 +10,9 @@ import sys
 import textwrap
 from collections.abc import Callable
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder, SourceFileLoader
+from itertools import chain
 from pathlib import Path
+from types import CodeType
 from typing import Any
 from zipfile import ZipFile
 
@@ -51,15 +54,24 @@ def found(name: str, path: list[str], parent: str = "") -> tuple[ModuleSpec | No
 
 
 def assert_same(quick: ModuleSpec, plain: ModuleSpec) -> None:
-    assert isinstance(quick.loader, SourceFileLoader)
+    assert isinstance(quick.loader, quick_imports._Loader)
     assert isinstance(plain.loader, SourceFileLoader)
     for field in ("name", "origin", "cached", "submodule_search_locations", "has_location"):
         assert getattr(quick, field) == getattr(plain, field), field
     assert quick.parent == plain.parent
     assert quick.loader.path == plain.loader.path
     code = plain.loader.get_code(plain.name)
+    for own, pythons in zip(all_code(quick.loader.code), all_code(code), strict=True):
+        assert own.co_filename == pythons.co_filename == plain.origin
     # The first time it is what was read to find it, and after that what is there then.
     assert quick.loader.get_code(quick.name) == code == quick.loader.get_code(quick.name)
+
+
+def all_code(code: CodeType | None) -> list[CodeType]:
+    """A piece of code and all that are in it."""
+    assert code is not None
+    inner = [all_code(piece) for piece in code.co_consts if isinstance(piece, CodeType)]
+    return [code, *chain.from_iterable(inner)]
 
 
 def test_every_module_of_a_question_is_found_where_python_finds_it() -> None:
@@ -101,6 +113,9 @@ def test_every_module_of_a_question_is_found_where_python_finds_it() -> None:
     assert wrong == []
 
 
+# Code within code: each piece says of which file it is.
+MANY = "class Outer:\n    def inner(self):\n        return [lambda: x for x in (1, 2)]\n"
+
 LAYOUTS: dict[str, tuple[Callable[[Path], Any], bool]] = {
     "module": (lambda at: write(at, "m.py"), True),
     "large module": (lambda at: write(at, "m.py", f"x = {'y' * 400_000!r}\n"), True),
@@ -138,6 +153,10 @@ LAYOUTS: dict[str, tuple[Callable[[Path], Any], bool]] = {
     ),
     "nothing of it": (lambda at: os.truncate(compiled(write(at, "m.py")), 0), False),
     "no code in it": (lambda at: damage(write(at, "m.py"), b"N", 16), False),
+    "nothing known in it": (lambda at: damage(write(at, "m.py"), b"?", 16), False),
+    "no object in it": (lambda at: damage(write(at, "m.py"), b"0", 16), False),
+    "of the year 2242": (lambda at: dated(write(at, "m.py"), 2**33 + 7), True),
+    "from before 1970": (lambda at: dated(write(at, "m.py"), -7), True),
     "checked by hash": (lambda at: write(at, "m.py", by=CHECKED), False),
     "never checked": (lambda at: write(at, "m.py", by=UNCHECKED), False),
     "a folder for it": (lambda at: replaced(write(at, "m.py"), Path.mkdir), False),
@@ -149,9 +168,21 @@ LAYOUTS: dict[str, tuple[Callable[[Path], Any], bool]] = {
     "compiled beside it": (lambda at: (write(at, "m.py"), (at / "m.pyc").write_text("")), False),
     "compiled in its place": (lambda at: in_its_place(write(at, "m.py")), False),
     "package compiled in its place": (lambda at: in_its_place(write(at, "m/__init__.py")), False),
-    "moved": (lambda at: (write(at, "old/__init__.py"), (at / "old").rename(at / "m")), False),
+    "moved": (lambda at: write(at, "old/__init__.py", MANY).parent.rename(at / "m"), True),
+    "moved module": (lambda at: with_its_folder(write(at / "old", "m.py", MANY), at), True),
+    "by a link": (lambda at: linked(at / "m", write(at, "old/__init__.py", MANY).parent), True),
     "nothing": (lambda at: at.mkdir(exist_ok=True), False),
 }
+
+
+def with_its_folder(source: Path, new: Path) -> None:
+    """A module moved with what is compiled of it."""
+    for entry in source.parent.iterdir():
+        entry.rename(new / entry.name)
+
+
+def linked(place: Path, to: Path) -> None:
+    place.symlink_to(to)
 
 
 def folder(place: Path) -> Path:
@@ -180,6 +211,11 @@ def resized(source: Path) -> None:
     os.utime(source, (time, time))
 
 
+def dated(source: Path, time: int) -> None:
+    os.utime(source, (time, time))
+    py_compile.compile(str(source), doraise=True)
+
+
 def damage(source: Path, data: bytes, at: int) -> None:
     with compiled(source).open("r+b") as file:
         file.seek(at)
@@ -204,8 +240,24 @@ def test_what_is_plain_is_found_as_python_does_and_what_is_not_is_left_to_it(
             assert_same(quick, plain)
 
 
+@pytest.mark.parametrize("way", ["gone", "idle"])
+def test_without_the_function_that_corrects_names_what_was_moved_is_left_to_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    write(tmp_path, "old/__init__.py").parent.rename(tmp_path / "m")
+    write(tmp_path, "here.py")
+    if way == "gone":
+        monkeypatch.delattr(_imp, "_fix_co_filename")
+    else:
+        monkeypatch.setattr(_imp, "_fix_co_filename", lambda _code, _name: None)
+    finder = quick_imports._Finder()
+    assert finder.find_spec("m", [str(tmp_path)]) is None
+    assert finder.find_spec("here", [str(tmp_path)]) is not None
+
+
 @pytest.mark.parametrize(
-    "first", ["zip", "no zip", "unreadable", "relative", "", "empty", "file", "no source"]
+    "first",
+    ["zip", "no zip", "unreadable", "relative", "", "slash", "compiled", "empty", "file"],
 )
 def test_the_first_folder_of_a_path_wins_whatever_it_is(
     tmp_path: Path, first: str, monkeypatch: pytest.MonkeyPatch
@@ -220,14 +272,15 @@ def test_the_first_folder_of_a_path_wins_whatever_it_is(
         place.write_text("")
     elif first == "empty":
         place.mkdir()
-    elif first == "no source":
-        in_its_place(write(place, "m.py", "x = 'first'\n"))
     elif first == "unreadable":
         write(place, "m.py", "x = 'first'\n")
         monkeypatch.setattr(os, "listdir", refusing(os.listdir, str(place)))
-    elif first in ("relative", ""):
+    elif first in ("relative", "", "slash"):
         write(tmp_path if not first else place, "m.py", "x = 'first'\n")
-    path = [{"relative": "first", "": ""}.get(first, str(place)), str(tmp_path / "last")]
+    elif first == "compiled":
+        in_its_place(write(place, "m.py", "x = 'first'\n"))
+    names = {"relative": "first", "": "", "slash": f"{place}/"}
+    path = [names.get(first, str(place)), str(tmp_path / "last")]
     quick, plain = found("m", path)
     if first in ("no zip", "empty"):
         assert quick is not None
@@ -236,12 +289,31 @@ def test_the_first_folder_of_a_path_wins_whatever_it_is(
         assert quick is None
 
 
-@pytest.mark.parametrize("odd", [Path("/nowhere"), b"/nowhere", ["/nowhere"], None, 7])
-def test_an_entry_of_the_path_that_is_no_text_is_left_to_python(tmp_path: Path, odd: Any) -> None:
+@pytest.mark.parametrize("odd", [b"/lib", Path("/lib"), None, ["/lib"]], ids=repr)
+def test_what_is_no_text_in_a_path_is_passed_over_as_python_does(tmp_path: Path, odd: Any) -> None:
     write(tmp_path, "m.py")
     quick, plain = found("m", [odd, str(tmp_path)])
-    assert quick is None
-    assert plain is not None  # who passes over it
+    assert quick is not None
+    assert plain is not None
+    assert_same(quick, plain)
+
+
+def test_what_was_written_meanwhile_is_seen_once_the_caches_are_invalidated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = [str(tmp_path / "first"), str(tmp_path / "last")]
+    finder = quick_imports._Finder()
+    monkeypatch.setattr(sys, "meta_path", [finder, *sys.meta_path])
+    write(tmp_path / "last", "m.py")
+    before = finder.find_spec("m", path)
+    assert before is not None
+    assert before.origin == f"{path[1]}/m.py"
+    write(tmp_path / "first", "m.py")
+    importlib.invalidate_caches()
+    after, plain = finder.find_spec("m", path), PathFinder.find_spec("m", path)
+    assert after is not None
+    assert plain is not None
+    assert_same(after, plain)
 
 
 def refusing(real: Callable[[str], list[str]], place: str) -> Callable[[str], list[str]]:
@@ -290,10 +362,12 @@ def test_a_folder_is_listed_once_and_of_a_module_only_what_is_compiled_is_read(
     for name in ("__init__", *names):
         write(tmp_path / "package", f"{name}.py", f"{name} = 1\n")
     script = f"""
-    import sys
+    import os, sys
     from pipechat.quick_imports import import_quickly
     import_quickly()
     sys.path.insert(0, {str(tmp_path)!r})
+    free = os.open(os.devnull, os.O_RDONLY)
+    os.close(free)
     seen = []
     def watch(event, given):
         if event in ("open", "os.listdir", "os.scandir") and {str(tmp_path)!r} in str(given[0]):
@@ -305,6 +379,7 @@ def test_a_folder_is_listed_once_and_of_a_module_only_what_is_compiled_is_read(
     assert len(opened) == len(set(opened)) == 21, opened
     assert all(place.endswith(".pyc") for place in opened), opened
     assert len(listed) == len(set(listed)) == 2, listed
+    assert os.open(os.devnull, os.O_RDONLY) == free
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(script)], cwd=ROOT, check=True)
 
@@ -334,6 +409,7 @@ except NameError:
 assert "package.broken" not in sys.modules
 with open(inner.__file__, "a") as file:
     file.write("more = 7\\n")
+assert "more" in inner.__loader__.get_code("package.inner").co_names
 assert importlib.reload(inner).more == 7
 assert sys.modules["package.inner"] is inner
 with open(sys.argv[1] + "/package/late.py", "w") as file:
@@ -350,29 +426,13 @@ def test_what_was_imported_quickly_is_used_as_any_module(tmp_path: Path) -> None
     subprocess.run([sys.executable, "-c", USED, str(tmp_path)], cwd=ROOT, check=True)
 
 
-def test_a_module_that_is_new_is_found_and_wins_once_caches_are_invalidated(
-    tmp_path: Path,
-) -> None:
-    path = [str(tmp_path / "first"), str(tmp_path / "last")]
-    write(tmp_path / "last", "m.py")
-    (tmp_path / "first").mkdir()
-    finder = quick_imports._Finder()
-    last = finder.find_spec("m", path)
-    assert last is not None
-    assert last.origin == f"{path[1]}/m.py"
-    write(tmp_path / "first", "m.py")
-    finder.invalidate_caches()
-    first = finder.find_spec("m", path)
-    assert first is not None
-    assert first.origin == f"{path[0]}/m.py"
-
-
 @pytest.mark.parametrize(
     "before",
     [
         "sys.path_hooks.insert(0, lambda place: (_ for _ in ()).throw(ImportError))",
         "sys.path_hooks.pop()",
         "sys.pycache_prefix = '/nowhere'",
+        "sys.implementation.cache_tag = None",
         "sys.meta_path.remove(__import__('importlib.machinery').machinery.PathFinder)",
     ],
 )

@@ -82,7 +82,7 @@ def _import_openai(environ: Mapping[str, str]) -> ModuleType:
     try:
         with parts_put_off():
             openai = import_module(_SDK)
-            getattr(openai, "OpenAI", None)  # and with it all that is used of the rest
+            getattr(openai, "OpenAI", None)  # brings what a question uses, while parts are put off
             import_module("httpcore2")  # which it brings as soon as a client is made
             leave_processor_unknown()
             return openai

@@ -10,15 +10,18 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dis import EXTENDED_ARG, opmap
+from dis import EXTENDED_ARG, hasjabs, hasjrel, opmap
 from importlib import import_module
+from importlib.machinery import all_suffixes
 from types import CodeType, ModuleType, SimpleNamespace
 
 _BINDS = {opmap["STORE_NAME"], opmap["DELETE_NAME"]}
+_JUMPS = frozenset((*hasjabs, *hasjrel))
+_MODULE_ENDINGS = tuple(all_suffixes())
 
 
 class _Unknown:
-    """What was not imported: no branch can be taken on it, and nothing be done to it."""
+    """What was not imported: nothing can be done to it, and no loop go on as long as it is true."""
 
     __slots__ = ()
 
@@ -29,11 +32,12 @@ class _Unknown:
 class Export(_Unknown):
     """`from .submodule import name`: noted, not done. `name` None: `from . import submodule`."""
 
-    __slots__ = ("name", "submodule")
+    # Not `name`: a file that sets a `name` of what it imported is to fail here.
+    __slots__ = ("noted_name", "noted_submodule")
 
     def __init__(self, submodule: str, name: str | None) -> None:
-        self.submodule = submodule
-        self.name = name
+        self.noted_submodule = submodule
+        self.noted_name = name
 
 
 class _MoreThanReexportsError(Exception):
@@ -48,6 +52,8 @@ def whole_of(code: CodeType) -> dict[str, object] | None:
     reads the statements as Python does; a file that does more trips over what is missing, or
     leaves behind something that is no note.
     """
+    if not _JUMPS.isdisjoint(code.co_code[::2]):
+        return None
     names: dict[str, object] = {"__builtins__": {"__import__": _note_reexport}}
     try:
         exec(code, names)
@@ -64,23 +70,23 @@ def whole_of(code: CodeType) -> dict[str, object] | None:
 def front_of(code: CodeType) -> dict[str, Export]:
     """What a package file re-exports before it does anything else, in the order of its imports.
 
-    It is run as by `whole_of`, up to the first statement that uses what was imported.
+    It is run as by `whole_of`, up to the first statement that uses what was imported; what comes
+    after a branch does not count, since which way it goes may hang on that.
     """
     names: dict[str, object] = {"__builtins__": {"__import__": _note_any_import}}
     with suppress(Exception):  # as is to be expected: there the front ends
         exec(code, names)
-    bound = _times_bound(code)
-    # What is bound anew further on may be another object then.
+    sure = _bound_for_sure(code)
     return {
-        name: value
-        for name, value in names.items()
-        if isinstance(value, Export) and bound[name] == 1
+        name: value for name, value in names.items() if isinstance(value, Export) and name in sure
     }
 
 
-def _times_bound(code: CodeType) -> Counter[str]:
-    """How often each name is bound, or taken away, at the top of a compiled file."""
+def _bound_for_sure(code: CodeType) -> set[str]:
+    """What is bound before any branch at the top of a compiled file, and is not bound anew or
+    taken away further on."""
     bound: list[str] = []
+    first_branch = None
     above = 0
     # Two bytes each: what is done, and the lowest eight bits of what it is done to.
     for done, low in zip(code.co_code[::2], code.co_code[1::2], strict=True):
@@ -88,7 +94,10 @@ def _times_bound(code: CodeType) -> Counter[str]:
         above = which << 8 if done == EXTENDED_ARG else 0
         if done in _BINDS:
             bound.append(code.co_names[which])
-    return Counter(bound)
+        elif done in _JUMPS and first_branch is None:
+            first_branch = len(bound)
+    times = Counter(bound)
+    return {name for name in bound[:first_branch] if times[name] == 1}
 
 
 def _note_reexport(
@@ -167,11 +176,18 @@ def served_first(
 
 
 def submodules_of(package: ModuleType) -> set[str]:
-    """The submodules that a package has files of."""
-    files = {entry.partition(".")[0] for place in package.__path__ for entry in os.listdir(place)}
-    return {name for name in files if not name.startswith("__")}
+    """The submodules that a package has files or folders of."""
+    found = set()
+    for place in package.__path__:
+        with os.scandir(place) as entries:
+            for entry in entries:
+                name, dot, _ = entry.name.partition(".")
+                # Not `py.typed`, nor a licence.
+                if entry.name.endswith(_MODULE_ENDINGS) or (not dot and entry.is_dir()):
+                    found.add(name)
+    return {name for name in found if not name.startswith("__")}
 
 
 def _imported(export: Export, package: str) -> object:
-    source = import_module(f".{export.submodule}", package)
-    return source if export.name is None else getattr(source, export.name)
+    source = import_module(f".{export.noted_submodule}", package)
+    return source if export.noted_name is None else getattr(source, export.noted_name)
