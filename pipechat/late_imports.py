@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec, PathFinder
-from threading import RLock
+from threading import RLock, get_ident
 from types import ModuleType
 
 _LONGEST_S = 10.0
@@ -97,10 +97,12 @@ class _Waiting:
         self._first = first
         self._lock = RLock()
         self._runs = False
+        self._runner: int | None = None
 
     def serve(self, name: str) -> object:
-        # Also while another thread runs it: that one may wait for what this one imports.
-        if found := self._first(name):
+        # Also while another thread runs it, which may wait for what this one imports; but what runs
+        # finds what it would find in a plain run.
+        if self._runner != get_ident() and (found := self._first(name)):
             return found[0]
         # Not for ever: who imports a part of it may hold what this one waits for.
         has_lock = self._lock.acquire(timeout=_LONGEST_S)
@@ -121,6 +123,7 @@ class _Waiting:
         if self._path is not None:
             names["__path__"] = self._path
         self._runs = True
+        self._runner = get_ident()
         try:
             self._run(self._module)
         except BaseException:  # an interrupt, or no descriptor to read it by
@@ -129,6 +132,8 @@ class _Waiting:
             names.update(before)
             self._runs = False
             raise
+        finally:
+            self._runner = None
         # Only now: other threads that ask meanwhile wait here.
         if names["__getattr__"] == self.serve:  # and not one of its own
             del names["__getattr__"]
