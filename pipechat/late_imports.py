@@ -12,6 +12,9 @@ from threading import RLock
 from types import ModuleType
 
 _LONGEST_S = 10.0
+# An entry of a package's path that is no folder: it is looked up where Python keeps the finders of
+# such entries.
+_IMPORTED = f"<{__name__}>"
 
 
 @contextmanager
@@ -110,6 +113,9 @@ class _Waiting:
             if has_lock:
                 self._lock.release()
         names = vars(self._module)
+        if name == "__path__" and self._path is not None:
+            sys.path_importer_cache[_IMPORTED] = _ImportedParts()
+            return [_IMPORTED, *self._path]
         if name in names or names.get("__getattr__") != self.serve:
             return getattr(self._module, name)
         raise AttributeError(f"module {self._module.__name__!r} has no attribute {name!r}")
@@ -131,3 +137,33 @@ class _Waiting:
         # Only now: other threads that ask meanwhile wait here.
         if names["__getattr__"] == self.serve:  # and not one of its own
             del names["__getattr__"]
+
+
+class _ImportedParts:
+    """Finds the parts of a package that its run has imported.
+
+    Who imports a part of a package that waits has it run by asking for its path. Python has looked
+    before that whether the part is there, and does not look again: it would be imported twice, and
+    each of its classes be two.
+    """
+
+    def find_spec(self, fullname: str, target: ModuleType | None = None) -> ModuleSpec | None:
+        part = sys.modules.get(fullname)
+        # With a target it is to be read again.
+        if part is None or target is not None:
+            return None
+        return ModuleSpec(fullname, _Imported(part))  # type: ignore[arg-type] # as above
+
+
+class _Imported:
+    """Loads a module by leaving it as it is."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self._module = module
+        self._spec = module.__spec__
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:  # noqa: ARG002 — as a loader's is
+        return self._module
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__spec__ = self._spec

@@ -13,7 +13,13 @@ import marshal
 import os
 import sys
 from collections.abc import Sequence
-from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder, SourceFileLoader
+from importlib.machinery import (
+    BYTECODE_SUFFIXES,
+    EXTENSION_SUFFIXES,
+    ModuleSpec,
+    PathFinder,
+    SourceFileLoader,
+)
 from importlib.util import MAGIC_NUMBER, cache_from_source
 from types import CodeType, ModuleType
 
@@ -24,7 +30,8 @@ _HEADER_BYTES = 16
 _LOW_BITS = 0xFFFF_FFFF
 # More than almost every compiled module has: one read gets all of it.
 _MOST_BYTES = 64 * 1024
-_EXTENSIONS = tuple(EXTENSION_SUFFIXES)
+# Modules that Python takes though there is no source of them.
+_OTHER_MODULES = (*EXTENSION_SUFFIXES, *BYTECODE_SUFFIXES)
 # Python's own: one for archives, one for folders.
 _HOOKS = 2
 
@@ -40,12 +47,12 @@ def import_quickly() -> None:
 
 
 class _Folder:
-    """What is in a folder: the names of all, and the modules among them that are extensions."""
+    """What is in a folder: the names of all, and the modules among them that need no source."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = frozenset(names)
-        found = [name for name in names if name.endswith(_EXTENSIONS)]
-        self.extensions = frozenset(name.partition(".")[0] for name in found)
+        found = [name for name in names if name.endswith(_OTHER_MODULES)]
+        self.sourceless = frozenset(name.partition(".")[0] for name in found)
 
 
 class _Finder:
@@ -64,20 +71,26 @@ class _Finder:
     ) -> ModuleSpec | None:
         name = fullname.rpartition(".")[2]
         for place in sys.path if path is None else path:
+            if not isinstance(place, str):
+                continue  # as Python does
             folder = self._folder(place)
             if folder is None:
                 return None
             if name in folder.names:
                 return self._package(fullname, f"{place}/{name}")
-            if name in folder.extensions:
+            if name in folder.sourceless:
                 return None
             if f"{name}.py" in folder.names:
                 return self._module(fullname, place, name, is_package=False)
         return None
 
+    def invalidate_caches(self) -> None:
+        """Called by `importlib.invalidate_caches`: what is in the folders may have changed."""
+        self._folders.clear()
+
     def _package(self, fullname: str, place: str) -> ModuleSpec | None:
         folder = self._folder(place)
-        if folder is None or "__init__.py" not in folder.names or "__init__" in folder.extensions:
+        if folder is None or "__init__.py" not in folder.names or "__init__" in folder.sourceless:
             return None
         spec = self._module(fullname, place, "__init__", is_package=True)
         if spec is not None:

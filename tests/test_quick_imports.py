@@ -194,7 +194,9 @@ def test_what_is_plain_is_found_as_python_does_and_what_is_not_is_left_to_it(
             assert_same(quick, plain)
 
 
-@pytest.mark.parametrize("first", ["zip", "no zip", "unreadable", "relative", "", "empty", "file"])
+@pytest.mark.parametrize(
+    "first", ["zip", "no zip", "unreadable", "relative", "", "empty", "file", "compiled alone"]
+)
 def test_the_first_folder_of_a_path_wins_whatever_it_is(
     tmp_path: Path, first: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,6 +213,10 @@ def test_the_first_folder_of_a_path_wins_whatever_it_is(
     elif first == "unreadable":
         write(place, "m.py", "x = 'first'\n")
         monkeypatch.setattr(os, "listdir", refusing(os.listdir, str(place)))
+    elif first == "compiled alone":
+        source = write(place, "m.py", "x = 'first'\n")
+        compiled(source).rename(place / "m.pyc")
+        source.unlink()
     elif first in ("relative", ""):
         write(tmp_path if not first else place, "m.py", "x = 'first'\n")
     path = [{"relative": "first", "": ""}.get(first, str(place)), str(tmp_path / "last")]
@@ -220,6 +226,35 @@ def test_the_first_folder_of_a_path_wins_whatever_it_is(
         assert_same(quick, plain)
     else:
         assert quick is None
+
+
+@pytest.mark.parametrize("entry", [None, b"/lib", ["/lib"], Path("/lib")], ids=repr)
+def test_what_is_no_string_in_a_path_is_passed_over_as_python_does(
+    tmp_path: Path, entry: Any
+) -> None:
+    write(tmp_path, "m.py")
+    quick, plain = found("m", [entry, str(tmp_path)])
+    assert quick is not None
+    assert_same(quick, plain)
+
+
+def test_a_module_that_came_since_is_found_once_the_caches_are_invalidated(tmp_path: Path) -> None:
+    for folder in ("first", "last"):
+        write(tmp_path / folder, "other.py")
+    write(tmp_path / "last", "m.py")
+    path, finder = [str(tmp_path / folder) for folder in ("first", "last")], quick_imports._Finder()
+    before = finder.find_spec("m", path)
+    sys.meta_path.append(finder)
+    try:
+        came = write(tmp_path / "first", "m.py")
+        importlib.invalidate_caches()
+    finally:
+        sys.meta_path.remove(finder)
+    since = finder.find_spec("m", path)
+    assert before is not None
+    assert before.origin == str(tmp_path / "last" / "m.py")
+    assert since is not None
+    assert since.origin == str(came)
 
 
 def refusing(real: Callable[[str], list[str]], place: str) -> Callable[[str], list[str]]:
