@@ -126,6 +126,8 @@ class _Waiting:
         if self._path is not None:
             names["__path__"] = self._path
         self._runs = True
+        kind = type(self._module)
+        self._module.__class__ = _half_run(self._lock)
         try:
             self._run(self._module)
         except BaseException:  # an interrupt, or no descriptor to read it by
@@ -134,9 +136,26 @@ class _Waiting:
             names.update(before)
             self._runs = False
             raise
+        finally:
+            self._module.__class__ = kind
         # Only now: other threads that ask meanwhile wait here.
         if names["__getattr__"] == self.serve:  # and not one of its own
             del names["__getattr__"]
+
+
+def _half_run(lock: RLock) -> type[ModuleType]:
+    """What a module is while it runs: other threads that ask it for anything wait for all of it,
+    as an import has them wait."""
+
+    class HalfRun(ModuleType):
+        def __getattribute__(self, name: str) -> object:
+            # Python's own names are there, and an import that asks for them waits for no other.
+            if not name.startswith("__") and lock.acquire(timeout=_LONGEST_S):
+                lock.release()
+            # And not `super()`'s: it may be of that kind no more.
+            return ModuleType.__getattribute__(self, name)
+
+    return HalfRun
 
 
 class _ImportedParts:
