@@ -220,6 +220,21 @@ def test_no_hook_and_no_stand_in_outlives_the_import() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "asked", ["PackageNotFoundError", "version('pydantic')", "metadata('h11')['Name']"]
+)
+def test_who_imported_the_metadata_meanwhile_has_all_of_it_then_and_after(asked: str) -> None:
+    assert run(f"""
+from pipechat.client.put_off import parts_put_off
+with parts_put_off():
+    import importlib.metadata
+    before = str(importlib.metadata.{asked})
+after = str(importlib.metadata.{asked})
+import importlib.metadata
+print(json.dumps([before, after] == [str(importlib.metadata.{asked})] * 2))
+""")
+
+
 def test_a_pydantic_plugin_that_is_installed_is_not_run(tmp_path: Path) -> None:
     entry = tmp_path / "noisy-1.0.dist-info"
     entry.mkdir()
