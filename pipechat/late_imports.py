@@ -8,10 +8,14 @@ import sys
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import find_spec
 from threading import RLock
 from types import ModuleType
 
 _LONGEST_S = 10.0
+# What these cannot be without, and not every Python was built with: there they fail as they are
+# imported, for which their importers are ready, and not when they are used.
+_NEEDED = {"bz2": "_bz2", "lzma": "_lzma"}
 # An entry of a package's path that is no folder: it is looked up where Python keeps the finders of
 # such entries.
 _IMPORTED = f"<{__name__}>"
@@ -32,7 +36,9 @@ def spec_that_waits(
     fullname: str, path: Sequence[str] | None, target: ModuleType | None
 ) -> ModuleSpec | None:
     """For a finder of `sys.meta_path`: where a module is, so that it waits; None where the path
-    has no such module."""
+    has no such module, or it could not be run."""
+    if fullname in _NEEDED and find_spec(_NEEDED[fullname]) is None:
+        return None
     spec = PathFinder.find_spec(fullname, path, target)
     if spec is not None and spec.loader is not None:
         spec.loader = _WaitingLoader(spec)  # type: ignore[assignment] # it has what is called

@@ -117,6 +117,20 @@ except AttributeError as error:
 """) == ["no_such_module", "no_such_name"]
 
 
+@pytest.mark.parametrize("lacks", ["_bz2", "_lzma"])
+def test_a_python_built_without_a_part_says_so_at_the_import_of_what_needs_it(lacks: str) -> None:
+    tells = f"""
+import json, sys
+sys.modules[{lacks!r}] = None
+{START}
+try:
+    import {lacks[1:]}
+except ImportError as error:
+    print(json.dumps(error.name))
+"""
+    assert run(tells) == lacks
+
+
 @pytest.mark.parametrize("failure", ["KeyboardInterrupt", "OSError(24, 'too many')", "MemoryError"])
 def test_a_module_that_could_not_run_to_its_end_is_whole_when_it_is_asked_for_again(
     tmp_path: Path, failure: str
