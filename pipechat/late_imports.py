@@ -133,7 +133,8 @@ class _Waiting:
             names["__path__"] = self._path
         self._runs = True
         kind = type(self._module)
-        self._module.__class__ = _half_run(self._lock)
+        if self._path is None:  # as above: of a package, a part of it may ask
+            self._module.__class__ = _half_run(self._lock)
         try:
             self._run(self._module)
         except BaseException:  # an interrupt, or no descriptor to read it by
