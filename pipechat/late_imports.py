@@ -8,10 +8,17 @@ import sys
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import find_spec
 from threading import RLock, get_ident
 from types import ModuleType
 
 _LONGEST_S = 10.0
+# What these cannot be without, and not every Python was built with: there they fail as they are
+# imported, for which their importers are ready, and not when they are used.
+_NEEDED = {"bz2": "_bz2", "lzma": "_lzma"}
+# An entry of a package's path that is no folder: it is looked up where Python keeps the finders of
+# such entries.
+_IMPORTED = f"<{__name__}>"
 
 
 @contextmanager
@@ -29,7 +36,9 @@ def spec_that_waits(
     fullname: str, path: Sequence[str] | None, target: ModuleType | None
 ) -> ModuleSpec | None:
     """For a finder of `sys.meta_path`: where a module is, so that it waits; None where the path
-    has no such module."""
+    has no such module, or it could not be run."""
+    if fullname in _NEEDED and find_spec(_NEEDED[fullname]) is None:
+        return None
     spec = PathFinder.find_spec(fullname, path, target)
     if spec is not None and spec.loader is not None:
         spec.loader = _WaitingLoader(spec)  # type: ignore[assignment] # it has what is called
@@ -113,6 +122,9 @@ class _Waiting:
             if has_lock:
                 self._lock.release()
         names = vars(self._module)
+        if name == "__path__" and self._path is not None:
+            sys.path_importer_cache[_IMPORTED] = _ImportedParts()
+            return [_IMPORTED, *self._path]
         if name in names or names.get("__getattr__") != self.serve:
             return getattr(self._module, name)
         raise AttributeError(f"module {self._module.__name__!r} has no attribute {name!r}")
@@ -124,6 +136,9 @@ class _Waiting:
             names["__path__"] = self._path
         self._runs = True
         self._runner = get_ident()
+        kind = type(self._module)
+        if self._path is None:  # as above: of a package, a part of it may ask
+            self._module.__class__ = _half_run(self._lock)
         try:
             self._run(self._module)
         except BaseException:  # an interrupt, or no descriptor to read it by
@@ -134,6 +149,52 @@ class _Waiting:
             raise
         finally:
             self._runner = None
+            self._module.__class__ = kind
         # Only now: other threads that ask meanwhile wait here.
         if names["__getattr__"] == self.serve:  # and not one of its own
             del names["__getattr__"]
+
+
+def _half_run(lock: RLock) -> type[ModuleType]:
+    """What a module is while it runs: other threads that ask it for anything wait for all of it,
+    as an import has them wait."""
+
+    class HalfRun(ModuleType):
+        def __getattribute__(self, name: str) -> object:
+            # Python's own names are there, and an import that asks for them waits for no other.
+            if not name.startswith("__") and lock.acquire(timeout=_LONGEST_S):
+                lock.release()
+            # And not `super()`'s: it may be of that kind no more.
+            return ModuleType.__getattribute__(self, name)
+
+    return HalfRun
+
+
+class _ImportedParts:
+    """Finds the parts of a package that its run has imported.
+
+    Who imports a part of a package that waits has it run by asking for its path. Python has looked
+    before that whether the part is there, and does not look again: it would be imported twice, and
+    each of its classes be two.
+    """
+
+    def find_spec(self, fullname: str, target: ModuleType | None = None) -> ModuleSpec | None:
+        part = sys.modules.get(fullname)
+        # With a target it is to be read again.
+        if part is None or target is not None:
+            return None
+        return ModuleSpec(fullname, _Imported(part))  # type: ignore[arg-type] # as above
+
+
+class _Imported:
+    """Loads a module by leaving it as it is."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self._module = module
+        self._spec = module.__spec__
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:  # noqa: ARG002 — as a loader's is
+        return self._module
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__spec__ = self._spec

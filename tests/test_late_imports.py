@@ -76,6 +76,30 @@ print(json.dumps(found))
     )
 
 
+def test_a_thread_that_asks_while_a_module_runs_gets_it_whole(tmp_path: Path) -> None:
+    (tmp_path / "half.py").write_text(
+        "import sys\ndef last(): return LAST\nsys.reached.set()\nsys.may_end.wait()\nLAST = 7\n"
+    )
+    assert run(f"""
+import json, sys, threading
+from pipechat.late_imports import waiting
+sys.path.append({str(tmp_path)!r})
+sys.reached, sys.may_end, found = threading.Event(), threading.Event(), []
+with waiting({{"half"}}):
+    import half
+def ask(): found.append(half.last())
+threads = [threading.Thread(target=ask) for _ in range(3)]
+threads[0].start()
+sys.reached.wait()
+threads[1].start()
+threads[2].start()
+threads[1].join(0.1)  # which asks too early, were it not made to wait
+sys.may_end.set()
+for thread in threads: thread.join()
+print(json.dumps([found, type(half) is type(sys)]))
+""") == [[7, 7, 7], True]
+
+
 def test_what_is_not_there_is_missing_as_ever() -> None:
     assert run("""
 import json
@@ -91,6 +115,20 @@ try:
 except AttributeError as error:
     print(json.dumps([missing, error.name]))
 """) == ["no_such_module", "no_such_name"]
+
+
+@pytest.mark.parametrize("lacks", ["_bz2", "_lzma"])
+def test_a_python_built_without_a_part_says_so_at_the_import_of_what_needs_it(lacks: str) -> None:
+    tells = f"""
+import json, sys
+sys.modules[{lacks!r}] = None
+{START}
+try:
+    import {lacks[1:]}
+except ImportError as error:
+    print(json.dumps(error.name))
+"""
+    assert run(tells) == lacks
 
 
 @pytest.mark.parametrize("failure", ["KeyboardInterrupt", "OSError(24, 'too many')", "MemoryError"])

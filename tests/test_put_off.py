@@ -89,6 +89,58 @@ from pipechat.client.put_off import _WAITING
     assert run(f"{waits}{uses}print(json.dumps([name for name in _WAITING if waits(name)]))") == []
 
 
+# Something of it that its package offers as well.
+PARTS = {
+    "asyncio.exceptions": "CancelledError",
+    "idna.core": "IDNAError",
+    "truststore._api": "SSLContext",
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_of_a_package_that_waits_is_imported_once_whoever_asks_first(part: str) -> None:
+    package = part.rpartition(".")[0]
+    assert run(f"""
+load_openai({{}})
+import {part}, {package}
+first = {part}
+print(json.dumps([
+    first.{PARTS[part]} is {package}.{PARTS[part]},
+    sys.modules["{part}"] is first,
+    first.__spec__.loader is first.__loader__ and first.__spec__.origin == first.__file__,
+    {package}.__path__,
+]))
+""") == [True, True, True, run(f"import {package}\nprint(json.dumps({package}.__path__))")]
+
+
+def test_the_parts_of_a_package_that_waits_are_listed_and_read_again_as_ever() -> None:
+    assert run("""
+load_openai({})
+import asyncio, importlib, pkgutil, idna
+names = [module.name for module in pkgutil.iter_modules(asyncio.__path__)]
+import idna.core
+error = idna.IDNAError
+print(json.dumps(["events" in names, importlib.reload(idna.core).IDNAError is not error]))
+""") == [True, True]
+
+
+def test_a_part_that_a_package_which_waits_lacks_is_missing_as_ever() -> None:
+    assert run("""
+load_openai({})
+missing = []
+for name in ("asyncio.nonsense", "idna.nonsense", "asyncio.events.nonsense"):
+    try:
+        __import__(name)
+    except ModuleNotFoundError as error:
+        missing.append(str(error))
+print(json.dumps(missing))
+""") == [
+        "No module named 'asyncio.nonsense'",
+        "No module named 'idna.nonsense'",
+        "No module named 'asyncio.events.nonsense'; 'asyncio.events' is not a package",
+    ]
+
+
 def test_a_module_that_waits_tells_its_source_and_its_files_as_any_other() -> None:
     assert run("""
 load_openai({})
@@ -184,6 +236,21 @@ load_openai({})
 import importlib.metadata as after
 print(json.dumps([after is before, sys.modules["importlib.metadata"] is before]))
 """) == [True, True]
+
+
+@pytest.mark.parametrize(
+    "asked", ["PackageNotFoundError", "version('pydantic')", "metadata('h11')['Name']"]
+)
+def test_who_imported_the_metadata_meanwhile_has_all_of_it_then_and_after(asked: str) -> None:
+    assert run(f"""
+from pipechat.client.put_off import parts_put_off
+with parts_put_off():
+    import importlib.metadata
+    before = str(importlib.metadata.{asked})
+after = str(importlib.metadata.{asked})
+import importlib.metadata
+print(json.dumps([before, after] == [str(importlib.metadata.{asked})] * 2))
+""")
 
 
 def test_a_pydantic_plugin_that_is_installed_is_not_run(tmp_path: Path) -> None:

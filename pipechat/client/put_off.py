@@ -7,6 +7,7 @@ can do without, and says so itself (`except ImportError`).
 
 from __future__ import annotations
 
+import importlib
 import os
 import platform
 import re
@@ -60,6 +61,8 @@ def parts_put_off() -> Iterator[None]:
     sys.meta_path.insert(0, finder)
     if _METADATA not in sys.modules:
         sys.modules[_METADATA] = _quick_metadata()
+        # Where `import importlib.metadata` puts what it loads, now or at any time after.
+        vars(importlib).setdefault("metadata", sys.modules[_METADATA])
     try:
         yield
     finally:
