@@ -84,6 +84,7 @@ def test_a_cluster_of_its_own_listens_on_loopback_alone_and_leaves_nothing(
     check_all_asked_once(report, 20)
 
 
+@pytest.mark.alone  # it asks for a pace that takes both cores
 def test_two_nodes_are_one_run_with_one_limit_and_one_output(python: Path, folder: Path) -> None:
     can = subprocess.run(["unshare", "-n", "true"], capture_output=True)
     assert can.returncode == 0, f"no network of its own can be had here: {can.stderr.decode()}"
