@@ -81,7 +81,7 @@ def test_a_thread_that_asks_while_a_module_runs_gets_it_whole(tmp_path: Path) ->
         "import sys\ndef last(): return LAST\nsys.reached.set()\nsys.may_end.wait()\nLAST = 7\n"
     )
     assert run(f"""
-import json, sys, threading
+import json, sys, threading, time
 from pipechat.late_imports import waiting
 sys.path.append({str(tmp_path)!r})
 sys.reached, sys.may_end, found = threading.Event(), threading.Event(), []
@@ -93,7 +93,10 @@ threads[0].start()
 sys.reached.wait()
 threads[1].start()
 threads[2].start()
-threads[1].join(0.1)  # which asks too early, were it not made to wait
+def waits_or_ended(thread):
+    frame = sys._current_frames().get(thread.ident)
+    return frame is None or frame.f_code.co_filename.endswith("late_imports.py")
+while not all(map(waits_or_ended, threads[1:])): time.sleep(0.001)
 sys.may_end.set()
 for thread in threads: thread.join()
 print(json.dumps([found, type(half) is type(sys)]))

@@ -84,7 +84,7 @@ from pipechat.client.put_off import _WAITING
 """
     uses = "".join(f"import {name}\nassert {use}\n" for name, use in USES.items())
     waiting = run(f"{waits}print(json.dumps([name for name in _WAITING if waits(name)]))")
-    # Which of them are imported at all is Python's own affair: here 3.11 to 3.14 agree.
+    # Which of them are imported at all is Python's own affair: these 3.11 to 3.13 have in common.
     assert set(waiting) >= {"anyio", "asyncio", "email.parser", "idna", "truststore"}
     assert run(f"{waits}{uses}print(json.dumps([name for name in _WAITING if waits(name)]))") == []
 
