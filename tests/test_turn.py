@@ -360,6 +360,7 @@ def test_a_signal_between_any_two_bytecodes_leaves_one_record_of_all_that_was_sh
                 raise Died
 
         signal = AtStep(step, strike)
+        sys._getframe().f_trace_opcodes = True  # or Python 3.12 tells of none
         try:
             sys.settrace(signal)
             run.run(START, feed(chunks, None, together))
@@ -384,5 +385,5 @@ def test_a_signal_between_any_two_bytecodes_leaves_one_record_of_all_that_was_sh
         if not signal.acted:
             break
     assert step > 300
-    assert handed_over < step / 20
+    assert handed_over < step / 10
     assert {("partial", ""), ("partial", "a"), ("complete", "ab\U0001f600")} <= outcomes
