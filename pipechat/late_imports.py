@@ -22,27 +22,15 @@ _IMPORTED = f"<{__name__}>"
 
 
 @contextmanager
-def waiting(names: Set[str]) -> Iterator[None]:
-    """While it is entered, a module of these names that is first imported waits."""
-    finder = _Finder(names)
+def waiting(names: Set[str], left_out: Set[str] = frozenset()) -> Iterator[None]:
+    """While it is entered, a module of these names that is first imported waits, and those of
+    `left_out` are as if they were not installed."""
+    finder = _Finder(names, left_out)
     sys.meta_path.insert(0, finder)
     try:
         yield
     finally:
         sys.meta_path.remove(finder)
-
-
-def spec_that_waits(
-    fullname: str, path: Sequence[str] | None, target: ModuleType | None
-) -> ModuleSpec | None:
-    """For a finder of `sys.meta_path`: where a module is, so that it waits; None where the path
-    has no such module, or it could not be run."""
-    if fullname in _NEEDED and find_spec(_NEEDED[fullname]) is None:
-        return None
-    spec = PathFinder.find_spec(fullname, path, target)
-    if spec is not None and spec.loader is not None:
-        spec.loader = _WaitingLoader(spec)  # type: ignore[assignment] # it has what is called
-    return spec
 
 
 def close_package(name: str) -> None:
@@ -55,13 +43,29 @@ def close_package(name: str) -> None:
 
 
 class _Finder:
-    def __init__(self, names: Set[str]) -> None:
+    def __init__(self, names: Set[str], left_out: Set[str]) -> None:
         self._names = names
+        self._left_out = left_out
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        return spec_that_waits(fullname, path, target) if fullname in self._names else None
+        if fullname in self._left_out:
+            raise ModuleNotFoundError(name=fullname)
+        return _spec_that_waits(fullname, path, target) if fullname in self._names else None
+
+
+def _spec_that_waits(
+    fullname: str, path: Sequence[str] | None, target: ModuleType | None
+) -> ModuleSpec | None:
+    """Where a module is, so that it waits; None where the path has no such module, or it could
+    not be run."""
+    if fullname in _NEEDED and find_spec(_NEEDED[fullname]) is None:
+        return None
+    spec = PathFinder.find_spec(fullname, path, target)
+    if spec is not None and spec.loader is not None:
+        spec.loader = _WaitingLoader(spec)  # type: ignore[assignment]  # has a loader's methods
+    return spec
 
 
 class _WaitingLoader:
@@ -183,7 +187,7 @@ class _ImportedParts:
         # With a target it is to be read again.
         if part is None or target is not None:
             return None
-        return ModuleSpec(fullname, _Imported(part))  # type: ignore[arg-type] # as above
+        return ModuleSpec(fullname, _Imported(part))  # type: ignore[arg-type]  # has a loader's methods
 
 
 class _Imported:

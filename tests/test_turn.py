@@ -385,5 +385,6 @@ def test_a_signal_between_any_two_bytecodes_leaves_one_record_of_all_that_was_sh
         if not signal.acted:
             break
     assert step > 300
-    assert handed_over < step / 10
+    # Of 841 steps 24 (Python 3.11); 3.13 tells of fewer in all, and of more of these: 49 of 738.
+    assert handed_over < step / (10 if sys.version_info >= (3, 13) else 20)
     assert {("partial", ""), ("partial", "a"), ("complete", "ab\U0001f600")} <= outcomes

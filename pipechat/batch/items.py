@@ -14,6 +14,7 @@ from pipechat.batch.row_names import UnreadNames, other_names
 from pipechat.batch.rows import Row
 from pipechat.errors import UsageError
 from pipechat.messages import AnswerFormat, ChatRequest, Message
+from pipechat.settings.json_values import DEEPEST
 from pipechat.settings.resolve import TOKEN_FIELDS, Settings
 from pipechat.settings.values import fields as read_fields
 from pipechat.store.names import check_name
@@ -22,7 +23,6 @@ from pipechat.turn.request_hash import HashesOf, request_hash
 from pipechat.turn.template import Template
 
 _LONGEST_ID = 512
-_MOST_LEVELS = 100  # as of an option's value: no API has more, and recursion has an end
 _REPLACED = "\ufffd"
 _BATCH_PATHS = ("/v1/chat/completions", "/chat/completions")  # the latter is Azure's
 
@@ -221,10 +221,8 @@ def _options(value: object) -> dict[str, Any]:
 def _last_question(messages: object) -> str:
     if not isinstance(messages, list) or not messages:
         raise UsageError("bad_item", "its body has no messages")
-    if _is_deeper(messages, _MOST_LEVELS):
-        raise UsageError(
-            "bad_item", f"its messages are nested more than {_MOST_LEVELS} levels deep"
-        )
+    if _is_deeper(messages, DEEPEST):
+        raise UsageError("bad_item", f"its messages are nested more than {DEEPEST} levels deep")
     for message in messages:
         if not isinstance(message, Mapping) or "role" not in message:
             raise UsageError("bad_item", "one of its messages is none")

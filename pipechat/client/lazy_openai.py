@@ -42,7 +42,7 @@ _PUT_OFF = ("openai.types", "openai.lib")
 # The SDK's client over aiohttp, which a plain `import openai` brings where that is installed.
 AIOHTTP_CLIENT = "openai._vendor.httpx_aiohttp"
 # What a failed quick import may have left half made.
-_IMPORTED_ANEW = frozenset({"openai", "httpx2", "httpcore2"})
+_IMPORTED_ANEW = frozenset({_SDK, "httpx2", "httpcore2"})
 
 
 def load_openai(environ: Mapping[str, str]) -> ModuleType:
@@ -75,8 +75,8 @@ def _silence() -> None:
 
 
 def _import_openai(environ: Mapping[str, str]) -> ModuleType:
-    if "openai" in sys.modules or environ.get("PIPECHAT_PLAIN_IMPORT") == "1":
-        return import_module("openai")
+    if _SDK in sys.modules or environ.get("PIPECHAT_PLAIN_IMPORT") == "1":
+        return import_module(_SDK)
     finder = _Finder()
     sys.meta_path.insert(0, finder)
     try:
@@ -93,7 +93,7 @@ def _import_openai(environ: Mapping[str, str]) -> ModuleType:
         # Packages put off by now resolve their names without it, and one that is first imported
         # later can as well be imported plainly: no hook outlives the import.
         sys.meta_path.remove(finder)
-    return import_module("openai")
+    return import_module(_SDK)
 
 
 def _forget_openai() -> None:

@@ -12,13 +12,12 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
-from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-from pipechat.late_imports import close_package, spec_that_waits
+from pipechat.late_imports import close_package, waiting
 
 # Parts of httpcore2 that it can be without: other event loops' backends (found by their own
 # names where a loop runs), HTTP/2, which the SDK does not speak, SOCKS (see `serve_socks`).
@@ -57,18 +56,16 @@ _INSTALLED = r"{name}-([0-9]+(?:\.[0-9]+)*)\.dist-info"
 def parts_put_off() -> Iterator[None]:
     """While it is entered, imports leave out and put off what is named above; what is imported
     already stays."""
-    finder = _Finder()
-    sys.meta_path.insert(0, finder)
     if _METADATA not in sys.modules:
         sys.modules[_METADATA] = _quick_metadata()
         # Where `import importlib.metadata` puts what it loads, now or at any time after.
         vars(importlib).setdefault("metadata", sys.modules[_METADATA])
     try:
-        yield
+        with waiting(_WAITING, _LEFT_OUT):
+            yield
     finally:
         if isinstance(sys.modules.get(_METADATA), _QuickMetadata):
             del sys.modules[_METADATA]
-        sys.meta_path.remove(finder)
         # Until here one submodule is wanted alone: `asyncio.coroutines`, by typing_extensions.
         for name in _WAITING:
             close_package(name)
@@ -92,15 +89,6 @@ def serve_socks() -> None:
         proxy = getattr(import_module(f"httpcore2.{way}.socks_proxy"), name)
         setattr(import_module(f"httpcore2.{way}"), name, proxy)
         setattr(import_module("httpcore2"), name, proxy)
-
-
-class _Finder:
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if fullname in _LEFT_OUT:
-            raise ModuleNotFoundError(name=fullname)
-        return spec_that_waits(fullname, path, target) if fullname in _WAITING else None
 
 
 class _QuickMetadata(ModuleType):

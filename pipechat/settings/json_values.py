@@ -2,12 +2,13 @@
 
 import math
 
-_DEEPEST = 100  # levels of an option's value, which no API has
+DEEPEST = 100
+"""Levels of an option's value, or of an item's messages: no API has as many."""
 
 
 def is_json(value: object, depth: int = 0) -> bool:
     """TOML has dates, and floats that are no numbers; text may hold bytes that are no UTF-8."""
-    if depth > _DEEPEST:
+    if depth > DEEPEST:
         return False
     if isinstance(value, str):
         return value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)
