@@ -10,6 +10,7 @@ from typing import Any
 from pipechat import jsonl
 from pipechat.messages import Turn
 from tests.program import Program, Result
+from tests.pseudo_terminal import read_to_end
 
 
 def turn(number: int, question: str = "why?", answer: str = "so", **others: Any) -> Turn:
@@ -51,12 +52,7 @@ def on_a_terminal(
     )
     os.close(theirs)
     os.write(ours, typed)
-    screen = b""
-    try:
-        while data := os.read(ours, 65536):
-            screen += data
-    except OSError:  # EIO: the last of its processes closed the terminal
-        pass
+    screen = read_to_end(ours)
     os.close(ours)
     result = program.finish(process)
     return Result(result.status, screen.replace(b"\r\n", b"\n"), b"")

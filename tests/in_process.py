@@ -15,7 +15,7 @@ import termios
 import threading
 import tty
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, chdir, contextmanager, suppress
+from contextlib import ExitStack, chdir, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
@@ -30,6 +30,7 @@ from pipechat.signals import Waits
 from pipechat.stdin import Input
 from tests.no_names import no_names
 from tests.program import Program, Result
+from tests.pseudo_terminal import read_to_end
 
 _JOIN_S = 10.0
 _FIRST_WAIT_S = 0.05
@@ -141,11 +142,7 @@ class _Pipe:
             os.close(self._other)
 
     def _drain(self) -> None:
-        parts = []
-        with suppress(OSError):  # of a terminal, on Linux: its other end is closed
-            while data := os.read(self._other, 65536):
-                parts.append(data)
-        self._data = b"".join(parts)
+        self._data = read_to_end(self._other)
         os.close(self._other)
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import termios
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import IO, Any, Self
 
@@ -125,6 +126,17 @@ class AtTerminal:
         while self._read():
             continue
         return self._process.wait(LIMIT_S)
+
+
+def read_to_end(fd: int) -> bytes:
+    """All that comes out of a pipe or a terminal until nobody has its other end; close yours first.
+    One read of a terminal may give a part of what was written before it: the kernel brings it
+    over in its own time."""
+    parts = []
+    with suppress(OSError):  # EIO, of a terminal on Linux: the last of its processes closed it
+        while data := os.read(fd, 65536):
+            parts.append(data)
+    return b"".join(parts)
 
 
 def take_terminal_as_nohup() -> None:

@@ -24,6 +24,7 @@ from pipechat.main import make_command
 from pipechat.settings.table import OPTIONS, taken_by
 from tests import foreign
 from tests.program import PLANTED_KEY, Program
+from tests.pseudo_terminal import read_to_end
 from tests.servers import ChatServer
 from tests.test_readme import answered, make_here, run_in_bash
 
@@ -82,20 +83,11 @@ def test_help_is_as_wide_as_the_terminal_that_it_is_shown_on(
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 12, columns, 0, 0))
     with program.start("--help", stdin=slave, stdout=slave, stderr=slave) as process:
         os.close(slave)
-        shown = b""
-        while part := _read(master):
-            shown += part
+        shown = read_to_end(master)
         assert process.wait(30) == 0
     os.close(master)
     lines = shown.decode().splitlines()
     assert columns - 12 < max(map(len, lines)) <= columns
-
-
-def _read(fd: int) -> bytes:
-    try:
-        return os.read(fd, 65536)
-    except OSError:  # Linux: the other side is closed
-        return b""
 
 
 @pytest.mark.parametrize("width", [80, 40])

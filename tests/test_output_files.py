@@ -16,6 +16,7 @@ import pytest
 from pipechat.errors import OutputError
 from pipechat.show.files import FileOutput, open_in_place
 from tests.program import Program, Result
+from tests.pseudo_terminal import read_to_end
 from tests.servers import ChatServer, Mark, WaitFor, answer, chunk, stream_reply
 
 FORMATS = ("text", "json", "ndjson")
@@ -145,9 +146,9 @@ def test_a_terminal_named_by_o_obeys_no_model_either(program: Program, raw: bool
     with ChatServer(answer("a\x1b[2Jb")) as server:
         ask = ("ask", "--base-url", server.url, "-o", os.ttyname(slave), "hello")
         result = program.run(*ask, *(["--raw"] if raw else []))
-    shown = os.read(master, 100)
-    os.close(master)
     os.close(slave)
+    shown = read_to_end(master)
+    os.close(master)
     assert (result.status, shown) == (0, b"a\x1b[2Jb\r\n" if raw else b"a^[[2Jb\r\n")
 
 

@@ -18,7 +18,7 @@ from pipechat.signals import Waits
 from tests.controlling_terminal import take_terminal
 from tests.in_process import InProcess
 from tests.program import Program
-from tests.pseudo_terminal import AtTerminal
+from tests.pseudo_terminal import AtTerminal, read_to_end
 from tests.screen import Screen
 from tests.servers import ChatServer, Reply, Wait, answer, chunk, done, error_reply, stream_reply
 from tests.test_typing import SHELL
@@ -371,12 +371,8 @@ def test_a_job_in_the_background_draws_nothing(program: Program) -> None:
         )  # fmt: skip
         os.close(slave)
         assert process.wait(30) == 0
-        sent = b""
-        try:
-            while data := os.read(master, 65536):
-                sent += data
-        except OSError:
-            os.close(master)
+        sent = read_to_end(master)
+        os.close(master)
     assert b"Hello" in sent
     assert b"waiting for" not in sent
 
