@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.hearing import hear_signals
 from tests.in_process import InProcess
 from tests.program import Program, a_program
 from tests.rewriting import import_in_turn
@@ -32,6 +33,8 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "counted: coverage learns from its processes what no run in process tells it",
     )
+    if config.getoption("dist") == "no":  # here tests are run, and not handed to others
+        hear_signals()
     if not hasattr(config, "workerinput"):
         # A test with a full disk would have Python cut what it compiles, for all others.
         compileall.compile_dir(str(Path(__file__).parent.parent / "pipechat"), quiet=1)

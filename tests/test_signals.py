@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from tests.hearing import ENDING, hear_signals
 from tests.program import Program
 from tests.servers import (
     ChatServer,
@@ -243,6 +244,20 @@ def test_a_signal_that_was_ignored_from_the_start_stays_ignored(
         result = program.finish(process)
     assert (result.status, result.stdout) == (0, b"second\n")
     check_record(program, "first second", "complete")
+
+
+@pytest.mark.parametrize("signum", ENDING)
+def test_a_suite_that_was_started_to_ignore_a_signal_runs_programs_that_hear_it(
+    signum: signal.Signals,
+) -> None:
+    before = signal.signal(signum, signal.SIG_IGN)
+    try:
+        hear_signals()
+        with subprocess.Popen(["sleep", str(LIMIT_S)]) as sleeper:
+            sleeper.send_signal(signum)
+            assert sleeper.wait() == -signum
+    finally:
+        signal.signal(signum, before)
 
 
 def test_a_reader_that_leaves_cancels_the_request_and_is_death_by_sigpipe(
