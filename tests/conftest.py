@@ -12,6 +12,7 @@ from tests.hearing import hear_signals
 from tests.in_process import InProcess
 from tests.program import Program, a_program
 from tests.rewriting import import_in_turn
+from tests.warm_start import state_before
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,6 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     if config.getoption("dist") == "no":  # here tests are run, and not handed to others
         hear_signals()
+        state_before()
     if not hasattr(config, "workerinput"):
         # A test with a full disk would have Python cut what it compiles, for all others.
         compileall.compile_dir(str(Path(__file__).parent.parent / "pipechat"), quiet=1)

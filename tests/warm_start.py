@@ -85,7 +85,7 @@ def _popen_is_known() -> bool:
 def _request(options: Mapping[str, Any]) -> dict[str, Any] | None:
     """What the parent of the warm is asked for; None where the start must be cold."""
     words, environ = options["args"], options["env"]
-    if environ is None or tuple(words[: len(_COMMAND)]) != _COMMAND or _state() != _STATE:
+    if environ is None or tuple(words[: len(_COMMAND)]) != _COMMAND or _state() != state_before():
         return None
     if any(options[name] != value for name, value in _USUAL.items()):
         return None
@@ -118,9 +118,14 @@ def _state() -> tuple[object, ...]:
     return sorted(ignored), signal.pthread_sigmask(signal.SIG_BLOCK, []), limits
 
 
+@cache
+def state_before() -> tuple[object, ...]:
+    """The same as it was before any test (called for the first time then): so the parents of the
+    warm have it."""
+    return _state()
+
+
 _LIMITS = [name for name in dir(resource) if name.startswith("RLIMIT_")]
-# As they were before any test: so the parents of the warm have them.
-_STATE = _state()
 _ENVIRON = {name: os.environ[name] for name in ("LANG", "TMPDIR", "PATH") if name in os.environ}
 _LOCK = threading.Lock()
 
