@@ -34,7 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "counted: coverage learns from its processes what no run in process tells it",
     )
-    if config.getoption("dist") == "no":  # here tests are run, and not handed to others
+    if config.getoption("dist", "no") == "no":  # here tests are run, and not handed to others
         hear_signals()
         state_before()
     if not hasattr(config, "workerinput"):
