@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.hearing import hear_signals
 from tests.in_process import InProcess
 from tests.program import Program, a_program
 from tests.rewriting import import_in_turn
+from tests.surroundings import settle
 from tests.warm_start import state_before
 
 
@@ -35,7 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "counted: coverage learns from its processes what no run in process tells it",
     )
     if config.getoption("dist", "no") == "no":  # here tests are run, and not handed to others
-        hear_signals()
+        settle()
         state_before()
     if not hasattr(config, "workerinput"):
         # A test with a full disk would have Python cut what it compiles, for all others.

@@ -113,6 +113,7 @@ class Program:
             "PIPECHAT_HOME": str(self.home),
             "OPENAI_API_KEY": PLANTED_KEY,
             "PYTHONPATH": str(Path(__file__).parent.parent),
+            "TZ": "UTC",
         }
         for name, value in (extra or {}).items():
             environ.pop(name, None)

@@ -4,6 +4,7 @@ Tab and Enter included. `pipechat` is in it a function that tells which words it
 import os
 import pty
 import select
+import shlex
 import shutil
 import subprocess
 import time
@@ -71,7 +72,7 @@ class Shell:
         )  # fmt: skip
         os.close(slave)
         self.screen = b""
-        self.typed(f". {start}; pipechat ready")
+        self.typed(f". {shlex.quote(str(start))}; pipechat ready")
 
     def __enter__(self) -> Self:
         return self

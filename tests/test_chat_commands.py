@@ -1,6 +1,7 @@
 """The commands of `chat`, and that what they do to the context outlives the process."""
 
 import json
+import shlex
 import stat
 from pathlib import Path
 
@@ -492,7 +493,7 @@ def test_what_was_written_and_cannot_be_sent_is_not_lost(
     editor = tmp_path / "editor"
     editor.write_text(f"#!/bin/sh\n{script}\n")
     editor.chmod(0o755)
-    environ = {"TERM": "xterm", "EDITOR": str(editor)}
+    environ = {"TERM": "xterm", "EDITOR": shlex.quote(str(editor))}
     model = Model("A1")
     said = talk(
         tmp_path, monkeypatch, model, "/edit x", "q", environ=environ, max_input_bytes=1 << 20
@@ -513,7 +514,7 @@ def test_what_is_no_file_any_more_holds_nobody_up(
     editor = tmp_path / "editor"
     editor.write_text(f'#!/bin/sh\nrm "$1"; {script} "$1"\n')
     editor.chmod(0o755)
-    environ = {"TERM": "xterm", "EDITOR": str(editor)}
+    environ = {"TERM": "xterm", "EDITOR": shlex.quote(str(editor))}
     model = Model("A1")
     said = talk(tmp_path, monkeypatch, model, "/edit x", "q", environ=environ)
     assert "pipechat: editor_failed: " in said.stderr

@@ -166,7 +166,8 @@ def test_a_signal_leaves_the_terminal_to_the_pager_until_it_is_left(
     go, gone = tmp_path / "go", tmp_path / "gone"
     os.mkfifo(go)
     # As less: it takes Ctrl-C for its own, has read a page, and waits for a key.
-    pager = f"trap '' INT TERM HUP; echo ready; read key < {go}; cat > /dev/null; touch {gone}"
+    read, done = f"read key < '{go}'", f"touch '{gone}'"
+    pager = f"trap '' INT TERM HUP; echo ready; {read}; cat > /dev/null; {done}"
     env: dict[str, str | None] = {"PAGER": pager}
     with AtTerminal(program, "history", "show", "w", env=env) as run:
         run.wait_for("ready")

@@ -19,7 +19,6 @@ from typing import Any
 
 import pytest
 
-from tests.hearing import ENDING, hear_signals
 from tests.program import Program
 from tests.servers import (
     ChatServer,
@@ -34,6 +33,7 @@ from tests.servers import (
     raw_reply,
     stream_reply,
 )
+from tests.surroundings import ENDING, hear_signals
 
 pytestmark = pytest.mark.counted
 
