@@ -41,7 +41,7 @@ def _install(name: str, home: Path, script: str) -> str:
     path.parent.mkdir(parents=True)
     path.write_text(script)
     # What the package bash-completion does at the first Tab.
-    return {"bash": f". {path}\n", "zsh": f"fpath+={path.parent}\n", "fish": ""}[name]
+    return {"bash": f". '{path}'\n", "zsh": f"fpath+='{path.parent}'\n", "fish": ""}[name]
 
 
 class Shell:

@@ -179,7 +179,7 @@ def test_the_folders_are_those_of_the_program(shell: Shell, here: Path) -> None:
         (folder / path).mkdir(parents=True)
         (folder / path / f"in-{variable}.jsonl").touch()
     unset = "set -e PIPECHAT_HOME" if "fish" in shell.name else "unset PIPECHAT_HOME"
-    export = "set -gx {} {}" if "fish" in shell.name else "export {}={}"
+    export = "set -gx {} '{}'" if "fish" in shell.name else "export {}='{}'"
     shell.typed(f"{unset}; {export.format('HOME', here / 'HOME')}; pipechat")
     assert shell.typed("pipechat history show \t") == ["history", "show", "in-HOME"]
     shell.typed(f"{export.format('XDG_DATA_HOME', here / 'XDG_DATA_HOME')}; pipechat")
