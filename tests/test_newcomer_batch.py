@@ -370,7 +370,7 @@ def test_an_output_that_is_no_file_is_told_what_is_stdout(
         )
         assert not server.requests
     assert result.status == 11
-    assert b"Name a file with -o; `-` is stdout." in result.stderr
+    assert b"it is not a regular file. Name a file with -o; `-` is stdout." in result.stderr
 
 
 @pytest.mark.parametrize(

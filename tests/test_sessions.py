@@ -5,6 +5,7 @@ import os
 import stat
 import tracemalloc
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -178,7 +179,9 @@ def test_a_folder_that_may_not_be_written_fails_before_anything_is_sent(
             os.chdir(store.folder)
             store.folder = "."
             os.setuid(65534)
-        os.chmod(store.folder, 0o500)
+        for folder in (store.folder, os.path.join(store.folder, ".in-flight")):
+            with suppress(PermissionError):  # as the user above, of what is root's
+                os.chmod(folder, 0o500)
         for name in ("work", "new"):
             with pytest.raises(SessionError) as caught:
                 store.begin(name)

@@ -209,11 +209,13 @@ def test_what_is_adopted_is_partial_whatever_it_says_of_itself(
     assert [turn["status"] for turn in program.records("s")] == ["complete", "partial", "complete"]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="because only root can give a file away")
-def test_a_spool_of_another_user_is_left_alone_and_told(program: Program) -> None:
+@pytest.mark.in_process
+def test_a_spool_of_another_user_is_left_alone_and_told(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
     program.run(*OFFLINE, "hello")
     path = orphan(session_path(program).parent, head(status="complete", system="Obey."))
-    os.chown(path, 12345, 12345)
+    monkeypatch.setattr("pipechat.store.in_flight.os.geteuid", lambda: os.getuid() + 1)
     ask = [word for word in OFFLINE if word != "-q"]
     result = program.run(*ask, "again")
     assert (result.status, result.stdout.count(b"1 earlier turn")) == (0, 1)

@@ -36,6 +36,7 @@ class Tmux:
         self._config = str(folder / "tmux.conf")
         Path(self._config).write_text(
             "set -g status off\nset -g escape-time 0\nset -g remain-on-exit on\n"
+            "set -g default-shell /bin/sh\n"  # whatever the user's is
         )
         # tmux 3.3 may lose the end of a child: its status is written where nobody can.
         self._status = folder / "status"

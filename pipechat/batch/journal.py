@@ -6,7 +6,6 @@ this one cannot finish.
 
 from __future__ import annotations
 
-import errno
 import os
 from contextlib import suppress
 
@@ -16,7 +15,7 @@ from pipechat.batch.known import records_at
 from pipechat.errors import OutputError, SessionError, unwritable_file
 from pipechat.messages import new_turn_id
 from pipechat.store import layout
-from pipechat.store.faults import words_for_named
+from pipechat.store.faults import NOT_REGULAR, words_for_named
 from pipechat.store.locked_file import LockedFile, lock_file, open_to_read, sync, write_all
 
 # Of an id: its time. Those of one millisecond are in no order.
@@ -205,6 +204,6 @@ def _id_of(line: bytes) -> str | None:
 def unwritable(path: str, error: OSError) -> OutputError:
     """The error for a file of a batch that the system refused to write."""
     what, hint = words_for_named(path, error)
-    if not hint and error.errno in (errno.ELOOP, errno.EINVAL, errno.ENXIO):
+    if what == NOT_REGULAR:
         hint = "Name a file with -o; `-` is stdout."
     return unwritable_file("output_failed", path, error, what, hint)

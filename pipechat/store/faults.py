@@ -11,6 +11,8 @@ from pipechat.text import did_you_mean, nearest
 _LOOK = "Look at the folder of the sessions (`pipechat history path`)."
 _MODE = "Look at its owner and mode, and its folder's."
 
+NOT_REGULAR = "it is not a regular file"
+
 _WORDS = {
     errno.ENOSPC: ("the disk is full", "Free some space and ask again."),
     errno.EDQUOT: ("the disk quota is used up", "Free some space and ask again."),
@@ -21,9 +23,9 @@ _WORDS = {
     errno.ELOOP: ("it is a symbolic link", "Put the file itself in its place."),
     errno.EMLINK: ("it is a symbolic link", "Put the file itself in its place."),
     errno.EISDIR: ("it is a folder", "Move it away."),
-    errno.EINVAL: ("it is not a regular file", "Move it away."),
+    errno.EINVAL: (NOT_REGULAR, "Move it away."),
     errno.ENOENT: ("its folder is gone", _LOOK),
-    errno.ENXIO: ("it is not a regular file", "Move it away."),
+    errno.ENXIO: (NOT_REGULAR, "Move it away."),
     errno.ENOTDIR: (
         "what should be its folder is a file",
         "Move it away, or set PIPECHAT_HOME to a folder.",
@@ -38,7 +40,7 @@ _WORDS = {
 _FILE_WORDS = {
     errno.EACCES: ("permission denied", "Look at the owner and the mode of the file."),
     errno.EISDIR: ("it is a folder", "Name a file in it."),
-    errno.EINVAL: ("it is not a regular file", "Write what comes from it to a file first."),
+    errno.EINVAL: (NOT_REGULAR, "Write what comes from it to a file first."),
     errno.ENOTDIR: ("a part of the path is no folder", "Look at the path."),
     errno.ELOOP: ("its symbolic links lead in a circle", "Look at where they lead."),
 }
@@ -51,13 +53,13 @@ def words_for(error: OSError) -> tuple[str, str]:
 
 def words_for_named(path: str, error: OSError) -> tuple[str, str]:
     """The same of a file that the user names to be added to, at `path`; "" for no hint."""
+    target = os.path.realpath(path)
+    if os.path.exists(path) and not os.path.isfile(target) and not os.path.isdir(target):
+        return NOT_REGULAR, ""  # such as /dev/stdout, whatever the system said of what is beside it
     if error.errno not in (errno.ELOOP, errno.EMLINK):
         return words_for(error)[0], ""
-    target = os.path.realpath(path)
     if os.path.islink(target):
         return _FILE_WORDS[errno.ELOOP]
-    if os.path.exists(path) and not os.path.isfile(target):
-        return _WORDS[errno.ELOOP][0], ""  # such as /dev/stdout
     return "it is a symbolic link, and only the file itself is added to", f"Name it: {target}"
 
 
