@@ -53,14 +53,18 @@ def words_for(error: OSError) -> tuple[str, str]:
 
 def words_for_named(path: str, error: OSError) -> tuple[str, str]:
     """The same of a file that the user names to be added to, at `path`; "" for no hint."""
-    target = os.path.realpath(path)
-    if os.path.exists(path) and not os.path.isfile(target) and not os.path.isdir(target):
+    if os.path.exists(path) and not _is_file_or_folder(os.path.realpath(path)):
         return NOT_REGULAR, ""  # such as /dev/stdout, whatever the system said of what is beside it
     if error.errno not in (errno.ELOOP, errno.EMLINK):
         return words_for(error)[0], ""
+    target = os.path.realpath(path)
     if os.path.islink(target):
         return _FILE_WORDS[errno.ELOOP]
     return "it is a symbolic link, and only the file itself is added to", f"Name it: {target}"
+
+
+def _is_file_or_folder(target: str) -> bool:
+    return os.path.isfile(target) or os.path.isdir(target)
 
 
 def _words_for_file(error: OSError) -> tuple[str, str]:
