@@ -192,7 +192,7 @@ def test_the_examples_run(program: Program, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_examples_are_read_alike_by_each_shell(shell: str) -> None:
+def test_the_examples_are_read_alike_by_each_shell(program: Program, shell: str) -> None:
     function = 'pipechat() { printf "%s\\n" "$@"; }'
     if shell == "fish":
         function = 'function pipechat; printf "%s\\n" $argv; end'
@@ -202,8 +202,9 @@ def test_the_examples_are_read_alike_by_each_shell(shell: str) -> None:
         if "$(" in command:
             continue
         done = subprocess.run(
-            [shell, "-c", f"{function}\n{command}"], capture_output=True, check=True, timeout=30
-        )
+            [shell, "-c", f"{function}\n{command}"],
+            env=program.environ(), capture_output=True, check=True, timeout=30,
+        )  # fmt: skip
         assert done.stdout.decode().splitlines() == shlex.split(command)[1:]
 
 
