@@ -54,7 +54,7 @@ class WantedAnswer:
             taken = take(answer)
             if taken is None:
                 message = f"the answer holds no {what}"
-                hint = "See it with --output-format json, or in its record."
+                hint = "--output-format json shows it, and a session keeps it."
                 return Judged(MismatchError("nothing_extracted", message, hint))
             text = taken
         if self._schema is None:

@@ -16,7 +16,7 @@ LEAVES = ("exit", "quit", "QUIT")
 """A line that is only one of these words leaves, at a terminal."""
 
 _CONTINUE = "Continue where you stopped."
-_NO_TURN = "There is no turn yet."
+_NO_TURN = "There is no turn to go back to."
 _UNANSWERED = "The last question was not answered; /retry asks it again."
 _LONGEST_SHOWN = 200
 

@@ -10,6 +10,7 @@ _KEPT = "A turn is kept only with --session."
 _KEY = "The key is never an option: set OPENAI_API_KEY, or api_key_command in config.toml."
 _WORDS = "The question is an argument of its own, or stdin."
 _JSON = "Use --output-format json."
+_STREAM = "An answer is streamed unless --no-stream is said."
 _CSV = "Use --output-format csv."
 _WORD = r"With -E, \b stands where a word begins or ends."
 _AUTHORITY = "--cacert FILE trusts an authority of your own."
@@ -21,7 +22,7 @@ _COMMANDS: Mapping[str, Mapping[str, str]] = {
         "version": "pipechat --version",
         "logs": "pipechat history list",
         "log": "pipechat history list",
-        "sessions": "pipechat history list",
+        **dict.fromkeys(("session", "sessions"), "pipechat history list"),
         "prompt": "pipechat ask QUESTION",
         "repl": "pipechat chat",
         "shell": "pipechat chat",
@@ -33,7 +34,7 @@ _COMMANDS: Mapping[str, Mapping[str, str]] = {
         "completions": "pipechat completion bash|zsh|fish",
     },
     "history": {
-        **dict.fromkeys(("rm", "remove", "del", "drop"), "pipechat history delete"),
+        **dict.fromkeys(("rm", "remove", "del", "drop", "clear"), "pipechat history delete"),
         **dict.fromkeys(("ls", "all"), "pipechat history list"),
         **dict.fromkeys(("mv", "move"), "pipechat history rename"),
         **dict.fromkeys(("cp", "copy", "branch"), "pipechat history fork"),
@@ -58,6 +59,8 @@ _COMMANDS: Mapping[str, Mapping[str, str]] = {
         **dict.fromkeys(("list", "ls"), "pipechat batch status"),
     },
 }
+# Behind a name of the first kind they are no beginning of a question: `llm logs list`.
+_VERBS = frozenset(("list", "ls", "show", "get", "set", "path", "status"))
 # A word that is no command of the group goes to this one, as at the top to `ask`.
 _TAKES_WORDS = {"batch": "batch run", "history": "history show"}
 
@@ -90,6 +93,7 @@ _SAID: Mapping[str, str] = {
     **dict.fromkeys(("--no-log", "--no-session", "--no-history"), _KEPT),
     **dict.fromkeys(("--json", "-j"), _JSON),
     "--csv": _CSV,
+    "--stream": _STREAM,
     **dict.fromkeys(("-w", "--word-regexp"), _WORD),
     **dict.fromkeys(("--ndjson", "--jsonl"), "Use --output-format ndjson."),
     **dict.fromkeys(("--seed", "--top-p", "--top_p", "--stop"), "Use -O, as in -O seed=7."),
@@ -103,6 +107,7 @@ _SAID: Mapping[str, str] = {
 _NEEDS = {
     _JSON: "--output-format",
     _CSV: "--plot",
+    _STREAM: "--no-stream",
     _WORD: "--regexp",
     _KEPT: "--session",
     _AUTHORITY: "--cacert",
@@ -134,9 +139,16 @@ def command_here(path: str, words: Sequence[str], inner: Collection[str]) -> str
     if name == "help" and all(word in inner for word in more[:1]):
         return join([*path.split(), *more, "--help"])
     group = path.removeprefix("pipechat ")
-    if group == "pipechat" and not all(word.isdecimal() for word in more):
+    here = _COMMANDS.get(group, {}).get(name, "")
+    if group != "pipechat" or all(word.isdecimal() for word in more):
+        return here
+    if name == "prompt":
+        return join(["pipechat", "ask", *more])
+    if more[0] not in _VERBS:
         return ""  # a question may begin with any word
-    return _COMMANDS.get(group, {}).get(name, "")
+    if here == _COMMANDS["pipechat"]["logs"]:
+        return _COMMANDS["history"].get(more[0], f"pipechat history {more[0]}")
+    return here
 
 
 def takes_words(path: str) -> str:

@@ -76,7 +76,7 @@ def _alternative(
             return None
         finally:
             env.waits.tick = tick
-        env.warn(f"{error.message}; asking {told} instead")
+        env.warn(f"{error.message.rstrip('.')}; asking {told} instead")
         return client
 
     return Alternative(name, open_client)

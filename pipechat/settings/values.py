@@ -100,7 +100,9 @@ def number(least: float, most: float = math.inf) -> Reader:
     def read(value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"{_shown(value)} is not a number")
-        if not least <= value < math.inf:
+        if not math.isfinite(value):
+            raise ValueError(f"{value} is not a finite number")
+        if value < least:
             raise ValueError(f"{value} is not {least:g} or more")
         if value > most:
             raise ValueError(f"{value} is more than {most:g}")
@@ -127,10 +129,14 @@ def yes_or_no(value: object) -> bool:
 def count_or_share(value: object) -> int | float:
     """A count (an int), or `P%` of all (a float from 0 to 1)."""
     said = value.strip() if isinstance(value, str) else value
-    if isinstance(said, str) and said.endswith("%"):
-        share: float = number(0, 100)(number_text(said[:-1]))
+    is_share = isinstance(said, str) and said.endswith("%")
+    typed = number_text(said.removesuffix("%")) if isinstance(said, str) else said
+    if isinstance(typed, str):
+        raise ValueError(f"{value!r} is neither a count nor a share (5, 10%)")
+    if is_share:
+        share: float = number(0, 100)(typed)
         return share / 100
-    count: int = whole_number(0)(number_text(said) if isinstance(said, str) else said)
+    count: int = whole_number(0)(typed)
     return count
 
 

@@ -124,8 +124,11 @@ class SessionStore:
         try:
             fd = lock_file(path, create=True, wait_s=wait_s, on_wait=on_wait)
         except BlockingIOError as error:
-            hint = "Try again when it has ended, or wait for it with --if-busy wait --timeout S."
             message = f"session {name!r}: another ask holds it"
+            hint = "Try again when it has ended, or wait for it with --if-busy wait --timeout S."
+            if wait_s:
+                message = f"{message}, and did not end in time"
+                hint = "Try again when it has ended, or give it longer with --timeout."
             raise SessionError("session_busy", message, hint, retryable=True) from error
         self._on_busy("")
         return fd
