@@ -253,8 +253,15 @@ def take_variables(prefixes: tuple[str, ...], variables: Mapping[str, str]) -> M
 
 
 def _fill_missing_descriptors() -> set[int]:
-    missing = set()
-    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:  # the lowest that is free, by POSIX's rule
-        missing.add(fd)
-    os.close(fd)
+    missing = {fd for fd in (0, 1, 2) if not _is_open(fd)}
+    for _ in missing:
+        os.open(os.devnull, os.O_RDWR)  # the lowest that is free, by POSIX's rule
     return missing
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True

@@ -127,7 +127,7 @@ def test_undo_leaves_the_last_turns_out_one_by_one(
     assert model.asked == [["q1"], ["q1", "A1", "q2"], ["q1", "A1", "q3"], ["q4"]]
     left_out = [line for line in said.stderr.splitlines() if line.startswith("Left out")]
     assert [line.rpartition(" ")[2] for line in left_out] == ["q2", "q3", "q1"]
-    assert "There is no turn yet." in said.stderr
+    assert "There is no turn to go back to." in said.stderr
 
 
 def test_what_was_undone_stays_in_the_session_and_out_of_the_context_after_a_restart(

@@ -18,6 +18,12 @@ COMMANDS = [
     (("logs", "-n", "3"), "Did you mean: pipechat history list?"),
     (("history", "rm", "trip"), "Did you mean: pipechat history delete?"),
     (("history", "help", "show"), "Did you mean: pipechat history show --help?"),
+    (("history", "clear"), "Did you mean: pipechat history delete?"),
+    (("logs", "list"), "Did you mean: pipechat history list?"),
+    (("log", "show"), "Did you mean: pipechat history show?"),
+    (("session", "ls"), "Did you mean: pipechat history list?"),
+    (("keys", "set"), "Did you mean: pipechat doctor?"),
+    (("prompt", "why", "so?"), "Did you mean: pipechat ask why 'so?'?"),
     (("history", "save", "trip"), "Did you mean: pipechat history export?"),
     (("history", "load", "x.json"), "Did you mean: pipechat history import?"),
     (("export", "trip"), "Did you mean: pipechat history export?"),
@@ -39,6 +45,7 @@ OPTIONS = [
     (("ask", "--json", "hi"), "Use --output-format json."),
     (("ask", "-j", "hi"), "Use --output-format json."),
     (("ask", "--jsonl", "hi"), "Use --output-format ndjson."),
+    (("ask", "--stream", "hi"), "An answer is streamed unless --no-stream is said."),
     (("ask", "--silent", "hi"), "Did you mean '--quiet'?"),
     (("ask", "--stats", "hi"), "Did you mean '--usage'?"),
     (("chat", "--tokens"), "Did you mean '--usage'?"),
@@ -95,7 +102,7 @@ def test_an_option_by_its_name_elsewhere_is_answered_with_its_name_here(
 
 
 def test_words_that_are_a_question_are_still_taken_as_one(program: Program) -> None:
-    for words in (("help", "me", "write"), ("prompt", "for", "it"), ("version", "of", "what")):
+    for words in (("help", "me", "write"), ("logs", "of", "mine"), ("version", "of", "what")):
         assert f"pipechat ask {' '.join(words)}?" in told(program, words)
 
 

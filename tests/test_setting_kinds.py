@@ -52,6 +52,8 @@ OWN_FIELDS = [
 BLAME = [
     Wrong("PIPECHAT_LAST_TURNS: -1 is not 0 or more", env={"PIPECHAT_LAST_TURNS": "-1"}),
     Wrong("--last-turns: -1 is not 0 or more", flags=("--last-turns", "-1")),
+    Wrong("--timeout: inf is not a finite number", flags=("--timeout", "1e400")),
+    Wrong("--temperature: nan is not a finite number", flags=("--temperature", "nan")),
     Wrong("config.toml: last_turns: -1 is not 0", config="last_turns = -1", **IN_CONFIG),
     Wrong("PIPECHAT_TIMEOUT: 'soon' is not a number of seconds", env={"PIPECHAT_TIMEOUT": "soon"}),
     Wrong("PIPECHAT_USAGE: 'maybe' is neither", env={"PIPECHAT_USAGE": "maybe"}),

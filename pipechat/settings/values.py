@@ -100,7 +100,7 @@ def number(least: float, most: float = math.inf) -> Reader:
     def read(value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"{_shown(value)} is not a number")
-        if not math.isfinite(value):
+        if value != value or abs(value) == math.inf:  # isfinite() takes no int of any size
             raise ValueError(f"{value} is not a finite number")
         if value < least:
             raise ValueError(f"{value} is not {least:g} or more")

@@ -206,8 +206,13 @@ def sync(fd: int) -> None:
 
 
 def sync_folder(folder: str) -> None:
-    """Wait until the names in `folder` are on the disk; "" is where the process stands."""
-    fd = os.open(folder or ".", os.O_RDONLY | os.O_CLOEXEC)
+    """Wait until the names in `folder` are on the disk; "" is where the process stands. Where it
+    may be written and not read, there is no way to: what stands in its files is safe all the same,
+    and no reason to take it back."""
+    try:
+        fd = os.open(folder or ".", os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError:
+        return
     try:
         os.fsync(fd)
     except OSError as error:
@@ -220,7 +225,7 @@ def sync_folder(folder: str) -> None:
 def make_folder(folder: str) -> None:
     """Make `folder` and what is missing above it, all 0700: `makedirs` protects only the leaf."""
     missing = []
-    while not os.path.isdir(folder):
+    while not os.path.isdir(folder or "."):
         missing.append(folder)
         folder = os.path.dirname(folder)
     for path in reversed(missing):
