@@ -244,8 +244,7 @@ class Environment:
 
 
 def take_variables(prefixes: tuple[str, ...], variables: Mapping[str, str]) -> Mapping[str, str]:
-    """Give this process, a worker of another's, `variables` in the place of its own that begin with
-    one of `prefixes`; the environment that it has then."""
+    """The environment of this process, a worker's, with `variables` for its own of `prefixes`."""
     for name in [name for name in os.environ if name.startswith(prefixes)]:
         del os.environ[name]
     os.environ.update(variables)
@@ -253,15 +252,9 @@ def take_variables(prefixes: tuple[str, ...], variables: Mapping[str, str]) -> M
 
 
 def _fill_missing_descriptors() -> set[int]:
-    missing = {fd for fd in (0, 1, 2) if not _is_open(fd)}
-    for _ in missing:
-        os.open(os.devnull, os.O_RDWR)  # the lowest that is free, by POSIX's rule
+    way = (os.devnull, os.O_RDWR) if os.access(os.devnull, os.W_OK) else ("/", os.O_RDONLY)
+    missing = set()
+    while (fd := os.open(*way)) <= 2:  # the lowest that is free, by POSIX; a jail has no /dev
+        missing.add(fd)
+    os.close(fd)
     return missing
-
-
-def _is_open(fd: int) -> bool:
-    try:
-        os.fstat(fd)
-    except OSError:
-        return False
-    return True

@@ -231,6 +231,8 @@ def unwritable_file(
             what, hint = "it is a folder", hint or "Name a file in it."
         case NotADirectoryError():
             what, hint = "a part of the path is no folder", hint or "Look at the path."
+        case PermissionError():
+            hint = hint or "Look at its owner and mode, and its folder's."
         case OSError(errno=errno.ELOOP) if not what:
             what, hint = "its symbolic links lead in a circle", "Look at where they lead."
     message = f"{name} could not be written: {what or error.strerror or error}"

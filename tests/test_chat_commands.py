@@ -390,6 +390,7 @@ def test_edit_sends_what_was_written_in_the_users_editor(
     ("environ", "told"),
     [
         ({"TERM": "xterm", "EDITOR": "no-such-editor"}, "there is no such program"),
+        ({"TERM": "xterm", "EDITOR": "/"}, "it may not be run"),
         ({"TERM": "xterm", "VISUAL": "exit 3;"}, "it ended with 3"),
         ({"TERM": "dumb", "VISUAL": "true"}, "EDITOR is not set"),
     ],

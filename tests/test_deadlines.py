@@ -226,6 +226,8 @@ def test_waiting_for_a_busy_session_ends_at_the_timeout(program: Program) -> Non
         waited = program.run(*ask, "--if-busy", "wait", "--timeout", str(SHORT_S))
         failed = program.run(*ask, "--if-busy", "fail")
         assert (waited.status, waited.code) == (failed.status, failed.code) == (9, "session_busy")
+        assert b"and did not end in time. Try again when it has ended, or give" in waited.stderr
+        assert b"or wait for it with --if-busy wait" in failed.stderr
         assert len(server.requests) == 1
         holder.terminate()
         assert program.finish(holder).status == 143

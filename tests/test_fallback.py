@@ -68,6 +68,7 @@ def test_a_model_at_the_same_endpoint_is_asked_and_the_record_names_it(
     assert result.status == 0
     assert b"I am second" in result.stdout
     assert b"; asking the model second instead" in result.stderr
+    assert b".;" not in result.stderr
     (record,) = program.records("s")
     assert (record["model"], record["answer"]) == ("second", "I am second")
     if output_format == "ndjson":

@@ -3,12 +3,12 @@
 import errno
 import json
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipechat import environment
 from tests.program import Program
 from tests.servers import ChatServer, answer, mirror
 from tests.test_batch_run import items
@@ -65,6 +65,68 @@ def test_what_was_paid_for_stays_in_a_file_of_a_folder_that_may_not_be_read(
     assert turn["status"] == "complete"
 
 
-def test_who_has_all_three_streams_needs_no_dev_null(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "devnull", "/no/such")
-    assert environment._fill_missing_descriptors() == set()
+@pytest.mark.in_process(False)
+@pytest.mark.parametrize(
+    ("streams", "status"), [("", 0), ("<&-", 0), (">&-", 11), ("<&- >&- 2>&-", 11)]
+)
+def test_in_a_jail_without_dev_null_the_answer_goes_where_it_belongs_or_nowhere(
+    program: Program, tmp_path: Path, streams: str, status: int
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import os; os.devnull = '/no/such'\n")
+    environ = program.environ()
+    environ["PYTHONPATH"] = f"{tmp_path}:{environ['PYTHONPATH']}"
+    ask = [program.python, "-m", "pipechat", "ask", "--offline", "-q", "--session", "s", "why?"]
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {streams}', "sh", *ask],
+        env=environ, stdin=subprocess.DEVNULL, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == status
+    assert done.stdout.endswith(b"you asked: why?\n" if status == 0 else b"")
+    assert b"Traceback" not in done.stderr
+    for path in (program.home / "sessions").glob("*.jsonl"):
+        assert [json.loads(each)["question"] for each in path.read_bytes().splitlines()]
+
+
+@pytest.mark.parametrize("of", ["a folder", "a link"])
+def test_it_is_the_lock_of_a_batch_that_is_named_where_the_lock_cannot_be_written(
+    program: Program, tmp_path: Path, of: str
+) -> None:
+    out, lock = tmp_path / "out", tmp_path / ".out.run"
+    with ChatServer(mirror()) as server:
+        batch = ("batch", "run", "--base-url", server.url, "-o", str(out))
+        assert program.run(*batch, input=items(1)).status == 0
+        lock.mkdir() if of == "a folder" else lock.symlink_to("elsewhere")
+        result = program.run(*batch, input=items(2))
+        assert len(server.requests) == 1
+    assert (result.status, result.code) == (11, "output_failed")
+    assert f"{lock} could not be written: it is " in result.stderr.decode()
+
+
+@pytest.mark.parametrize("kind", [".lock", "the folder"])
+def test_who_spends_by_a_budget_is_not_told_to_do_without_the_ledger(
+    program: Program, kind: str
+) -> None:
+    ledger = program.home / "ledger"
+    if kind == ".lock":
+        (ledger / kind).mkdir(parents=True)
+    else:
+        ledger.write_text("a file")
+    with ChatServer(answer("so")) as server:
+        result = program.run("ask", "--base-url", server.url, "--budget", "99999tok/day", "why?")
+        assert server.requests == []
+    assert (result.status, result.code) == (9, "ledger_unwritable")
+    assert b"A budget needs it: see that it can be written." in result.stderr
+    assert b"ledger = false" not in result.stderr
+
+
+def test_a_config_file_that_may_not_be_read_is_told_with_who_names_its_folder(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: str) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    monkeypatch.setattr("pipechat.settings.config.open_named", refused)
+    result = program.run("ask", "--offline", "why?")
+    assert (result.status, result.code) == (3, "bad_config")
+    for name in (str(program.home), "HOME", "XDG_CONFIG_HOME", "PIPECHAT_HOME"):
+        assert name in result.stderr.decode()

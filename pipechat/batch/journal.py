@@ -60,7 +60,8 @@ class OutputFile:
             hint = "Wait until it has ended, or name another file with -o."
             raise SessionError("batch_busy", message, hint, retryable=True) from error
         except OSError as error:
-            raise unwritable(path, error) from error
+            is_lock = os.path.lexists(self._lock_path) or os.path.isfile(path)
+            raise unwritable(self._lock_path if is_lock else path, error) from error
         try:
             self._open(start_over=start_over)
         except OSError as error:

@@ -13,7 +13,8 @@ from pipechat.errors import UsageError
 from pipechat.store.locked_file import open_to_read
 from pipechat.text import decode_text, in_mib
 
-_NOT_FOUND = (126, 127)
+# Of the shell's, by POSIX.
+_WORDS = {126: "it may not be run", 127: "there is no such program"}
 
 
 def written_in_editor(environ: Mapping[str, str], begin_with: str, most_bytes: int) -> str:
@@ -81,7 +82,7 @@ def _run(editor: str, path: str) -> None:
     finally:
         os.close(terminal)
     if status:
-        what = "there is no such program" if status in _NOT_FOUND else f"it ended with {status}"
+        what = _WORDS.get(status, f"it ended with {status}")
         hint = "Nothing was sent. VISUAL or EDITOR names the editor."
         raise UsageError("editor_failed", f"{editor}: {what}", hint)
 

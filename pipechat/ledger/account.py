@@ -46,6 +46,7 @@ if TYPE_CHECKING:  # a Protocol takes a tenth of a millisecond to make
 
 Line = dict[str, Any]
 DEFAULT_ANSWER_TOKENS = 4096  # what an answer is reckoned at that nothing limits
+_OFF = "`ledger = false` in config.toml keeps none."
 _SURELY_SOUND = 1 << 32  # a count of tokens below it needs no closer look
 
 
@@ -238,14 +239,13 @@ def append(folder: str, lines: Sequence[Line], *, at: str = "") -> None:
                 file.append(*records)
 
 
-def unwritable(folder: str, error: OSError, and_so: str = "") -> PipechatError:
-    """The error for a ledger that the system refused to write."""
+def unwritable(folder: str, error: OSError, and_so: str = "", hint: str = _OFF) -> PipechatError:
+    """The error for a ledger that the system refused to write; `hint` goes behind `and_so`."""
     from pipechat.store.faults import words_for
 
     what, _ = words_for(error)
-    where = os.fsdecode(error.filename or folder)
-    hint = f"{and_so} `ledger = false` in config.toml keeps none.".strip()
-    return SessionError("ledger_unwritable", f"the ledger, {where}: {what}", hint)
+    message = f"the ledger, {os.fsdecode(error.filename or folder)}: {what}"
+    return SessionError("ledger_unwritable", message, f"{and_so} {hint}".strip())
 
 
 def _is_counted(usage: Mapping[str, Any] | None) -> bool:

@@ -198,7 +198,9 @@ class BudgetBook:
             hint = f"{and_so} Try again when it has let go.".strip()
             raise SessionError("ledger_busy", message, hint, retryable=True) from error
         except OSError as error:
-            raise unwritable(self._folder, error, and_so) from error
+            # Not to be turned off: without a ledger there is no budget.
+            hint = "A budget needs it: see that it can be written."
+            raise unwritable(self._folder, error, and_so, hint) from error
 
 
 def _spent(standing: Standing, need: int, named_by: str) -> BudgetError:

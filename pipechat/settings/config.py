@@ -90,6 +90,9 @@ def read_config(path: str) -> dict[str, Any]:
             os.close(fd)
     except (FileNotFoundError, NotADirectoryError):
         return {}
+    except PermissionError as error:
+        hint = "Look at its owner and mode, and whose HOME, XDG_CONFIG_HOME or PIPECHAT_HOME says."
+        raise SetupError("bad_config", f"{path}: {error.strerror}", hint) from error
     except OSError as error:
         raise SetupError("bad_config", f"{path}: {error.strerror or error}") from error
     import tomllib  # only where there is a file: the parser is not free
@@ -120,7 +123,9 @@ def _check_trust(path: str, status: os.stat_result, config: Mapping[str, Any]) -
     secret = "a key" if _holds(config, "api_key") else "a header's value"
     if mode & 0o077 and (_holds(config, "api_key") or _holds_header(config)):
         message = f"{path} holds {secret} and others may read it (mode {mode:04o})"
-        raise SetupError("bad_config", message, f"chmod 600 {path}")
+        is_own = status.st_uid == os.geteuid()
+        hint = f"chmod 600 {path}" if is_own else "It is another user's: make it your own first."
+        raise SetupError("bad_config", message, hint)
     if not any(_holds(config, name) for name in _TRUSTED):
         return
     if status.st_uid not in (0, os.geteuid()):

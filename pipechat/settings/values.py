@@ -99,7 +99,7 @@ def unless_text(value: str) -> bool:
 def number(least: float, most: float = math.inf) -> Reader:
     def read(value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(f"{_shown(value)} is not a number")
+            raise ValueError(f"{value!r:.60} is not a number")
         if value != value or abs(value) == math.inf:  # isfinite() takes no int of any size
             raise ValueError(f"{value} is not a finite number")
         if value < least:
@@ -115,7 +115,7 @@ def whole_number(least: int, most: float = math.inf) -> Reader:
     def read(value: object) -> int:
         found = number(least, most)(value)
         if not isinstance(found, int):
-            raise ValueError(f"{_shown(value)} is not a whole number")
+            raise ValueError(f"{value!r:.60} is not a whole number")
         return found
 
     return read
@@ -129,13 +129,11 @@ def yes_or_no(value: object) -> bool:
 def count_or_share(value: object) -> int | float:
     """A count (an int), or `P%` of all (a float from 0 to 1)."""
     said = value.strip() if isinstance(value, str) else value
-    is_share = isinstance(said, str) and said.endswith("%")
     typed = number_text(said.removesuffix("%")) if isinstance(said, str) else said
     if isinstance(typed, str):
         raise ValueError(f"{value!r} is neither a count nor a share (5, 10%)")
-    if is_share:
-        share: float = number(0, 100)(typed)
-        return share / 100
+    if str(said).endswith("%"):
+        return float(number(0, 100)(typed)) / 100
     count: int = whole_number(0)(typed)
     return count
 
@@ -226,10 +224,6 @@ def _pair(pair: object) -> tuple[str, Any]:
         if len(value) > _MOST_DIGITS and value.lstrip("-").isdecimal():
             raise ValueError(f"{key}: a number of too many digits") from None
         return key, value
-
-
-def _shown(value: object) -> str:
-    return repr(value)[:60]
 
 
 def texts(value: object) -> tuple[str, ...]:

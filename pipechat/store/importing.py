@@ -180,7 +180,8 @@ def _translated(name: str = "") -> Iterator[None]:
     except OSError as error:
         if not name:
             what, hint = words_for(error)
-            message = f"nothing can be imported: {what}"
+            where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+            message = f"nothing can be imported: {where}{what}"
             raise SessionError("session_unwritable", message, hint) from error
         if isinstance(error, FileExistsError):
             raise _exists(name) from error
