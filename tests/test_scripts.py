@@ -484,6 +484,19 @@ def test_what_is_no_file_or_no_folder_is_named_to_be_removed(
     assert ordinary.told() == [f"pipechat: cannot write to {path}: remove it, or {COPY_IT}"]
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_pyproject_that_cannot_be_read_is_named(
+    ordinary: OrdinaryProject, is_there: bool
+) -> None:
+    path = ordinary.pyproject
+    if is_there:
+        ordinary.of_another(path, 0o000)
+    else:
+        path.unlink()
+    hint = "Make it readable, or get it anew."
+    assert ordinary.told() == [f"pipechat: cannot read {path}, of which .venv is made. {hint}"]
+
+
 def test_a_folder_that_cannot_be_written_is_named_whatever_is_in_it(
     ordinary: OrdinaryProject,
 ) -> None:
