@@ -66,6 +66,29 @@ def test_the_page_goes_to_a_file(tmp_path: Path) -> None:
     assert (tmp_path / "page").read_text() == KEPT.read_text()
 
 
+@pytest.mark.parametrize("name", ["folder", "folder/file/page", "missing/page", "/dev/full"])
+def test_a_file_that_cannot_be_written_is_one_line_that_names_it(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "file").touch()
+    done = run_manual("-o", str(tmp_path / name))
+    assert (done.returncode, done.stdout) == (ExitCode.OUTPUT, "")
+    assert done.stderr.startswith(f"scripts/man: {tmp_path / name}: ")
+    assert done.stderr.endswith(". Name a file that you may write to with -o.\n")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("redirection", [">/dev/full", ">&-"])
+def test_a_stdout_that_takes_nothing_is_one_line(redirection: str) -> None:
+    command = [sys.executable, str(ROOT / "scripts" / "manual")]
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {redirection}', "sh", *command],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == ExitCode.OUTPUT
+    assert done.stderr.startswith("scripts/man: stdout: ")
+    assert done.stderr.count("\n") == 1
+
+
 def rendered() -> str:
     """The page as a person reads it, without bold and italics."""
     done = subprocess.run(

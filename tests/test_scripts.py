@@ -9,8 +9,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,16 @@ match sys.argv[1:]:
         sys.exit(7)
 """
 
+# As much of a Python as anyone may run (that of the tests may stand in root's home), and as comes
+# before .venv is made. It cannot clear one.
+ANYONES = """#!/bin/sh
+case "$*" in
+  *version_info*) readlink -f -- "$0" ;;
+  *" venv "*) echo "Error: [Errno 13] Permission denied: 'lib'"; exit 1 ;;
+esac
+"""
+NOBODY = 65534
+
 
 class Project:
     """A copy of the scripts in a folder of their own, with the stand-in as its Python."""
@@ -55,12 +66,13 @@ class Project:
         self.pyproject = root / "pyproject.toml"
         self.stamp = root / ".venv" / "installed"
         self.environ = os.environ | {"PIPECHAT_PYTHON": str(python)}
+        self.become: list[str] = []
 
     def call(
         self, *arguments: str, script: Path | None = None, input: str = "", cwd: Path | None = None
     ) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            [script or self.script, *arguments],
+            [*self.become, script or self.script, *arguments],
             input=input,
             cwd=cwd,
             env=self.environ,
@@ -350,20 +362,160 @@ def test_any_other_stdin_is_the_programs(installed: Project, redirection: str) -
     assert done.returncode == (1 if redirection == "<&-" else 7)  # the stand-in reads stdin
 
 
-def test_a_folder_that_cannot_be_written_is_named_and_exits_3(project: Project) -> None:
-    (project.root / ".venv.lock").mkdir()  # because permissions do not stop root
-    done = project.call()
-    assert (done.returncode, done.stdout) == (3, "")
-    assert done.stderr.startswith(f"pipechat: cannot write to {project.root}")
-    assert done.stderr.endswith("Copy the folder to one of your own.\n")
-    assert done.stderr.count("\n") == 1
-    python = project.root / ".venv" / "bin" / "python"
+class OrdinaryProject(Project):
+    """The project of a user who is not root.
+
+    As root by becoming one, with root as the other; otherwise by an id(1) that says another number.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        python = folder / "python"
+        python.write_text(ANYONES)
+        python.chmod(0o755)
+        super().__init__(folder / "a [new] project", python)
+        shutil.copytree(ROOT / "scripts", self.root / "scripts", ignore=lambda *_: ["benching"])
+        shutil.copy(ROOT / "pyproject.toml", self.root)
+        self.to_own(self.root)
+        if os.getuid() == 0:
+            ids = (f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+            self.become = ["setpriv", *ids]
+
+    def to_own(self, path: Path) -> None:
+        if os.getuid() == 0:
+            os.chown(path, NOBODY, NOBODY)
+
+    def of_another(self, path: Path, mode: int) -> str:
+        """Makes it another's, without leave to write for the user; whose it is then."""
+        path.chmod(mode)
+        if os.getuid() == 0:
+            os.chown(path, 0, 0)
+        else:
+            program = self.root.parent / "id"
+            program.write_text(f"#!/bin/sh\necho {NOBODY}\n")
+            program.chmod(0o755)
+            self.environ["PATH"] = f"{program.parent}:{os.environ['PATH']}"
+        listed = subprocess.run(["ls", "-ld", path], capture_output=True, text=True, check=True)
+        return listed.stdout.split()[2]
+
+    def told(self) -> list[str]:
+        """What is said of an installation that cannot be."""
+        done = self.call(cwd=Path("/"))
+        assert (done.returncode, done.stdout) == (3, "")
+        return done.stderr.splitlines()
+
+
+@pytest.fixture
+def ordinary() -> Iterator[OrdinaryProject]:
+    """Outside of pytest's folders, which are root's alone."""
+    folder = Path(tempfile.mkdtemp(prefix="pipechat-"))
+    folder.chmod(0o755)
+    project = OrdinaryProject(folder)
+    yield project
+    for path in (project.root, project.root / ".venv", project.root / ".venv" / "lib"):
+        if path.is_dir():
+            path.chmod(0o700)
+    shutil.rmtree(folder)
+
+
+COPY_IT = "copy the folder to one of your own."
+
+
+@pytest.mark.parametrize("mode", [0o444, 0o000])
+@pytest.mark.parametrize("name", [".venv.lock", ".venv.log", ".venv", ".venv/installed"])
+def test_what_is_anothers_is_named_with_its_owner_before_anything_is_installed(
+    ordinary: OrdinaryProject, name: str, mode: int
+) -> None:
+    path = ordinary.root / name
+    if name == ".venv":
+        path.mkdir()
+        mode |= mode >> 2
+    elif name == ".venv/installed":  # nor is its folder the user's: it would be removed
+        path.parent.mkdir()
+        path.write_text(f"{ordinary.root}\nrun\n0 0\n")
+        shutil.copystat(ordinary.pyproject, path)
+    else:
+        path.touch()
+    owner = ordinary.of_another(path, mode)
+    if name == ".venv/installed":
+        path = path.parent
+        ordinary.of_another(path, 0o555)
+    line = f"cannot write to {path}, which is {owner}'s: `sudo rm -rf` it, or {COPY_IT}"
+    assert ordinary.told() == [f"pipechat: {line}"]
+
+
+def test_a_folder_of_anothers_in_venv_is_no_lack_of_a_package(ordinary: OrdinaryProject) -> None:
+    venv = ordinary.root / ".venv"
+    (venv / "lib").mkdir(parents=True)
+    ordinary.to_own(venv)
+    owner = ordinary.of_another(venv / "lib", 0o555)
+    *_, reason, line = ordinary.told()
+    assert reason == "Error: [Errno 13] Permission denied: 'lib'"
+    assert line.startswith(f"pipechat: cannot write to {venv}, which ")
+    assert line.endswith(f" is {owner}'s: `sudo rm -rf` it, or {COPY_IT}")
+
+
+@pytest.mark.parametrize("name", [".venv.lock", ".venv.log", ".venv"])
+def test_what_is_the_users_own_and_protected_is_named_so(
+    ordinary: OrdinaryProject, name: str
+) -> None:
+    path = ordinary.root / name
+    if name == ".venv":
+        path.mkdir()
+    else:
+        path.touch()
+    path.chmod(0o555)
+    ordinary.to_own(path)
+    line = f"cannot write to {path}, though it is yours: `chmod u+w` it, or {COPY_IT}"
+    assert ordinary.told() == [f"pipechat: {line}"]
+
+
+@pytest.mark.parametrize("name", [".venv.lock", ".venv.log", ".venv", ".venv/installed"])
+def test_what_is_no_file_or_no_folder_is_named_to_be_removed(
+    ordinary: OrdinaryProject, name: str
+) -> None:
+    ordinary.become = []  # root is told so as well
+    path = ordinary.root / name
+    if name == ".venv":
+        path.symlink_to("/no/such/folder")
+    else:
+        path.mkdir(parents=True)
+    if os.getuid() == 0:
+        os.chown(ordinary.root, 0, 0)
+    assert ordinary.told() == [f"pipechat: cannot write to {path}: remove it, or {COPY_IT}"]
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_pyproject_that_cannot_be_read_is_named(
+    ordinary: OrdinaryProject, is_there: bool
+) -> None:
+    path = ordinary.pyproject
+    if is_there:
+        ordinary.of_another(path, 0o000)
+    else:
+        path.unlink()
+    hint = "Make it readable, or get it anew."
+    assert ordinary.told() == [f"pipechat: cannot read {path}, of which .venv is made. {hint}"]
+
+
+def test_a_folder_that_cannot_be_written_is_named_whatever_is_in_it(
+    ordinary: OrdinaryProject,
+) -> None:
+    root = ordinary.root
+    lock = root / ".venv.lock"
+    python = root / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
+    hint = "Copy the folder to one of your own."
+    line = f"pipechat: cannot write to {root}, where .venv is to be made. {hint}"
+    ordinary.of_another(root, 0o555)
+    assert ordinary.told() == [line]
+    root.chmod(0o755)
+    lock.touch()
+    ordinary.to_own(lock)
+    root.chmod(0o555)
+    assert ordinary.told() == [line]
     python.symlink_to("/no/such/python")
-    done = project.call()
-    assert (done.returncode, done.stdout) == (3, "")
-    assert f"{python} leads to a Python that is gone, or not yours to run. Copy" in done.stderr
-    assert done.stderr.count("\n") == 1
+    gone = f"pipechat: {python} leads to a Python that is gone, or not yours to run. {hint}"
+    assert ordinary.told() == [gone]
 
 
 @pytest.mark.storm

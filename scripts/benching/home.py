@@ -78,22 +78,41 @@ def open_home(root: Path, say: Callable[[str], None]) -> Iterator[Home]:
         SetUpError
     """
     bench = root / ".bench"
-    bench.mkdir(exist_ok=True)
-    (bench / ".gitignore").write_text("*\n")
-    with (bench / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise SetUpError("another bench runs here") from error
-        for left in bench.glob("run-*"):  # by one that was killed
-            shutil.rmtree(left)
-        _install(root, bench, say)
+    with _locked(bench):
+        with _told_as_set_up(bench):
+            for left in bench.glob("run-*"):  # by one that was killed
+                shutil.rmtree(left)
+            _install(root, bench, say)
+            folder_of_run = tempfile.TemporaryDirectory(prefix="run-", dir=bench)
         with (
-            tempfile.TemporaryDirectory(prefix="run-", dir=bench) as folder,
+            folder_of_run as folder,
             _server("server") as port,
             _far(port, Path(folder)) as far_port,
         ):
             yield Home(root, bench / "venv/bin", Path(folder), port, far_port)
+
+
+@contextmanager
+def _locked(bench: Path) -> Iterator[None]:
+    with _told_as_set_up(bench):
+        bench.mkdir(exist_ok=True)
+        (bench / ".gitignore").write_text("*\n")
+        lock = (bench / "lock").open("w")
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise SetUpError("another bench runs here") from error
+        yield
+
+
+@contextmanager
+def _told_as_set_up(bench: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        hint = "Copy the project to a folder of your own, without .bench."
+        raise SetUpError(f"{error.filename or bench}: {error.strerror}. {hint}") from error
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from page import manual_page
 from tables import MarkerError, with_tables
 
 from pipechat.commands.command_tree import KnownCommand, known_commands
+from pipechat.errors import ExitCode
 from pipechat.main import make_command
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
@@ -24,19 +26,35 @@ def main() -> int:
     parser.add_argument("--readme", action="store_true", help="write what is kept of it")
     parser.add_argument("--check", action="store_true", help="say whether what is kept is right")
     wanted = parser.parse_args()
+    try:
+        return _make(wanted)
+    except MarkerError as error:
+        parser.error(str(error))
+    except BrokenPipeError:
+        return ExitCode.READER_LEFT
+    except OSError as error:
+        # A full disk has no name of the file with it.
+        name = error.filename or wanted.o or "stdout"
+        hint = "Name a file that you may write to with -o."
+        if wanted.readme or wanted.check:
+            hint = "Copy the folder to one of your own."
+        sys.stderr.write(f"scripts/man: {name}: {error.strerror}. {hint}\n")
+        return ExitCode.OUTPUT
+
+
+def _make(wanted: argparse.Namespace) -> int:
     commands = all_commands()
     page = manual_page(commands)
     if wanted.o is not None:
         wanted.o.write_text(page, encoding="utf-8")
     elif not (wanted.readme or wanted.check):
-        sys.stdout.write(page)
+        # Closed here: what could not be written is told now, and not once more at the exit.
+        with os.fdopen(os.dup(1), "w", encoding="utf-8") as stdout:
+            stdout.write(page)
     if not (wanted.readme or wanted.check):
         return 0
     readme = _ROOT / "README.md"
-    try:
-        right = {readme: with_tables(readme.read_text(encoding="utf-8"), commands), _KEPT: page}
-    except MarkerError as error:
-        parser.error(str(error))
+    right = {readme: with_tables(readme.read_text(encoding="utf-8"), commands), _KEPT: page}
     return _keep(right, write=wanted.readme)
 
 
