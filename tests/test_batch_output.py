@@ -488,7 +488,7 @@ def test_fresh_makes_room_first(
 @pytest.mark.in_process
 @pytest.mark.parametrize("more", [(), ("--ordered",)])
 @pytest.mark.parametrize(
-    ("jobs", "session"), [(1, {}), (16, {}), (16, {"session": "s"})], ids=["1", "16", "session"]
+    ("jobs", "session"), [(1, {}), (4, {}), (4, {"session": "s"})], ids=["1", "4", "session"]
 )
 def test_a_disk_that_fills_up_ends_the_run_and_loses_no_answer(
     program: Program, disk: Path, jobs: int, session: dict[str, str], more: tuple[str, ...]
@@ -498,10 +498,10 @@ def test_a_disk_that_fills_up_ends_the_run_and_loses_no_answer(
     with ChatServer(mirror()) as server:
         with pytest.MonkeyPatch.context() as patch:
             small_disk(disk, (1 << 16) + 3000, patch)
-            full = run(program, server, items(40, **session), *to)
+            full = run(program, server, items(24, **session), *to)
         assert (full.status, full.code) == (11, "output_failed")
-        assert 0 < len(server.requests) < 40
-        assert run(program, server, items(40, **session), *to).status == 0
+        assert 0 < len(server.requests) < 24
+        assert run(program, server, items(24, **session), *to).status == 0
         assert set(asked(server).values()) == {1}, "what was answered is kept"
-    assert Counter(record["item"] for record in records(out)) == Counter(f"i{n}" for n in range(40))
+    assert Counter(record["item"] for record in records(out)) == Counter(f"i{n}" for n in range(24))
     assert [path.name for path in disk.iterdir()] == ["out.jsonl"]
