@@ -2,6 +2,7 @@
 for the next run."""
 
 import asyncio
+import errno
 import json
 import os
 import resource
@@ -423,3 +424,84 @@ def test_what_a_kill_left_of_a_record_is_gone_and_nothing_else(
     assert (torn in lines) is stays
     there = [json.loads(line) for line in lines if line.startswith(b"{")]
     assert {each["item"] for each in there if "item" in each} == {f"i{n}" for n in range(30)}
+
+
+def small_disk(folder: Path, room: int, patch: pytest.MonkeyPatch) -> None:
+    """All files of `folder` together take no more than `room` bytes."""
+    real = os.write
+
+    def write(fd: int, data: Any) -> int:
+        if not os.readlink(f"/proc/self/fd/{fd}").startswith(f"{folder}/"):
+            return real(fd, data)
+        left = room - sum(path.stat().st_size for path in folder.iterdir())
+        if left <= 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(fd, data[:left])
+
+    patch.setattr(os, "write", write)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    return folder
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("more", [(), ("--output-format", "json"), ("--events",), ("--ordered",)])
+@pytest.mark.parametrize(
+    ("room", "left"), [(0, None), (5, b"0"), (20, None), (4096, b"0" + 70_000 * b"\n")]
+)
+def test_an_output_without_room_for_answers_is_told_before_anything_is_asked(
+    program: Program, disk: Path, more: tuple[str, ...], room: int, left: bytes | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    if left is not None:  # a run was killed
+        (disk / ".out.jsonl.run").write_bytes(left)
+    small_disk(disk, room, monkeypatch)
+    with ChatServer(mirror()) as server:
+        result = run(program, server, items(3), "-o", f"{disk}/out.jsonl", *more)
+        assert not server.requests
+    assert (result.status, result.code) == (11, "output_failed")
+    kept = [(path.name, path.read_bytes()) for path in disk.iterdir() if path.stat().st_size]
+    assert kept == ([] if left is None else [(".out.jsonl.run", b"0")])
+
+
+@pytest.mark.in_process
+def test_fresh_makes_room_first(
+    program: Program, disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = disk / "out.jsonl"
+    with ChatServer(mirror()) as server:
+        assert run(program, server, items(3), "-o", str(out)).status == 0
+        full = out.stat().st_size + 70_000
+        with out.open("ab") as file:
+            file.write(b"{}\n" * 23_000)
+        small_disk(disk, full, monkeypatch)
+        assert run(program, server, items(3), "-o", str(out)).status == 11
+        assert run(program, server, items(3), "-o", str(out), "--fresh").status == 0
+        assert set(asked(server).values()) == {2}
+    assert len(records(out)) == 3
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("more", [(), ("--ordered",)])
+@pytest.mark.parametrize(
+    ("jobs", "session"), [(1, {}), (4, {}), (4, {"session": "s"})], ids=["1", "4", "session"]
+)
+def test_a_disk_that_fills_up_ends_the_run_and_loses_no_answer(
+    program: Program, disk: Path, jobs: int, session: dict[str, str], more: tuple[str, ...]
+) -> None:
+    out = disk / "out.jsonl"
+    to = ("-o", str(out), "-j", str(jobs), *more)
+    with ChatServer(mirror()) as server:
+        with pytest.MonkeyPatch.context() as patch:
+            small_disk(disk, (1 << 16) + 3000, patch)
+            full = run(program, server, items(24, **session), *to)
+        assert (full.status, full.code) == (11, "output_failed")
+        assert 0 < len(server.requests) < 24
+        assert run(program, server, items(24, **session), *to).status == 0
+        assert set(asked(server).values()) == {1}, "what was answered is kept"
+    assert Counter(record["item"] for record in records(out)) == Counter(f"i{n}" for n in range(24))
+    assert [path.name for path in disk.iterdir()] == ["out.jsonl"]

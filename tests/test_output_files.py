@@ -1,6 +1,7 @@
 """-o: a file appears whole or not at all; what is open or no file is written in place; an answer
 that was paid for is not thrown away."""
 
+import errno
 import fcntl
 import json
 import os
@@ -10,6 +11,7 @@ import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -260,6 +262,74 @@ def test_a_commit_that_fails_keeps_what_was_written(
     output.discard()
     (kept,) = [path for path in folder.iterdir() if path.is_file()]
     assert (kept.read_bytes(), str(kept) in caught.value.hint) == (b"paid for", True)
+
+
+def breaks(call: str, error: int, after: int, patch: pytest.MonkeyPatch) -> None:
+    """The disk of a file that is on its way fails `call` with `error`, once it was called so
+    often; a write before that takes three bytes at most."""
+    real, left = getattr(os, call), after
+
+    def failing(fd: int, *more: Any) -> Any:
+        nonlocal left
+        if "/out/.x." not in os.readlink(f"/proc/self/fd/{fd}"):
+            return real(fd, *more)
+        left -= 1
+        if left < 0:
+            raise OSError(error, os.strerror(error))
+        return real(fd, more[0][:3], *more[1:]) if more else real(fd)
+
+    patch.setattr(os, call, failing)
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("output_format", FORMATS)
+@pytest.mark.parametrize(
+    ("error", "after"), [(errno.ENOSPC, 0), (errno.EDQUOT, 0), (errno.EFBIG, 0), (errno.EIO, 1)]
+)
+def test_a_file_without_room_for_a_byte_is_told_before_anything_is_sent(
+    program: Program, tmp_path: Path, output_format: str, error: int, after: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "x").write_text("before")
+    breaks("pwrite", error, after, monkeypatch)  # after one that takes less than it was given
+    with ChatServer(answer(ANSWER)) as server:
+        ask = ("ask", "hello", "--base-url", server.url, "-o", folder / "x")
+        result = program.run(*ask, "--output-format", output_format)
+        assert not server.requests
+    assert (result.status, result.code) == (11, "output_failed")
+    assert [path.read_text() for path in folder.iterdir()] == ["before"]
+
+
+BROKEN = [("write", errno.ENOSPC, 0), ("write", errno.EDQUOT, 2), ("fsync", errno.EIO, 0)]
+
+
+@pytest.mark.in_process
+@pytest.mark.parametrize("output_format", [*FORMATS, "extracted"])
+@pytest.mark.parametrize(("call", "error", "after"), BROKEN)
+@pytest.mark.parametrize("session", [(), ("--session", "s")], ids=["alone", "session"])
+def test_an_answer_whose_file_breaks_on_the_way_is_on_stdout_once(
+    program: Program, tmp_path: Path, output_format: str, session: tuple[str, ...],
+    call: str, error: int, after: int, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    folder = tmp_path / "out"
+    folder.mkdir()
+    is_extracted = output_format == "extracted"
+    more = ("--extract", "json") if is_extracted else ("--output-format", output_format)
+    said = '{"n": 1}' if is_extracted else ANSWER
+    breaks(call, error, after, monkeypatch)
+    with ChatServer(answer(said, pieces=3)) as server:
+        ask = ("ask", "hello", "--base-url", server.url, "-o", f"{folder}/x", *session)
+        result = program.run(*ask, *more)
+        assert len(server.requests) == 1
+    assert (result.status, result.code) == (11, "output_failed")
+    assert b"The answer is on stdout." in result.stderr
+    shown = "text" if is_extracted else output_format
+    assert answer_in(result.stdout, shown) == said
+    assert not list(folder.iterdir())
+    if session:
+        assert [turn["answer"] for turn in program.records("s")] == [said]
 
 
 @pytest.mark.parametrize("name", ["文" * 80, "é" * 120, "x" * 255, "👩‍💻" * 20, "a"])

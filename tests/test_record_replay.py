@@ -1,7 +1,9 @@
 """--record and --replay: what was exchanged comes again, without key and network."""
 
+import errno
 import itertools
 import json
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from pipechat.client.exchange import Request
 from pipechat.client.near_request import difference, nearest
 from pipechat.client.recording import CLOSED, End, Recorded, read_recording
+from pipechat.store.locked_file import LockedFile
 from tests.in_process import InProcess
 from tests.program import PLANTED_KEY, Program, Result
 from tests.properties import MODEST
@@ -25,13 +28,16 @@ from tests.servers import (
     Stall,
     answer,
     chunk,
+    completion,
     error_reply,
     event,
     http_reply,
+    json_reply,
     raw_reply,
     stream_reply,
 )
 from tests.servers.dialects import APIS
+from tests.servers.mirror import mirror
 from tests.test_start_up import imported
 from tests.test_wire_end_to_end import BOTH, FIRST_CHUNKS, HI, OTHERWISE, STOP
 from tests.wire_rows import ASKED_BY, Row
@@ -418,3 +424,74 @@ def test_an_exchange_with_a_value_of_another_kind_is_none(
     assert result.status == 2
     assert result.stderr.count(b"\n") == 1
     assert b"line 1" in result.stderr
+
+
+class Full(LockedFile):
+    """A recording on a disk that takes `room` exchanges more, and then fails in one of the ways
+    that disks have."""
+
+    room = 0
+    error = errno.ENOSPC
+
+    def append(self, *records: bytes) -> None:
+        if Full.room <= 0:
+            raise OSError(Full.error, os.strerror(Full.error))
+        Full.room -= 1
+        super().append(*records)
+
+
+@pytest.fixture(params=[errno.ENOSPC, errno.EACCES, errno.EIO], ids=errno.errorcode.__getitem__)
+def full_disk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Full, "error", request.param)
+    monkeypatch.setattr(Full, "room", 0)
+    monkeypatch.setattr("pipechat.commands.recordings.LockedFile", Full)
+
+
+@pytest.mark.in_process
+@pytest.mark.usefixtures("full_disk")
+@pytest.mark.parametrize("jobs", [1, 4])
+@pytest.mark.parametrize("more", [(), ("--stream",), ("-o", "out.jsonl")], ids=" ".join)
+def test_a_batch_ends_with_its_recording_and_has_all_that_was_answered(
+    program: Program, tmp_path: Path, more: tuple[str, ...], jobs: int
+) -> None:
+    Full.room = 5
+    source = b"".join(b"question %d\n" % n for n in range(40))
+    with ChatServer(mirror()) as server:
+        result = program.run(
+            "batch", "run", "--input-format", "lines", "-j", str(jobs), *more,
+            "--base-url", server.url, "--record", "rec", input=source, events=False, cwd=tmp_path,
+        )  # fmt: skip
+        asked = [request.question for request in server.requests]
+    assert (result.status, result.code) == (11, "recording_unwritable")
+    assert 5 < len(asked) <= 5 + jobs, "none is begun after the first that was not recorded"
+    out = (tmp_path / "out.jsonl").read_bytes() if "-o" in more else result.stdout
+    found = {each["question"]: each for each in map(json.loads, out.splitlines())}
+    assert sorted(found) == sorted(asked)
+    assert all(found[question]["answer"] == f"echo: {question}" for question in asked)
+    codes = [each["error"] and each["error"]["code"] for each in found.values()]
+    assert codes.count(None) == 5
+    assert codes.count("recording_unwritable") == len(asked) - 5
+
+
+@pytest.mark.in_process
+@pytest.mark.usefixtures("full_disk")
+@pytest.mark.parametrize("output_format", ["text", "json", "ndjson"])
+@pytest.mark.parametrize(
+    ("reply", "more"),
+    [(answer("Paid for."), ()), (json_reply(200, completion("Paid for.")), ("--no-stream",))],
+    ids=["streamed", "in one piece"],
+)
+def test_an_answer_whose_recording_fails_is_shown_and_kept(
+    program: Program, tmp_path: Path, reply: Reply, more: tuple[str, ...], output_format: str
+) -> None:
+    with ChatServer(reply) as server:
+        result = program.run(
+            "ask", "hello", "--base-url", server.url, "--record", str(tmp_path / "rec"), *more,
+            "--session", "s", "--output-format", output_format,
+        )  # fmt: skip
+    assert (result.status, result.code) == (11, "recording_unwritable")
+    if output_format == "text":
+        assert result.stdout.strip() == b"Paid for."
+    else:
+        assert result.events[-1]["answer"] == "Paid for."
+    assert [turn["answer"] for turn in program.records("s")] == ["Paid for."]

@@ -6,6 +6,7 @@ this one cannot finish.
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 
@@ -21,6 +22,8 @@ from pipechat.store.locked_file import LockedFile, lock_file, open_to_read, sync
 # Of an id: its time. Those of one millisecond are in no order.
 _TIME_LENGTH = 13
 _BEGINNING = b'{"v":1,"id":"'  # of a record
+# Kept free for what is in flight when the disk fills up: sixteen answers of a page each.
+_RESERVE_BYTES = 1 << 16
 
 
 class SetAsideError(OutputError):
@@ -31,7 +34,8 @@ class OutputFile:
     """The file of a batch, for one run at a time, until it is closed.
 
     The lock of the run is a file of its own, hidden beside it: the file's own lock is that of
-    each append, so that readers see it grow. Where it was left, a run has died.
+    each append, so that readers see it grow. Where it was left, a run has died. While items are
+    asked it takes up the room of answers that are on their way, should the disk fill up.
 
     `since`: turns of sessions whose ids are not less are of this run, or of those before it that
     died. `was_left`: there were such. `to_resume`: the next run is to look for turns of this one.
@@ -53,7 +57,8 @@ class OutputFile:
         self._file: LockedFile | None = None
         try:
             self._lock = lock_file(self._lock_path, create=True, wait_s=0)
-            self.since = os.pread(self._lock, 64, 0).decode("ascii", "replace")
+            begun, _, _reserve = os.pread(self._lock, 64, 0).partition(b"\n")
+            self.since = begun.decode("ascii", "replace")
             self.was_left = self.to_resume = bool(self.since)
         except BlockingIOError as error:
             message = f"another run writes to {path}"
@@ -93,15 +98,17 @@ class OutputFile:
 
     def begin(self) -> None:
         """Items are about to be asked: should the run die, what it leaves in sessions is known by
-        its time. Raises OutputError."""
+        its time. Raises OutputError, also where there is no room for answers."""
         try:
-            if not self.was_left:
+            if self.was_left:
+                self._reserve()
+            else:
                 self._begin_anew()
         except OSError as error:
             raise unwritable(self._lock_path, error) from error
 
     def clear(self) -> None:
-        """Start over: empty it. Raises OutputError."""
+        """Start over: empty it, and begin. Raises OutputError."""
         try:
             self.held.forget()
             file = self._taken()
@@ -116,7 +123,21 @@ class OutputFile:
         self.since = new_turn_id()[:_TIME_LENGTH]
         os.ftruncate(self._lock, 0)
         write_all(self._lock, self.since.encode())
+        self._reserve()
+
+    def _reserve(self) -> None:
+        """Take up room on the disk. Raises OSError where there is none."""
+        self._free()
+        try:
+            write_all(self._lock, b"\n" * _RESERVE_BYTES)
+        except OSError as error:
+            if error.errno != errno.EFBIG:  # a limit is of each file by itself
+                self._free()
+                raise
         sync(self._lock)
+
+    def _free(self) -> None:
+        os.ftruncate(self._lock, len(self.since))
 
     def append(self, lines: list[bytes]) -> None:
         """Add records, all of them safe on disk.
@@ -129,6 +150,7 @@ class OutputFile:
         except OSError as error:
             failure = unwritable(self.path, error)
             try:
+                self._free()
                 self.held.add(((0, line) for line in lines), stay=True)
             except OSError:
                 raise failure from error
@@ -169,8 +191,9 @@ class OutputFile:
 
     def close(self) -> None:
         """Let another run have it."""
-        if not self.to_resume:
-            with suppress(OSError):
+        with suppress(OSError):
+            self._free()
+            if not self.to_resume:
                 os.unlink(self._lock_path)
         self.held.close()
         if self._file is not None:

@@ -183,6 +183,8 @@ class BatchRun:
 
     async def _keep(self, item: Item, place: int, kept: Kept, answered: Answered) -> None:
         asked, attempts, corrected, account = answered
+        if isinstance(asked.cause, OutputError):  # its recording's, which fails all the others
+            self.stop(asked.cause)
         turn = kept.turn(
             asked.terminal, item=item.id, attempts=attempts, corrected=corrected, api=asked.api
         )

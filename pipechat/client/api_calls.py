@@ -15,12 +15,12 @@ from typing import Any
 
 from pipechat import jsonl
 from pipechat.client.exchange import Exchange, Request, Response
-from pipechat.client.reading import cleaned, decoded_error
+from pipechat.client.reading import cleaned
 from pipechat.client.retries import retry_after_s
 from pipechat.client.sdk_sender import SdkSender
 from pipechat.errors import NetworkError, PipechatError, TryLaterError
 from pipechat.text import redacted_values
-from pipechat.wire.api_errors import malformed, status_error
+from pipechat.wire.api_errors import decoded_error, malformed, status_error
 
 _LARGEST_DOCUMENT = 64 * 1024 * 1024
 _ERROR_BYTES = 64 * 1024

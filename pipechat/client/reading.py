@@ -11,14 +11,13 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from pipechat import jsonl
 from pipechat.client.deadlines import Deadlines
 from pipechat.client.exchange import Response
 from pipechat.client.retries import retry_after_s
-from pipechat.errors import NetworkError, PipechatError, RefusedError, TryLaterError
+from pipechat.errors import NetworkError, OutputError, PipechatError, RefusedError, TryLaterError
 from pipechat.events import Chunk, Judge, Together, Told
 from pipechat.text import redacted, redacted_values
-from pipechat.wire.api_errors import status_error
+from pipechat.wire.api_errors import decoded_error, status_error
 from pipechat.wire.body import BodyDecoder
 from pipechat.wire.dialect import Dialect
 
@@ -137,7 +136,14 @@ class ResponseReading:
         )
         deadlines, longest = self._deadlines, self._longest_wait_s
         while not decoder.finished:
-            segment = yield from self._take()
+            try:
+                segment = yield from self._take()
+            except OutputError as failure:  # of its recording: what came is told all the same
+                try:
+                    yield from self._told(decoder.close())
+                except PipechatError as broken:
+                    raise failure from broken
+                raise
             assert not isinstance(segment, Response)
             if segment is None:
                 yield from self._told(decoder.close())
@@ -249,12 +255,3 @@ def cleaned(message: str, secrets: Iterable[str]) -> str:
     """What a server says, fit for a line: without secrets, and no longer than a line."""
     message = redacted(message, secrets)
     return message if len(message) <= _MESSAGE_LENGTH else message[:_MESSAGE_LENGTH] + "…"
-
-
-def decoded_error(content: bytes) -> object:
-    """The body of an error: JSON, or what plain text says; of a page of HTML nothing."""
-    try:
-        return jsonl.loads(content)
-    except ValueError:
-        text = content.decode("utf-8", "replace").strip()
-        return None if text.startswith("<") else text

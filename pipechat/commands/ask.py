@@ -237,7 +237,9 @@ def _opened_sink(env: Environment, settings: Settings, *, extract: bool) -> Iter
         env.stdout.check_open()
         sink = answer_sink(env, settings, settings.output_format, extract=extract)
     else:
-        sink = FileSink(make_sink(file, settings.output_format, extract=extract), file)
+        written = make_sink(file, settings.output_format, extract=extract)
+        shown = make_sink(env.stdout, settings.output_format, raw=settings.raw, extract=extract)
+        sink = FileSink(written, file, shown, "stdout")
     if settings.verbose:
         sink = TellingSink(env, sink)
     try:

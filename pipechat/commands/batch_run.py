@@ -110,7 +110,8 @@ def _open_output(
         return None
     output = open_output(settings, path, source, stack)
     check_provider(settings, path)
-    output.begin()
+    if not settings.fresh:  # else it is cleared first, which makes room
+        output.begin()
     return output
 
 

@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from pipechat.errors import unwritable_file
-from pipechat.events import End, Error, Event, Sink
+from pipechat.errors import OutputError, ReaderLeft, unwritable_file
+from pipechat.events import End, Error, Event, Sink, TextChunk
 from pipechat.signals import LONGEST_WAIT_S
 
 _DESCRIPTOR = re.compile(r"/(?:dev/fd|proc/(?:self|[0-9]+)/fd)/([0-9]{1,6})")
 _MOST_LINKS = 40
 _NAME_BYTES = 100
+_BLOCK_BYTES = 4096  # of most disks
 _QUIET_S = 3.0
 
 
@@ -28,8 +29,11 @@ class FileOutput:
         mode: the permissions of a new file; one that is there keeps its own.
         what: what is written, in messages.
 
+    `is_kept`: the whole is in the temporary file, which could not take its name.
+
     Raises:
-        OutputError: it cannot be made, or could not take its name; nothing was sent yet.
+        OutputError: it cannot be made or has no room, or could not take its name; nothing was
+            sent yet.
     """
 
     is_terminal = False
@@ -53,7 +57,12 @@ class FileOutput:
             os.fchmod(self._fd, mode if there is None else stat.S_IMODE(there.st_mode))
         except OSError as error:
             raise unwritable_file("output_failed", path, error) from error
-        self._is_open = True
+        self._is_open, self.is_kept = True, False
+        try:
+            _check_room(self._fd)
+        except OSError as error:
+            self.discard()
+            raise unwritable_file("output_failed", path, error) from error
 
     def write(self, data: bytes) -> None:
         """Keep `data`. Raises OutputError."""
@@ -71,13 +80,17 @@ class FileOutput:
         """Let the file appear, whole; where it cannot, the temporary file stays.
 
         Raises:
-            OutputError: `output_failed`, which names the temporary file.
+            OutputError: `output_failed`; it names the temporary file where the whole is there.
         """
-        self._is_open = False
         try:
             os.fsync(self._fd)
+        except OSError as error:  # some disks are full, or fail, only then
+            raise unwritable_file("output_failed", self._path, error) from error
+        self._is_open = False
+        try:
             os.rename(self._temporary, self._target)
         except OSError as error:
+            self.is_kept = True
             hint = f"The whole {self._what} is in {self._temporary}."
             raise unwritable_file("output_failed", self._path, error, hint=hint) from error
         finally:
@@ -94,19 +107,44 @@ class FileOutput:
 
 
 class FileSink:
-    """A sink into a FileOutput: it appears on `end`, and never on `error`."""
+    """A sink into a FileOutput: it appears on `end`, and never on `error`.
 
-    def __init__(self, sink: Sink, file: FileOutput) -> None:
+    Where the file fails on the way, the answer is heard to its end all the same, since it is paid
+    for, and told to another sink. Nothing of it is told twice: the file is discarded then.
+
+    Args:
+        sink: writes to `file`.
+        otherwise: takes the whole answer where the file could not, `where` that is, in a hint.
+    """
+
+    def __init__(self, sink: Sink, file: FileOutput, otherwise: Sink, where: str) -> None:
         self._sink = sink
         self._file = file
+        self._otherwise = otherwise
+        self._where = where
+        self._failure: OutputError | None = None
 
     def emit(self, *events: Event) -> None:
-        if isinstance(events[-1], Error):
+        last = events[-1]
+        if isinstance(last, Error):
             self._file.discard()
             return
-        self._sink.emit(*events)
-        if isinstance(events[-1], End):
-            self._file.commit()
+        if self._failure is None:
+            try:
+                self._sink.emit(*events)
+                if isinstance(last, End):
+                    self._file.commit()
+            except OutputError as error:
+                if self._file.is_kept:
+                    raise
+                self._failure = error
+        if isinstance(last, End) and self._failure is not None:
+            self._file.discard()
+            with suppress(OutputError, ReaderLeft):  # what failed first is told
+                self._otherwise.emit(TextChunk(0, last.answer))
+                self._otherwise.emit(last)
+                self._failure.hint = f"The answer is on {self._where}."
+            raise self._failure
 
 
 def open_in_place(
@@ -176,6 +214,13 @@ def _open_fifo(path: str, timeout_s: float | None, on_silence: Callable[[], None
             told = True
             on_silence()
         time.sleep(LONGEST_WAIT_S / 10)
+
+
+def _check_room(fd: int) -> None:
+    """Raises OSError where the file, which is empty, cannot take a block."""
+    if os.pwrite(fd, bytes(_BLOCK_BYTES), 0) < _BLOCK_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    os.ftruncate(fd, 0)
 
 
 def _status(path: str) -> os.stat_result | None:

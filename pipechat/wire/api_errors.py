@@ -128,3 +128,12 @@ def _error_for(
     return TryLaterError(
         code, message, "Try again later.", status=status, retry_after_s=retry_after_s
     )
+
+
+def decoded_error(content: bytes) -> object:
+    """The body of an error: JSON, or what plain text says; of a page of HTML nothing."""
+    try:
+        return jsonl.loads(content)
+    except ValueError:
+        text = content.decode("utf-8", "replace").strip()
+        return None if text.startswith("<") else text
