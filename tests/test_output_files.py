@@ -325,6 +325,8 @@ def test_an_answer_whose_file_breaks_on_the_way_is_on_stdout_once(
         assert len(server.requests) == 1
     assert (result.status, result.code) == (11, "output_failed")
     assert b"The answer is on stdout." in result.stderr
+    if output_format == "ndjson":
+        assert [event["type"] for event in result.events] == ["start", "chunk", "end"]
     shown = "text" if is_extracted else output_format
     assert answer_in(result.stdout, shown) == said
     assert not list(folder.iterdir())

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from pipechat.errors import OutputError, ReaderLeft, unwritable_file
-from pipechat.events import End, Error, Event, Sink, TextChunk
+from pipechat.events import End, Error, Event, Sink, Start, TextChunk
 from pipechat.signals import LONGEST_WAIT_S
 
 _DESCRIPTOR = re.compile(r"/(?:dev/fd|proc/(?:self|[0-9]+)/fd)/([0-9]{1,6})")
@@ -123,9 +123,11 @@ class FileSink:
         self._otherwise = otherwise
         self._where = where
         self._failure: OutputError | None = None
+        self._begun: list[Event] = []
 
     def emit(self, *events: Event) -> None:
         last = events[-1]
+        self._begun += [event for event in events if isinstance(event, Start)]
         if isinstance(last, Error):
             self._file.discard()
             return
@@ -141,8 +143,8 @@ class FileSink:
         if isinstance(last, End) and self._failure is not None:
             self._file.discard()
             with suppress(OutputError, ReaderLeft):  # what failed first is told
-                self._otherwise.emit(TextChunk(0, last.answer))
-                self._otherwise.emit(last)
+                for event in (*self._begun, TextChunk(0, last.answer), last):
+                    self._otherwise.emit(event)
                 self._failure.hint = f"The answer is on {self._where}."
             raise self._failure
 
