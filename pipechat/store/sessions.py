@@ -19,7 +19,7 @@ from pipechat.store import in_flight, layout, spool
 from pipechat.store import reading as session_reading
 from pipechat.store.adoption import adopt_orphans
 from pipechat.store.case import check_case, may_be_new
-from pipechat.store.faults import unwritable
+from pipechat.store.faults import unreadable, unwritable
 from pipechat.store.locked_file import LockedFile, lock_file, make_folder
 from pipechat.store.names import check_name
 from pipechat.store.opening import Tell, on_wait, open_session
@@ -58,7 +58,12 @@ class SessionStore:
         return os.path.join(self.folder, layout.session_file(name))
 
     def exists(self, name: str) -> bool:
-        return os.path.lexists(self.path(name))
+        """Whether there is such a session. Raises SessionError where nobody may look."""
+        path = self.path(name)
+        try:
+            return _is_there(path)
+        except OSError as error:
+            raise unreadable(name, error) from error
 
     def begin(
         self,
@@ -106,7 +111,7 @@ class SessionStore:
         self._warn_of_mode(self.folder, self.folder)
         if may_be_new(self.folder, name):
             check_case(name, os.listdir(self.folder))
-        return not self.exists(name)
+        return not _is_there(self.path(name))
 
     def _open_spool(self, path: str, name: str, wait_s: float | None) -> tuple[str, int]:
         """A new turn's id and its spool, after the orphans were adopted. Raises OSError."""
@@ -228,3 +233,12 @@ class SessionStore:
             self._warned.add(path)
             wanted = "700" if path == self.folder else "600"
             self.warn(f"{path} is open to others (mode {mode:o}); `chmod {wanted}` closes it")
+
+
+def _is_there(path: str) -> bool:
+    """Whether something stands at `path`. Raises OSError: only what is missing is not there."""
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return True
