@@ -1,19 +1,23 @@
 """Where something may not be looked at, that is what is said: not that nothing is there."""
 
+import errno
+import json
+import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pipechat.store import layout
 from tests.file_modes import heed_modes
 from tests.history_kit import turn, write_session
 from tests.program import Program
 
 pytestmark = pytest.mark.in_process
 
-SHUT = {"nothing": 0o000, "names alone": 0o400, "no names": 0o300}
 FORMATS = ("text", "ndjson")
 
 
@@ -90,3 +94,78 @@ def test_a_session_that_is_not_there_is_missing(program: Program) -> None:
         named = [word.replace("s", "t") if word == "s" else word for word in command]
         result = program.run(*named)
         assert (result.status, result.code) == (9, "session_missing"), named
+
+
+def findings(program: Program, output_format: str) -> dict[str, tuple[str, str]]:
+    """How each check of doctor went, and what it said."""
+    env = {"PIPECHAT_OFFLINE": "1"}
+    result = program.run("doctor", "--output-format", output_format, env=env)
+    if output_format == "json":
+        checks = json.loads(result.stdout)["checks"]
+        rows = [(each["verdict"], each["check"], each["message"]) for each in checks]
+    else:
+        lines = result.stdout.decode().splitlines()
+        rows = [(cells[0], cells[1], cells[2]) for cells in (line.split("\t") for line in lines)]
+    assert result.status == (3 if any(row[0] == "fail" for row in rows) else 0)
+    return {check: (verdict, message) for verdict, check, message in rows}
+
+
+UNSEEN = [
+    ("sessions", 0o000, {"folder": "fail", "sessions": "fail", "spools": "fail"}),
+    ("sessions", 0o300, {"folder": "ok", "sessions": "fail", "spools": "fail"}),
+    ("sessions", 0o400, {"folder": "fail", "sessions": "warn", "spools": "fail"}),
+    (f"sessions/{layout.IN_FLIGHT}", 0o000, {"sessions": "ok", "spools": "fail"}),
+    (f"sessions/{layout.IN_FLIGHT}", 0o300, {"sessions": "ok", "spools": "fail"}),
+    ("sessions/s.jsonl", 0o000, {"sessions": "warn", "spools": "ok"}),
+    (f"sessions/{layout.spool_file('s', 'x' * 36)}", 0o000, {"sessions": "ok", "spools": "warn"}),
+    ("ledger", 0o000, {"folder": "ok", "ledger": "fail"}),
+    ("ledger", 0o500, {"folder": "ok", "ledger": "fail"}),
+    ("sessions", 0o700, {"folder": "ok", "sessions": "ok", "spools": "ok"}),
+]
+
+
+@pytest.mark.parametrize("output_format", ["text", "json"])
+@pytest.mark.parametrize(("where", "mode", "wanted"), UNSEEN)
+def test_doctor_says_what_it_did_not_see(
+    program: Program,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+    mode: int,
+    wanted: dict[str, str],
+    output_format: str,
+) -> None:
+    folder = sessions_of(program)
+    (program.home / "ledger").mkdir()
+    (folder / layout.IN_FLIGHT).mkdir(exist_ok=True)
+    if where.endswith(".part"):
+        (program.home / where).parent.mkdir()
+        (program.home / where).touch()
+    with shut(program.home / where, mode, monkeypatch, program.home):
+        found = findings(program, output_format)
+    assert {check: found[check][0] for check in wanted} == wanted, found
+    assert ("ledger" in found) == (where == "ledger")
+    for check, verdict in wanted.items():
+        if verdict != "ok" and not where.endswith(".part"):
+            assert "permission denied" in found[check][1]
+
+
+def test_doctor_tells_of_a_file_that_it_could_make_and_not_remove_and_leaves_but_one(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = sessions_of(program)
+    unlink = os.unlink
+
+    def only_added_to(path: Any, *more: Any, **others: Any) -> None:  # as by `chattr +a`
+        if os.path.dirname(os.fsdecode(path)) == str(folder):
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), path)
+        unlink(path, *more, **others)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", only_added_to)
+        for output_format in ("text", "json", "text"):
+            verdict, message = findings(program, output_format)["folder"]
+            (left,) = folder.glob(".doctor.*")
+            assert (verdict, left.name in message) == ("warn", True)
+            assert "not be removed (it is not permitted)" in message
+    assert findings(program, "text")["folder"][0] == "ok"
+    assert not list(folder.glob(".doctor.*"))
