@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from pipechat.store import layout
+from pipechat.store.sessions import SessionStore
 from tests.file_modes import heed_modes
 from tests.history_kit import turn, write_session
 from tests.program import Program
@@ -169,3 +170,80 @@ def test_doctor_tells_of_a_file_that_it_could_make_and_not_remove_and_leaves_but
             assert "not be removed (it is not permitted)" in message
     assert findings(program, "text")["folder"][0] == "ok"
     assert not list(folder.glob(".doctor.*"))
+
+
+READING = [
+    ("show", "s"),
+    ("export", "s"),
+    ("search", "here", "s"),
+    ("search", "here", "--session", "s"),
+]
+UNSOUGHT = "turns of programs that died could not be looked for: "
+
+
+def a_spool(program: Program) -> Path:
+    """What a turn of session `s` left that nobody runs any more."""
+    spool = program.home / "sessions" / layout.spool_file("s", turn(2).id)
+    spool.parent.mkdir(parents=True, exist_ok=True)
+    spool.write_text("")
+    return spool
+
+
+@pytest.mark.parametrize("command", READING)
+@pytest.mark.parametrize(
+    ("where", "mode"),
+    [("sessions", 0o300), (f"sessions/{layout.IN_FLIGHT}", 0o000)],
+)
+def test_of_turns_that_cannot_be_looked_for_it_is_not_said_that_there_are_any(
+    program: Program,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+    mode: int,
+    command: tuple[str, ...],
+) -> None:
+    sessions_of(program)
+    a_spool(program)
+    with shut(program.home / where, mode, monkeypatch, program.home):
+        result = program.run("history", *command)
+    assert (result.status, b"here" in result.stdout) == (0, True)
+    told = result.stderr.decode()
+    assert (told.count(UNSOUGHT), told.count("\n")) == (1, 1), told
+    assert f"{program.home / where}" in told
+    assert "permission denied" in told
+
+
+@pytest.mark.parametrize("command", [*READING, ("list",), ("search", "here")])
+@pytest.mark.parametrize("in_flight", [0o000, 0o500, 0o700])
+def test_nothing_is_said_of_turns_of_another_in_whose_home_one_only_reads(
+    program: Program, monkeypatch: pytest.MonkeyPatch, in_flight: int, command: tuple[str, ...]
+) -> None:
+    folder = sessions_of(program)
+    a_spool(program).chmod(0o400)
+    (folder / "s.jsonl").chmod(0o400)
+    (folder / layout.IN_FLIGHT).chmod(in_flight)
+    with shut(folder, 0o500, monkeypatch, program.home), monkeypatch.context() as patch:
+        other = os.geteuid() + 1
+        patch.setattr(os, "geteuid", lambda: other)
+        result = program.run("history", *command)
+    (folder / layout.IN_FLIGHT).chmod(0o700)
+    assert (result.status, result.stderr) == (0, b"")
+    assert b"s" in result.stdout
+
+
+@pytest.mark.parametrize("lives", [True, False])
+def test_an_interrupted_turn_is_told_of_only_where_there_is_one(
+    program: Program, monkeypatch: pytest.MonkeyPatch, lives: bool
+) -> None:
+    told: list[str] = []
+    folder = sessions_of(program)
+    store = SessionStore(folder, told.append)
+    writer = store.begin("s") if lives else None
+    if writer is None:
+        a_spool(program)
+    with shut(folder / "s.jsonl", 0o400, monkeypatch, program.home):
+        store.adopt("s")
+        store.adopt_all()
+    assert len(told) == (0 if lives else 2)
+    assert all("an interrupted turn could not be added" in line for line in told)
+    if writer is not None:
+        writer.abandon()
