@@ -247,3 +247,40 @@ def test_an_interrupted_turn_is_told_of_only_where_there_is_one(
     assert all("an interrupted turn could not be added" in line for line in told)
     if writer is not None:
         writer.abandon()
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
+@pytest.mark.parametrize("by", ["--cacert", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"])
+@pytest.mark.parametrize(
+    ("where", "mode", "is_told"),
+    [
+        ("authorities", 0o000, True),
+        ("authorities", 0o400, True),
+        (".", 0o400, True),
+        ("authorities", 0o300, False),  # they are looked up by their names
+    ],
+)
+def test_a_folder_of_authorities_that_may_not_be_looked_into_is_told_as_a_file_is(
+    program: Program,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    where: str,
+    mode: int,
+    is_told: bool,
+    by: str,
+    output_format: str,
+) -> None:
+    above = tmp_path / "etc"
+    folder = above / "authorities"
+    folder.mkdir(parents=True)
+    ask = ["ask", "--base-url", "https://127.0.0.1:9", "--retries", "0", "why?"]
+    ask += ["--output-format", output_format]
+    ask += [by, str(folder)] if by.startswith("-") else []
+    env = {} if by.startswith("-") else {by: str(folder)}
+    with shut(above / where, mode, monkeypatch, above):
+        result = program.run(*ask, env=env)
+    if is_told:
+        assert (result.status, result.code) == (3, "bad_certificates"), result.stderr
+        assert f"{by}: {folder}: Permission denied. " in result.stderr.decode()
+    else:
+        assert (result.status, result.code) == (5, "connection_refused"), result.stderr
