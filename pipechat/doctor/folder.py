@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from pipechat.store import in_flight
-from pipechat.store.layout import is_spool, session_of_file
+from pipechat.store.layout import IN_FLIGHT, is_spool, session_of_file
 from pipechat.store.locked_file import SAFE_FLAGS
 from pipechat.store.names import is_name
 
@@ -24,10 +24,11 @@ class FolderFacts(NamedTuple):
     """What was seen, and why the rest was not.
 
     `nearest`: the folder itself, or the one above it that is there. `refused`: why no file could
-    be written in it. `kept`: why the file that was could not be removed. `mode`, `free_bytes`,
-    `free_files`: None where the system does not tell. `unlisted`: why nobody knows which sessions
-    there are. `unreadable` (the first is so because of `why`), `torn`, `orphans`, `left_alone`:
-    names of sessions. `unseen`: why orphans could not be looked for everywhere.
+    be written in it. `kept`: why the file that was could not be removed. `within`: the folder in
+    it of which both are said, "" for itself. `mode`, `free_bytes`, `free_files`: None where the
+    system does not tell. `unlisted`: why nobody knows which sessions there are. `unreadable` (the
+    first is so because of `why`), `torn`, `orphans`, `left_alone`: names of sessions. `unseen`: why
+    orphans could not be looked for everywhere.
     """
 
     path: str
@@ -35,6 +36,7 @@ class FolderFacts(NamedTuple):
     mode: int | None = 0o700
     refused: OSError | None = None
     kept: OSError | None = None
+    within: str = ""
     filesystem: str | None = None
     free_bytes: int | None = None
     free_files: int | None = None
@@ -53,7 +55,7 @@ class FolderFacts(NamedTuple):
 
 def look_at(path: str) -> FolderFacts:
     """The folder at `path`, or where it would be made. Leaves everything as it is."""
-    facts = _with_sessions(_as_a_folder(path))
+    facts = _with_sessions(_with_in_flight(_as_a_folder(path)))
     nearest = facts.nearest
     with suppress(OSError):
         facts = facts._replace(mode=stat.S_IMODE(os.stat(nearest).st_mode))
@@ -80,6 +82,15 @@ def _as_a_folder(path: str) -> FolderFacts:
     nearest = _nearest(path)
     refused, kept = _tried(nearest)
     return FolderFacts(path, nearest, None, refused, kept)
+
+
+def _with_in_flight(facts: FolderFacts) -> FolderFacts:
+    """With what can be done where turns in flight are kept, once there was one."""
+    within = os.path.join(facts.path, IN_FLIGHT)
+    if facts.refused or facts.kept or os.path.islink(within) or not os.path.isdir(within):
+        return facts
+    refused, kept = _tried(within)
+    return facts._replace(refused=refused, kept=kept, within=within if refused or kept else "")
 
 
 def _nearest(path: str) -> str:

@@ -45,10 +45,12 @@ def judge_ledger(facts: FolderFacts) -> Iterator[Finding]:
 
 def _writable(facts: FolderFacts) -> Finding:
     where = facts.path if facts.is_there else f"{facts.path} (to be made in {facts.nearest})"
+    where = facts.within or where
     if facts.refused is None and facts.kept is not None:
         left = str(facts.kept.filename or "it").rpartition("/")[2]
         what = f"a file can be made in {where}, and not be removed ({words_for(facts.kept)[0]})"
-        hint = f"`lsattr -d {facts.nearest}` tells whether it may only be added to (a)."
+        tried = facts.within or facts.nearest
+        hint = f"`lsattr -d {tried}` tells whether it may only be added to (a)."
         return Finding("folder", "warn", f"{what}: {left} stays there", hint)
     if facts.refused is None:
         return Finding("folder", "ok", where)
