@@ -71,6 +71,7 @@ PURE: dict[str, tuple[str, ...]] = {
     "batch.rows": ("csv",),
     "batch.pace": (),
     "batch.job": (),
+    "batch.job_faults": ("errno",),
     "batch.seen": (),
     "batch.standing": (),
     "batch.summary": (),

@@ -239,7 +239,7 @@ def test_a_spool_that_cannot_be_adopted_does_not_stop_a_reader(
         assert len(store.last_turns("work", 9)) <= 2
         if not faults.hit:
             break
-    assert "could not be added" in told[0]
+    assert any("could not be added" in line for line in told)
     assert ids(store, "work").count(turn_id) == 1
 
 

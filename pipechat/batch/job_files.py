@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from pipechat import jsonl
 from pipechat.batch.job import BatchJob, Part
+from pipechat.batch.job_faults import unreadable
 from pipechat.batch.journal import unwritable
 from pipechat.errors import SessionError
 from pipechat.store.locked_file import (
@@ -76,11 +77,14 @@ class KeptItems:
             if number != self._count:
                 raise ValueError(f"it holds {number} items of {self._count}")
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise unreadable(self._path, str(error)) from error
+            raise unreadable(self._path, error) from error
 
     def at(self, place: Place) -> KeptItem:
-        """The item that stands there."""
-        return KeptItem.of(jsonl.loads_line(os.pread(self._fd, place.size, place.offset)))
+        """The item that stands there. Raises SessionError: `unreadable_batch`."""
+        try:
+            return KeptItem.of(jsonl.loads_line(os.pread(self._fd, place.size, place.offset)))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise unreadable(self._path, error) from error
 
 
 class JobFiles:
@@ -107,11 +111,11 @@ class JobFiles:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise unreadable(self.state_path, error.strerror or str(error)) from error
+            raise unreadable(self.state_path, error) from error
         try:
             return BatchJob.from_record(jsonl.loads_line(read_all(fd)))
         except (OSError, ValueError) as error:
-            raise unreadable(self.state_path, str(error)) from error
+            raise unreadable(self.state_path, error) from error
         finally:
             os.close(fd)
 
@@ -153,7 +157,7 @@ class JobFiles:
         try:
             fd = open_to_read(path)
         except OSError as error:
-            raise unreadable(path, error.strerror or str(error)) from error
+            raise unreadable(path, error) from error
         try:
             yield KeptItems(fd, path, part.items)
         finally:
@@ -243,9 +247,3 @@ def _remove(path: str) -> None:
         return
     except OSError as error:
         raise unwritable(path, error) from error
-
-
-def unreadable(path: str, what: str) -> SessionError:
-    """The error for a file of a job that is damaged, or cannot be opened."""
-    hint = "`batch cancel --forget` lets go of all that was submitted; OUT stays as it is."
-    return SessionError("unreadable_batch", f"{path} cannot be read: {what}", hint)

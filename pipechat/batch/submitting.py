@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 
 from pipechat.batch.job import BatchJob, Part
+from pipechat.batch.job_faults import unreadable
 from pipechat.batch.job_files import JobFiles
 from pipechat.batch.patience import Patience
 from pipechat.client.batch_api import BatchApi
@@ -22,6 +23,7 @@ from pipechat.errors import (
     SetupError,
     TryLaterError,
 )
+from pipechat.store.locked_file import open_to_read
 
 # A list may show a batch later than it was created: it is looked at again after so long.
 _LOOKS_AGAIN_S = (0.5, 1.0, 2.0)
@@ -76,9 +78,14 @@ class Submitter:
 
     def _upload(self, job: BatchJob, part: Part) -> tuple[BatchJob, Part]:
         path = self._files.requests_path(part.number)
-        if not os.path.isfile(path):
+        try:
+            os.close(open_to_read(path))
+        except FileNotFoundError as error:
             message = f"{path} is not there any more"
-            raise SessionError("unreadable_batch", message, "`batch cancel` lets go of it.")
+            hint = "`batch cancel` lets go of it."
+            raise SessionError("unreadable_batch", message, hint) from error
+        except OSError as error:
+            raise unreadable(path, error) from error
         begun = part.step == "uploading"
         part = part.begins("uploading")
         job = self._noted(job, part)

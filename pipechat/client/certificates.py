@@ -83,11 +83,11 @@ def _trusting(named_by: str, path: str) -> ssl.SSLContext:
     import ssl
 
     try:
-        if named_by == "SSL_CERT_DIR" and not os.path.isdir(path):
+        is_folder = _is_folder(path)
+        if named_by == "SSL_CERT_DIR" and not is_folder:
             raise _wrong(named_by, path, "it is no folder")
-        mode = os.stat(path).st_mode
-        may_be_a_folder = named_by not in ("SSL_CERT_FILE", "CURL_CA_BUNDLE")
-        if stat.S_ISDIR(mode) and may_be_a_folder:
+        if is_folder and named_by not in ("SSL_CERT_FILE", "CURL_CA_BUNDLE"):
+            _check_searchable(path)
             return ssl.create_default_context(capath=path)
         _check_readable(path)
         return ssl.create_default_context(cafile=path)
@@ -95,6 +95,20 @@ def _trusting(named_by: str, path: str) -> ssl.SSLContext:
         raise _wrong(named_by, path, "it holds no certificates (PEM)") from error
     except OSError as error:
         raise _wrong(named_by, path, error.strerror or str(error)) from error
+
+
+def _is_folder(path: str) -> bool:
+    """Raises OSError where nobody may look; what is not there is none."""
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def _check_searchable(folder: str) -> None:
+    """Raises OSError: OpenSSL looks an authority up by its name, and takes what it may not look
+    for as missing. So it may be a folder that cannot be listed."""
+    os.stat(os.path.join(folder, os.curdir))
 
 
 def _check_readable(path: str) -> None:

@@ -15,6 +15,8 @@ from pipechat.batch.accounts import fetched_lines
 from pipechat.batch.failures import FirstFailures
 from pipechat.batch.heads import checked_head, with_newlines
 from pipechat.batch.items import ItemReader
+from pipechat.batch.job import Part
+from pipechat.batch.job_faults import UnseenError
 from pipechat.batch.job_files import JobFiles
 from pipechat.batch.journal import OutputFile
 from pipechat.batch.rows import InputFormat, Row, format_of_name, read_rows
@@ -169,16 +171,36 @@ def started_over(env: Environment, output: OutputFile, rows: Iterator[Row]) -> I
 
 
 def forget(env: Environment, files: JobFiles) -> None:
-    """Let go of all that was submitted, even where what stands of it cannot be read; what is given
-    up is named. Raises OutputError."""
+    """Let go of all that was submitted, even where what stands of it is damaged; what is given up
+    is named.
+
+    Raises:
+        OutputError
+        SessionError: `unreadable_batch`: it may be whole, and only could not be read. All stays.
+    """
+    job = None
     try:
         job = files.read()
+    except UnseenError:
+        raise
     except SessionError as error:
         env.warn(f"forgotten: {error.message}")
-        job = None
+    for part in job.held if job is not None else ():
+        _check_seen(files, part)
     for part in job.held if job is not None else ():
         env.warn(f"forgotten: {part.items} items at the provider, {part.batch_id or part.step}")
     files.forget()
+
+
+def _check_seen(files: JobFiles, part: Part) -> None:
+    """Raises UnseenError where what is kept of its items may be whole, and cannot be read."""
+    try:
+        with files.items(part):
+            return
+    except UnseenError:
+        raise
+    except SessionError:
+        return  # damaged, or gone
 
 
 def kept_in_ledger(

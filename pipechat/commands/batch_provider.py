@@ -11,7 +11,8 @@ from pipechat import jsonl
 from pipechat.batch.cancelling import cancel
 from pipechat.batch.fetching import Fetcher
 from pipechat.batch.job import BatchJob, Part
-from pipechat.batch.job_files import JobFiles, unreadable
+from pipechat.batch.job_faults import unreadable
+from pipechat.batch.job_files import JobFiles
 from pipechat.batch.journal import OutputFile
 from pipechat.batch.patience import Patience
 from pipechat.batch.planning import Planner, Submitted

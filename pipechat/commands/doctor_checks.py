@@ -19,8 +19,8 @@ from pipechat.commands.versions import installed
 from pipechat.commands.wiring import guard_against_signals, make_client, with_key
 from pipechat.doctor import judging
 from pipechat.doctor.finding import Finding, failed
-from pipechat.doctor.folder import look_at
-from pipechat.doctor.judging_folder import judge_folder
+from pipechat.doctor.folder import look_at, look_at_ledger
+from pipechat.doctor.judging_folder import judge_folder, judge_ledger
 from pipechat.doctor.network import Peer, look_at_way
 from pipechat.doctor.time_left import TimeLeft
 from pipechat.environment import Environment
@@ -178,8 +178,11 @@ class Checks:
 
     def _folder(self) -> None:
         try:
-            path = find_folders(self._env.environ).sessions
-            facts = self._time_left.bounded(lambda: look_at(path), _FOLDER_S)
+            folders = find_folders(self._env.environ)
+            path = folders.sessions
+            facts, ledger = self._time_left.bounded(
+                lambda: (look_at(path), look_at_ledger(folders.ledger)), _FOLDER_S
+            )
         except TimeoutError:
             message = f"{path} could not be looked at in time"
             self._found(Finding("folder", "fail", message, "Is it on a dead network mount?"))
@@ -187,6 +190,8 @@ class Checks:
             self._found(failed("folder", error))
         else:
             for finding in judge_folder(facts):
+                self._found(finding)
+            for finding in judge_ledger(ledger) if ledger.nearest != facts.nearest else ():
                 self._found(finding)
 
 

@@ -29,12 +29,29 @@ def judge_folder(facts: FolderFacts) -> Iterator[Finding]:
     if facts.free_bytes is not None:
         yield _space(facts.free_bytes, facts.free_files)
     if facts.is_there:
-        yield _sessions(facts.unreadable, facts.torn)
-        yield _orphans(facts.orphans)
+        yield _sessions(facts)
+        yield _orphans(facts)
+
+
+def judge_ledger(facts: FolderFacts) -> Iterator[Finding]:
+    """What is wrong with the folder of the ledger; nothing where nothing is."""
+    if facts.unlisted is not None:
+        what, hint = words_for(facts.unlisted)
+        yield Finding("ledger", "fail", f"{facts.path} cannot be read: {what}", hint)
+    written = _writable(facts)._replace(check="ledger")
+    if written.verdict != "ok" and facts.unlisted is None:
+        yield written
 
 
 def _writable(facts: FolderFacts) -> Finding:
     where = facts.path if facts.is_there else f"{facts.path} (to be made in {facts.nearest})"
+    where = facts.within or where
+    if facts.refused is None and facts.kept is not None:
+        left = str(facts.kept.filename or "it").rpartition("/")[2]
+        what = f"a file can be made in {where}, and not be removed ({words_for(facts.kept)[0]})"
+        tried = facts.within or facts.nearest
+        hint = f"`lsattr -d {tried}` tells whether it may only be added to (a)."
+        return Finding("folder", "warn", f"{what}: {left} stays there", hint)
     if facts.refused is None:
         return Finding("folder", "ok", where)
     what, hint = words_for(facts.refused)
@@ -46,6 +63,9 @@ def _writable(facts: FolderFacts) -> Finding:
 def _mode(facts: FolderFacts) -> Finding:
     if not facts.is_there:
         return Finding("mode", "ok", "it will be yours alone")
+    if facts.mode is None:
+        hint = "Look at who owns the folders above it."
+        return Finding("mode", "warn", "the folder's mode cannot be looked at", hint)
     if facts.mode & 0o077:
         message = f"the folder is open to others (mode {facts.mode:04o})"
         return Finding("mode", "warn", message, f"`chmod 700 {facts.path}` closes it.")
@@ -70,9 +90,16 @@ def _space(free_bytes: int, free_files: int | None) -> Finding:
     return Finding("space", "ok", message)
 
 
-def _sessions(unreadable: Sequence[str], torn: Sequence[str]) -> Finding:
+def _sessions(facts: FolderFacts) -> Finding:
+    unreadable, torn = facts.unreadable, facts.torn
+    if facts.unlisted is not None:
+        what, hint = words_for(facts.unlisted)
+        message = f"which there are cannot be told: {facts.path}: {what}"
+        return Finding("sessions", "fail", message, hint)
     if unreadable:
-        message = f"{counted(len(unreadable), 'session')} cannot be read: {_listed(unreadable)}"
+        why = f" ({words_for(facts.why)[0]})" if facts.why is not None else ""
+        message = f"{counted(len(unreadable), 'session')} cannot be read{why}"
+        message += f": {_listed(unreadable)}"
         hint = f"`pipechat history show {unreadable[0]}` tells why."
         return Finding("sessions", "warn", message, hint)
     if not torn:
@@ -82,7 +109,17 @@ def _sessions(unreadable: Sequence[str], torn: Sequence[str]) -> Finding:
     return Finding("sessions", "warn", message, hint)
 
 
-def _orphans(names: Sequence[str]) -> Finding:
+def _orphans(facts: FolderFacts) -> Finding:
+    names = facts.orphans
+    if facts.unseen is not None:
+        what, hint = words_for(facts.unseen)
+        where = facts.unseen.filename or facts.path
+        message = f"answers that a process left could not be looked for: {where}: {what}"
+        return Finding("spools", "fail", message, hint)
+    if not names and facts.left_alone:
+        message = f"what a process left in {_listed(facts.left_alone)} cannot be opened"
+        hint = f"`pipechat history show {facts.left_alone[0]}` tells why."
+        return Finding("spools", "warn", message, hint)
     if not names:
         return Finding("spools", "ok", "no process left an answer behind")
     message = f"a process that died left an answer in {_listed(names)}"

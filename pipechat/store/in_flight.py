@@ -96,6 +96,15 @@ def open_orphan(path: str) -> int:
     return fd
 
 
+def is_orphan(path: str) -> bool:
+    """Whether at `path` stands what a dead process of ours had in flight."""
+    try:
+        os.close(open_orphan(path))
+    except OSError:
+        return False
+    return True
+
+
 def sweep_once(folder: str) -> None:
     """As `sweep`, but where nothing was left the last time, the folder is not even listed."""
     if not os.path.lexists(os.path.join(folder, layout.SWEPT)):

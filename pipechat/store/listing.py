@@ -41,7 +41,9 @@ def last_used(folder: str) -> str | None:
     SessionError."""
     times = [(each.written_ns, each.name) for each in listed(folder) if each.size]
     for name, path in _spools(folder):
-        status = _status(path)
+        status = None
+        with suppress(OSError):
+            status = os.lstat(path)
         if status and stat.S_ISREG(status.st_mode) and status.st_size:
             times.append((status.st_mtime_ns, name))
     return max(times)[1] if times else None
@@ -67,19 +69,27 @@ def _entries(folder: str) -> list["os.DirEntry[str]"]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        what, hint = words_for(error)
-        message = f"the folder {folder}: {what}"
-        raise SessionError("session_unreadable", message, hint) from error
+        raise _unreadable(folder, error) from error
 
 
 def _session_name(entry: "os.DirEntry[str]") -> str | None:
     name = layout.session_of_file(entry.name)
-    is_session = name and is_name(name) and entry.is_file(follow_symlinks=False)
+    try:
+        is_session = name and is_name(name) and entry.is_file(follow_symlinks=False)
+    except OSError as error:  # where the list of the folder does not say what is a file
+        raise _unreadable(os.path.dirname(entry.path), error) from error
     return name if is_session else None
 
 
-def _status(file: "os.DirEntry[str] | str") -> os.stat_result | None:
+def _status(entry: "os.DirEntry[str]") -> os.stat_result | None:
     try:
-        return os.stat(file, follow_symlinks=False)
+        return os.stat(entry.path, follow_symlinks=False)
     except FileNotFoundError:  # gone since the folder was read
         return None
+    except OSError as error:
+        raise _unreadable(os.path.dirname(entry.path), error) from error
+
+
+def _unreadable(folder: str, error: OSError) -> SessionError:
+    what, hint = words_for(error)
+    return SessionError("session_unreadable", f"the folder {folder}: {what}", hint)

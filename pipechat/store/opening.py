@@ -30,3 +30,12 @@ def open_session(name: str, path: str, warn: Tell, *, follow: bool = False) -> I
 def on_wait(name: str, warn: Tell) -> Callable[[], None]:
     """Tells, when it is called, that the lock of `name` is waited for."""
     return lambda: warn(f"waiting for {called(name)}, whose lock another program holds")
+
+
+def is_there(path: str) -> bool:
+    """Whether something stands at `path`. Raises OSError: only what is missing is not there."""
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return True

@@ -19,10 +19,10 @@ from pipechat.store import in_flight, layout, spool
 from pipechat.store import reading as session_reading
 from pipechat.store.adoption import adopt_orphans
 from pipechat.store.case import check_case, may_be_new
-from pipechat.store.faults import unwritable
+from pipechat.store.faults import unreadable, unwritable, words_for
 from pipechat.store.locked_file import LockedFile, lock_file, make_folder
 from pipechat.store.names import check_name
-from pipechat.store.opening import Tell, on_wait, open_session
+from pipechat.store.opening import Tell, is_there, on_wait, open_session
 from pipechat.store.reading import Session, Tail
 from pipechat.store.spool import TurnWriter
 
@@ -58,7 +58,12 @@ class SessionStore:
         return os.path.join(self.folder, layout.session_file(name))
 
     def exists(self, name: str) -> bool:
-        return os.path.lexists(self.path(name))
+        """Whether there is such a session. Raises SessionError where nobody may look."""
+        path = self.path(name)
+        try:
+            return is_there(path)
+        except OSError as error:
+            raise unreadable(name, error) from error
 
     def begin(
         self,
@@ -106,7 +111,7 @@ class SessionStore:
         self._warn_of_mode(self.folder, self.folder)
         if may_be_new(self.folder, name):
             check_case(name, os.listdir(self.folder))
-        return not self.exists(name)
+        return not is_there(self.path(name))
 
     def _open_spool(self, path: str, name: str, wait_s: float | None) -> tuple[str, int]:
         """A new turn's id and its spool, after the orphans were adopted. Raises OSError."""
@@ -136,41 +141,63 @@ class SessionStore:
     def adopt(self, name: str) -> None:
         """Add the turns of processes that died. Where that cannot be, a warning: what is there
         can still be read."""
-        path = self.path(name)
+        check_name(name)
         try:
             in_flight.sweep(self.folder, os.listdir(self.folder))
-            self._adopt(name, path)
-        except FileNotFoundError:
-            return
         except OSError as error:
-            self._tell_not_added(name, error)
+            self._tell_unseen(error)
+        else:
+            self._adopt(name)
 
     def adopt_all(self) -> None:
         """The same for every session."""
         try:
-            in_flight.sweep(self.folder, os.listdir(self.folder))
-            names = in_flight.sessions_in_flight(self.folder)
+            entries = os.listdir(self.folder)
         except OSError:
             return  # who reads the folder next tells what is wrong
+        try:
+            in_flight.sweep(self.folder, entries)
+            names = in_flight.sessions_in_flight(self.folder)
+        except OSError as error:
+            self._tell_unseen(error)
+            return
         for name in names:
-            try:
-                self._adopt(name, self.path(name))
-            except OSError as error:
-                self._tell_not_added(name, error)
+            self._adopt(name)
 
-    def _adopt(self, name: str, path: str) -> None:
-        if not in_flight.spools_of(self.folder, name):
+    def _adopt(self, name: str) -> None:
+        try:
+            spools = in_flight.spools_of(self.folder, name)
+        except OSError as error:
+            self._tell_unseen(error)
+            return
+        if not spools:
             in_flight.leave_room(self.folder, name)  # one that was killed may have left it empty
             return
+        try:
+            self._adopt_locked(name, self.path(name))
+        except OSError as error:
+            if any(map(in_flight.is_orphan, spools)):
+                reason = unwritable(name, error).message
+                self.warn(f"{reason}: an interrupted turn could not be added")
+
+    def _adopt_locked(self, name: str, path: str) -> None:
         created = not os.path.lexists(path)
         with LockedFile(path, create=True, on_wait=on_wait(name, self.warn)) as session:
             adopt_orphans(session, name, self.warn)
             if created and os.fstat(session.fd).st_size == 0:
                 os.unlink(path)  # deleted while a turn runs, which will make it again
 
-    def _tell_not_added(self, name: str, error: OSError) -> None:
-        reason = unwritable(name, error).message
-        self.warn(f"{reason}: an interrupted turn could not be added")
+    def _tell_unseen(self, error: OSError) -> None:
+        """Once, and not in a folder of another, whose turns are none of ours. Who reads next
+        tells what cannot be reached at all."""
+        try:
+            owner = os.stat(os.path.join(self.folder, os.curdir)).st_uid
+        except OSError:
+            return
+        if owner == os.geteuid() and layout.IN_FLIGHT not in self._warned:
+            self._warned.add(layout.IN_FLIGHT)
+            why = f"{os.fsdecode(error.filename or self.folder)}: {words_for(error)[0]}"
+            self.warn(f"turns of programs that died could not be looked for: {why}")
 
     def read_tail(self, name: str, last_complete: int) -> Tail:
         """The last `last_complete` complete turns, and the system message that holds. Costs
