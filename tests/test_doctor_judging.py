@@ -10,6 +10,7 @@ from pipechat.doctor import judging
 from pipechat.doctor.finding import Finding, worst
 from pipechat.doctor.folder import FolderFacts, filesystem_of
 from pipechat.doctor.judging_folder import judge_folder
+from pipechat.errors import RefusedError
 
 NOW = 1_800_000_000.0  # 15 January 2027, 08:00
 
@@ -87,6 +88,16 @@ def test_a_model_that_answers_though_it_is_not_listed_is_no_failure(
     wanted: str, answered: bool, verdict: str
 ) -> None:
     assert judging.model(wanted, "", ["m"], answered=answered).verdict == verdict
+
+
+@pytest.mark.parametrize("answered", [None, False])
+def test_only_who_did_not_ask_is_advised_to_ask(answered: bool | None) -> None:
+    missing = RefusedError("not_found", "there is no such page", "Look at the URL.")
+    findings = (
+        judging.model("n", "", ["m"], answered=answered),
+        judging.listing("h", None, missing, answered=answered),
+    )
+    assert [("`--ask`" in finding.hint) for finding in findings] == [answered is None] * 2
 
 
 FINE = FolderFacts("/s", "/s", free_bytes=1 << 40, filesystem="ext4")

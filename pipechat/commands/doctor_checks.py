@@ -144,7 +144,7 @@ class Checks:
         except PipechatError as error:
             refusal = error
         asked = self._ask(settings) if self._asks else None
-        answered = asked is not None and asked.verdict == "ok"
+        answered = None if asked is None else asked.verdict == "ok"
         self._found(judging.listing(settings.host, models, refusal, answered=answered))
         if models is not None:
             origin = settings.origins.get("model", "")

@@ -94,10 +94,10 @@ def no_tls(told: str, error: OSError) -> Finding:
 
 
 def listing(
-    host: str, models: Sequence[str] | None, error: PipechatError | None, *, answered: bool
+    host: str, models: Sequence[str] | None, error: PipechatError | None, *, answered: bool | None
 ) -> Finding:
     """How the endpoint took the key, and whether it lists its models. `answered`: whether it
-    answers a question all the same."""
+    answers a question all the same; None: it was not asked."""
     if error is None:
         return Finding("http", "ok", f"{host} lists {counted(len(models or ()), 'model')}")
     if answered:
@@ -106,21 +106,24 @@ def listing(
         message = f"timeout: {host} did not answer in time"
         return Finding("http", "fail", message, "Is it busy, or is something in between silent?")
     finding = failed("http", error)
-    if error.code != "not_found":
+    if error.code != "not_found" or answered is not None:
         return finding
     return finding._replace(hint=f"{error.hint} `--ask` tells whether it answers all the same.")
 
 
-def model(wanted: str, origin: str, models: Sequence[str], *, answered: bool) -> Finding:
-    """Whether the model that would be asked is among those listed. `origin`: who named it."""
+def model(wanted: str, origin: str, models: Sequence[str], *, answered: bool | None) -> Finding:
+    """Whether the model that would be asked is among those listed. `origin`: who named it;
+    `answered`: as in `listing`."""
     named = f"{wanted} ({origin})" if origin else wanted
     if wanted in models:
         return Finding("model", "ok", f"{named} is served")
     message = f"{named} is not among the models that are listed"
     if answered:
         return Finding("model", "warn", f"{message}, and answers all the same")
-    meant = did_you_mean(wanted, models) or "`pipechat models` lists them."
-    return Finding("model", "fail", message, f"{meant} `--ask` tells whether it answers.")
+    hint = did_you_mean(wanted, models) or "`pipechat models` lists them."
+    if answered is None:
+        hint += " `--ask` tells whether it answers."
+    return Finding("model", "fail", message, hint)
 
 
 def clock(date: str | None, now: float) -> Finding:
