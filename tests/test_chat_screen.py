@@ -4,12 +4,12 @@ The editors are two, and what is promised holds for both: prompt_toolkit's, and 
 is there without the extra.
 """
 
-import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -75,11 +75,10 @@ def clear_line(screen: Tmux) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder() -> Iterator[Path]:
     """Where the socket lies; a socket's path has 108 bytes at most."""
-    import tempfile
-
-    return Path(tempfile.mkdtemp(prefix="pipechat-tmux-", dir=tmp_path.anchor + "tmp"))
+    with tempfile.TemporaryDirectory(prefix="pipechat-tmux-", dir="/tmp") as folder:
+        yield Path(folder)
 
 
 @pytest.mark.parametrize("editor", EDITORS)
@@ -123,7 +122,6 @@ def test_a_conversation_as_a_person_has_it(program: Program, folder: Path, edito
         assert screen.wait_for_end() == 0
         asked = [request.messages[-1]["content"] for request in server.requests]
     assert asked == [PASTE, "什么是管道", "one\ntwo", "narrow now"]
-    shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize("editor", EDITORS)
@@ -162,7 +160,6 @@ def test_ctrl_z_and_fg_redraw_the_prompt_and_ctrl_c_stops_an_answer(
         screen.press("C-d")
         screen.wait_for("Bye!")
         assert server.requests[0].messages[-1]["content"] == "half a question"
-    shutil.rmtree(folder)
 
 
 @pytest.mark.storm
@@ -201,7 +198,6 @@ def test_whatever_the_terminal_nothing_typed_is_lost(
         assert screen.wait_for_end() == 0
         asked = [request.messages[-1]["content"] for request in server.requests]
     assert asked == [PASTE, LONG, "语言"]
-    shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
@@ -219,7 +215,6 @@ def test_a_signal_at_the_prompt_leaves_a_terminal_that_can_be_typed_at(
         screen.type("stty -a | grep -c ' icanon'; stty -a | grep -c ' echo '")
         screen.press("Enter")
         screen.wait_for("\n1\n1\n")
-    shutil.rmtree(folder)
 
 
 def _kill_child(parent: int, signum: int) -> None:
@@ -280,7 +275,6 @@ def test_a_server_that_dies_in_an_answer_is_told_and_the_conversation_goes_on(
         ["one", "Half an ans", "Continue where you stopped."],
         ["one", "Half an ans", "Continue where you stopped.", "wer.", "two"],
     ]
-    shutil.rmtree(folder)
 
 
 SIZES = [(20, 5), (120, 40), (40, 12), (23, 7), (80, 24), (20, 5), (61, 3), (40, 12)]
@@ -331,7 +325,6 @@ def test_a_window_dragged_at_every_stage_loses_nothing_typed_and_nothing_answere
     assert asked == ["first question 语言", "second"]
     kept = [(turn["answer"], turn["status"]) for turn in program.records("dragged")]
     assert kept == [("a long story", "complete"), ("Second.", "complete")]
-    shutil.rmtree(folder)
 
 
 @pytest.mark.storm
@@ -366,4 +359,3 @@ def test_two_conversations_and_asks_in_one_session_keep_every_turn_once(
     names = [f"{name} {turn}" for name in ("one", "two", "ask") for turn in range(turns)]
     assert sorted(turn["question"] for turn in program.records("s")) == sorted(names)
     assert {turn["status"] for turn in program.records("s")} == {"complete"}
-    shutil.rmtree(folder)

@@ -5,10 +5,12 @@ it is ended by its own socket, whatever the test did.
 """
 
 import os
+import select
 import shlex
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -57,7 +59,13 @@ class Tmux:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._call("kill-server")
+        # Until they are gone, both still write and remove in the folder.
+        pids = self._call("display-message", "-p", "#{pid} #{pane_pid}").split()
+        with ExitStack() as stack:
+            ends = [stack.enter_context(_end_of(int(pid))) for pid in pids]
+            self._call("kill-server")
+            for end in ends:
+                assert end.poll(LIMIT_S * 1000), "tmux does not end"
 
     def type(self, text: str) -> None:
         """Press the keys of `text`, as they stand."""
@@ -127,3 +135,18 @@ class Tmux:
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+
+@contextmanager
+def _end_of(pid: int) -> Iterator[select.poll]:
+    """What can be polled for the end of a process, which may have ended already."""
+    end = select.poll()
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        fd = os.open(os.devnull, os.O_RDONLY)  # ready at once
+    end.register(fd, select.POLLIN)
+    try:
+        yield end
+    finally:
+        os.close(fd)
