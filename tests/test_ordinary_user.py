@@ -23,6 +23,10 @@ def test_a_home_that_is_not_absolute_is_in_the_folder_where_the_user_stands(
 ) -> None:
     env = {"HOME": home, "PIPECHAT_HOME": None}
     with ChatServer(answer("so")) as server:
+        looked = program.run("doctor", "--base-url", server.url, env=env, cwd=tmp_path)
+        assert b"(to be made in " in looked.stdout
+        assert b"(to be made in )" not in looked.stdout
+        server.requests.clear()
         ask = ("ask", "why?", "--base-url", server.url, *more)
         assert program.run(*ask, env=env, cwd=tmp_path).stdout == b"so\n"
         assert len(server.requests) == 1

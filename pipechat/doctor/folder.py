@@ -104,7 +104,7 @@ def _nearest(path: str) -> str:
             break
         else:
             break
-    return path
+    return path or os.curdir
 
 
 def _listed(folder: str) -> tuple[list[str], OSError | None]:
