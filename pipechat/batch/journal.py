@@ -65,7 +65,8 @@ class OutputFile:
             hint = "Wait until it has ended, or name another file with -o."
             raise SessionError("batch_busy", message, hint, retryable=True) from error
         except OSError as error:
-            is_lock = os.path.lexists(self._lock_path) or os.path.isfile(path)
+            is_out = os.path.isfile(path) and not os.path.islink(path)  # and was not even opened
+            is_lock = is_out or os.path.lexists(self._lock_path)
             raise unwritable(self._lock_path if is_lock else path, error) from error
         try:
             self._open(start_over=start_over)
