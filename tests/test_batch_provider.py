@@ -4,6 +4,7 @@ whatever fails on the way. That it holds where the process is killed is test_bat
 import json
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -80,13 +81,20 @@ def _shorter_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     shorten_waits(monkeypatch)
 
 
-@pytest.fixture
-def desk(tmp_path: Path, program: Program) -> Iterator[Desk]:
-    folder = tmp_path / "desk"
-    folder.mkdir()
+@contextmanager
+def a_desk(folder: Path, program: Program) -> Iterator[Desk]:
+    """One in a folder of its own below `folder`."""
+    own = folder / "desk"
+    own.mkdir()
     batches = Batches()
     with ChatServer(batches) as server:
-        yield Desk(folder, program, batches, server.url)
+        yield Desk(own, program, batches, server.url)
+
+
+@pytest.fixture
+def desk(tmp_path: Path, program: Program) -> Iterator[Desk]:
+    with a_desk(tmp_path, program) as desk:
+        yield desk
 
 
 ALL_COMPLETE = dict.fromkeys(QUESTIONS, "complete")

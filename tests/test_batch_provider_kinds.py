@@ -13,9 +13,7 @@ import pytest
 
 from tests.program import Program
 from tests.servers import (
-    Batches,
     Call,
-    ChatServer,
     Reply,
     Request,
     Trouble,
@@ -25,7 +23,7 @@ from tests.servers import (
     json_reply,
     refused,
 )
-from tests.test_batch_provider import ALL_COMPLETE, QUESTIONS, Desk, only, shorten_waits
+from tests.test_batch_provider import ALL_COMPLETE, QUESTIONS, Desk, a_desk, only, shorten_waits
 
 pytestmark = pytest.mark.in_process
 
@@ -37,11 +35,8 @@ def shorter_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def desk(tmp_path: Path, program: Program) -> Iterator[Desk]:
-    folder = tmp_path / "desk"
-    folder.mkdir()
-    batches = Batches()
-    with ChatServer(batches) as server:
-        yield Desk(folder, program, batches, server.url)
+    with a_desk(tmp_path, program) as desk:
+        yield desk
 
 
 @pytest.fixture

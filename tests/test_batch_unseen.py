@@ -10,8 +10,7 @@ import pytest
 
 from tests.file_modes import heed_modes
 from tests.program import Program
-from tests.servers import Batches, ChatServer
-from tests.test_batch_provider import ALL_COMPLETE, Desk, shorten_waits
+from tests.test_batch_provider import ALL_COMPLETE, Desk, a_desk, shorten_waits
 
 pytestmark = pytest.mark.in_process
 
@@ -31,11 +30,8 @@ def _shorter_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def desk(tmp_path: Path, program: Program) -> Iterator[Desk]:
-    folder = tmp_path / "desk"
-    folder.mkdir()
-    batches = Batches()
-    with ChatServer(batches) as server:
-        yield Desk(folder, program, batches, server.url)
+    with a_desk(tmp_path, program) as desk:
+        yield desk
 
 
 def bar(patch: pytest.MonkeyPatch, path: Path, code: int) -> None:
